@@ -1,0 +1,14 @@
+// Package moat is a plugin for the Caddy web server that puts layered API
+// security in front of any HTTP service: authentication (jwt_auth, auth),
+// authorization (rbac), redaction of responses (redact) and a tamper-evident
+// audit trail (audit), beside rate limits by mholt/caddy-ratelimit.
+//
+// Importing this package, as xcaddy does, registers every module and every
+// Caddyfile directive. There is nothing else in it.
+package moat
+
+import (
+	_ "github.com/mholt/caddy-ratelimit"
+
+	_ "github.com/caddy-moat/caddy-moat/caddyfile"
+)

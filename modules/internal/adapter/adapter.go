@@ -1,0 +1,80 @@
+// Package adapter is what the modules of caddy-moat share in being Caddy
+// modules. It is the one package under modules/internal that knows Caddy;
+// everything else there is an engine that does not.
+package adapter
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+)
+
+// Vars returns the variable table of a request that Caddy serves, or nil.
+func Vars(r *http.Request) map[string]any {
+	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	return vars
+}
+
+// Replacer returns the request's replacer.
+func Replacer(r *http.Request) *caddy.Replacer {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	return repl
+}
+
+// Principal returns the verified caller of the request, nil if anonymous.
+func Principal(r *http.Request) *principal.Principal {
+	vars := Vars(r)
+	if repl := Replacer(r); repl != nil {
+		return principal.Of(vars, repl.Get)
+	}
+	return principal.Of(vars, nil)
+}
+
+// Decisions returns where the layers note what they decided about r. It is
+// nil, and usable, where no audit trail listens.
+func Decisions(r *http.Request) *decision.Log { return decision.From(Vars(r)) }
+
+// Refuse ends the request with p. The caller returns its result and does
+// nothing else.
+//
+// Where the site has error routes, the result is a caddyhttp.Error and
+// handle_errors decides the page; {http.moat.code} is the code. Without any,
+// the answer is an RFC 9457 problem document, written here. Either way
+// the header fields of p are set first.
+func Refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) error {
+	Decisions(r).SetCode(p.Code)
+	if repl := Replacer(r); repl != nil {
+		repl.Set("http.moat.code", p.Code)
+	}
+	p.SetHeader(w.Header())
+	if HasErrorRoutes(r) {
+		return caddyhttp.Error(p.Status, p)
+	}
+	doc := p.Document()
+	h := w.Header()
+	// Fields that describe a body that is not this one.
+	for _, name := range [...]string{"Content-Encoding", "ETag", "Last-Modified", "Accept-Ranges", "Content-Range"} {
+		h.Del(name)
+	}
+	h.Set("Content-Type", problem.ContentType)
+	h.Set("Content-Length", strconv.Itoa(len(doc)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(doc)
+	}
+	return nil
+}
+
+// HasErrorRoutes reports whether the server that handles r has error routes
+// (handle_errors), which then decide what an error looks like.
+func HasErrorRoutes(r *http.Request) bool {
+	srv, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return !ok || srv.Errors != nil && len(srv.Errors.Routes) > 0
+}

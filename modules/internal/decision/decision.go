@@ -1,0 +1,131 @@
+// Package decision collects what each layer decided about one request, so
+// that the outermost one can record it. A layer that finds no Log in the
+// request's variable table has nobody to tell: every method of a nil *Log
+// does nothing.
+package decision
+
+import (
+	"slices"
+	"sync"
+)
+
+// Var is the key of the request's variable table under which the Log stands.
+const Var = "moat.decisions"
+
+// Results of a decision.
+const (
+	Allow = "allow" // the layer let the request pass
+	Deny  = "deny"  // the layer refused it
+	Skip  = "skip"  // the layer had nothing to decide: no credential, dry run
+	Error = "error" // the layer could not decide, which is a refusal too
+)
+
+// Decision is what one layer decided.
+type Decision struct {
+	Layer  string // directive name: jwt_auth, rbac, redact, …
+	Result string // one of the constants above
+	Rule   string // the rule that decided, as the administrator wrote it
+	Code   string // the stable error code of a refusal
+}
+
+// Log holds the decisions about one request. Its methods may be called from
+// several goroutines, since an upgraded connection is served by two.
+type Log struct {
+	mu        sync.Mutex
+	decisions []Decision
+	space     [6]Decision // decisions starts here, so that usual requests allocate nothing more
+	code      string
+	redacted  int
+	rules     []string
+}
+
+// From returns the Log in a request's variable table, or nil.
+func From(vars map[string]any) *Log {
+	l, _ := vars[Var].(*Log)
+	return l
+}
+
+// Add appends a decision. The code of a refusal becomes the request's error
+// code; the last one wins, as the innermost layer that ran decided.
+func (l *Log) Add(d Decision) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.decisions == nil {
+		l.decisions = l.space[:0]
+	}
+	l.decisions = append(l.decisions, d)
+	if d.Code != "" {
+		l.code = d.Code
+	}
+}
+
+// SetCode notes the stable error code of the answer.
+func (l *Log) SetCode(code string) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	l.code = code
+	l.mu.Unlock()
+}
+
+// AddRedacted notes that n values were changed by the named rules.
+func (l *Log) AddRedacted(n int, rules ...string) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.redacted += n
+	for _, r := range rules {
+		if !slices.Contains(l.rules, r) {
+			l.rules = append(l.rules, r)
+		}
+	}
+}
+
+// Decisions returns a copy of the decisions, in the order they were made.
+func (l *Log) Decisions() []Decision {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.decisions)
+}
+
+// Each calls f for each decision, in order, without copying them. f must not
+// call methods of l.
+func (l *Log) Each(f func(Decision)) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range l.decisions {
+		f(d)
+	}
+}
+
+// Code returns the error code of the request, empty if nothing refused it.
+func (l *Log) Code() string {
+	if l == nil {
+		return ""
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.code
+}
+
+// Redacted returns how many values were changed and by which rules.
+func (l *Log) Redacted() (n int, rules []string) {
+	if l == nil {
+		return 0, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.redacted, slices.Clone(l.rules)
+}

@@ -1,0 +1,185 @@
+package principal
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Claims are the claims of a verified credential: a JSON object, kept as the
+// bytes that were verified and decoded when somebody first asks. Most
+// requests ask for nothing but what the Principal's fields already say.
+type Claims struct {
+	raw     []byte
+	once    sync.Once
+	decoded map[string]any
+}
+
+// NewClaims wraps a JSON object that has been checked to be one. The bytes
+// belong to the Claims afterwards.
+func NewClaims(raw []byte) *Claims { return &Claims{raw: raw} }
+
+// Raw returns the claims as JSON. The caller must not change it.
+func (c *Claims) Raw() []byte {
+	if c == nil {
+		return nil
+	}
+	return c.raw
+}
+
+// Map returns the claims decoded. Integers that fit are int64, integers
+// that do not are json.Number so that no digit is lost, all other numbers are
+// float64; the rest is as encoding/json decodes it. The caller must not
+// change it.
+func (c *Claims) Map() map[string]any {
+	if c == nil {
+		return nil
+	}
+	c.once.Do(func() {
+		d := json.NewDecoder(bytes.NewReader(c.raw))
+		d.UseNumber()
+		var m map[string]any
+		if d.Decode(&m) != nil {
+			return
+		}
+		for k, v := range m {
+			m[k] = exact(v)
+		}
+		c.decoded = m
+	})
+	return c.decoded
+}
+
+// exact replaces each json.Number below v by the Go type that holds it.
+func exact(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := strconv.ParseInt(string(v), 10, 64); err == nil {
+			return i
+		}
+		if !strings.ContainsAny(string(v), ".eE") {
+			return v
+		}
+		if f, err := v.Float64(); err == nil {
+			return f
+		}
+		return v
+	case []any:
+		for i := range v {
+			v[i] = exact(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = exact(v[k])
+		}
+	}
+	return v
+}
+
+// Pointer is a compiled JSON Pointer (RFC 6901) into claims.
+type Pointer []string
+
+// ParsePointer compiles a JSON Pointer. A text without a leading slash is
+// taken as the name of one top-level claim as it stands, so that `sub` and
+// `https://example.com/roles` can be written plainly.
+func ParsePointer(s string) (Pointer, error) {
+	if s == "" {
+		return nil, fmt.Errorf("empty claim pointer: write a claim's name or a JSON Pointer such as /realm_access/roles")
+	}
+	if s[0] != '/' {
+		return Pointer{s}, nil
+	}
+	tokens := strings.Split(s[1:], "/")
+	for i, t := range tokens {
+		for j := 0; j < len(t); j++ {
+			if t[j] != '~' {
+				continue
+			}
+			if j+1 == len(t) || t[j+1] != '0' && t[j+1] != '1' {
+				return nil, fmt.Errorf("claim pointer %q: '~' must be followed by 0 or 1 (RFC 6901 section 3)", s)
+			}
+		}
+		tokens[i] = strings.ReplaceAll(strings.ReplaceAll(t, "~1", "/"), "~0", "~")
+	}
+	return tokens, nil
+}
+
+// String prints the pointer in RFC 6901 form.
+func (p Pointer) String() string {
+	var b strings.Builder
+	for _, t := range p {
+		b.WriteByte('/')
+		b.WriteString(strings.ReplaceAll(strings.ReplaceAll(t, "~", "~0"), "/", "~1"))
+	}
+	return b.String()
+}
+
+// Lookup returns the value p points at.
+func (c *Claims) Lookup(p Pointer) (any, bool) {
+	var v any = c.Map()
+	for _, t := range p {
+		switch x := v.(type) {
+		case map[string]any:
+			var ok bool
+			if v, ok = x[t]; !ok {
+				return nil, false
+			}
+		case []any:
+			// RFC 6901 section 4: no leading zeros, no sign.
+			i, err := strconv.Atoi(t)
+			if err != nil || i < 0 || i >= len(x) || strconv.Itoa(i) != t {
+				return nil, false
+			}
+			v = x[i]
+		default:
+			return nil, false
+		}
+	}
+	return v, v != nil || len(p) > 0
+}
+
+// Strings reads a value as a list of names: a string is split at spaces, an
+// array must hold strings only. Anything else is not a list and gives false:
+// a role that is a number or an object is a mistake, not a role.
+func Strings(v any) ([]string, bool) {
+	switch v := v.(type) {
+	case string:
+		return strings.Fields(v), true
+	case []any:
+		out := make([]string, 0, len(v))
+		for _, e := range v {
+			s, ok := e.(string)
+			if !ok {
+				return nil, false
+			}
+			out = append(out, s)
+		}
+		return out, true
+	}
+	return nil, false
+}
+
+// Text prints a claim for a header or a log: strings and numbers as they
+// are, everything else as compact JSON.
+func Text(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case json.Number:
+		return string(v)
+	case nil:
+		return ""
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil {
+		return ""
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
