@@ -1,0 +1,145 @@
+// Command build makes the custom caddy binary that xcaddy.json describes,
+// with xcaddy itself as the builder.
+//
+//	go run ./integration/build -o PATH [-race] [-with MODULE@VERSION]...
+//	go run ./integration/build run ARGUMENT...
+//
+// The first form builds PATH. The second builds into the user's cache
+// directory, unless the binary there was made from the same sources, and then
+// becomes `caddy run ARGUMENT...`.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/caddyserver/xcaddy"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("build: ")
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		stop()
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 && args[0] == "run" {
+		return buildAndRun(ctx, root, args)
+	}
+
+	flags := flag.NewFlagSet("build", flag.ContinueOnError)
+	out := flags.String("o", "", "write the binary to this `path` (required)")
+	race := flags.Bool("race", false, "build with the race detector")
+	verbose := flags.Bool("v", false, "print xcaddy's own log")
+	var with plugins
+	flags.Var(&with, "with", "add another plugin, `module@version`; repeatable")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	if *out == "" || flags.NArg() > 0 {
+		return errors.New("usage: go run ./integration/build -o PATH, or: go run ./integration/build run ARGUMENT...")
+	}
+	return build(ctx, root, *out, *verbose, func(b *xcaddy.Builder) {
+		b.RaceDetector = *race
+		b.Plugins = append(b.Plugins, with...)
+	})
+}
+
+// plugins is the value of the repeatable -with flag.
+type plugins []xcaddy.Dependency
+
+func (p *plugins) String() string { return fmt.Sprint(*p) }
+
+func (p *plugins) Set(s string) error {
+	path, version, ok := strings.Cut(s, "@")
+	if !ok || path == "" || version == "" {
+		return fmt.Errorf("%q: write module@version, a build must be repeatable", s)
+	}
+	*p = append(*p, xcaddy.Dependency{PackagePath: path, Version: version})
+	return nil
+}
+
+// moduleRoot returns the directory of xcaddy.json: the working directory or
+// the nearest one above it.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "xcaddy.json")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no xcaddy.json here or above: run this inside a checkout of caddy-moat")
+		}
+		dir = parent
+	}
+}
+
+// buildAndRun builds the binary if the cached one is older than the sources
+// and becomes it. args starts with "run".
+func buildAndRun(ctx context.Context, root string, args []string) error {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	sum, err := sourceSum(root)
+	if err != nil {
+		return err
+	}
+	name := "caddy-" + sum
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	dir := filepath.Join(cache, "caddy-moat")
+	binary := filepath.Join(dir, name)
+	if _, err := os.Stat(binary); err != nil {
+		log.Print("building the binary with xcaddy; the first time takes a few minutes")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		if err := forget(dir); err != nil {
+			return err
+		}
+		if err := build(ctx, root, binary, false, nil); err != nil {
+			return err
+		}
+	}
+	return become(binary, args)
+}
+
+// forget removes binaries made from other sources.
+func forget(dir string) error {
+	old, err := filepath.Glob(filepath.Join(dir, "caddy-*"))
+	if err != nil {
+		return err
+	}
+	for _, f := range old {
+		// One that still runs cannot be removed on Windows; it is
+		// removed the next time.
+		_ = os.Remove(f)
+	}
+	return nil
+}
