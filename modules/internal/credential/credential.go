@@ -1,0 +1,156 @@
+// Package credential is the contract between the handler that holds an
+// ordered list of authentication methods and the methods themselves. It
+// carries what caddyauth.Authenticator cannot say: whether a credential is
+// missing, bad, ambiguous, or impossible to check right now.
+package credential
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+// Method is one way to authenticate a request.
+type Method interface {
+	// Places says where in the request credentials of this method stand,
+	// without looking at what they are. Each place appears once for each
+	// credential found in it.
+	Places(r *http.Request) []Place
+
+	// Identify verifies the credential. The error, if there is one, is
+	// always an *Error.
+	Identify(r *http.Request) (*principal.Principal, error)
+
+	// Challenges returns the values of WWW-Authenticate for a refusal. why
+	// is nil where another method refused, or where nothing was offered.
+	Challenges(why *Error) []string
+
+	// Clean removes the credential from the request, where the method is
+	// configured to keep it from the upstream. It must not rely on the
+	// credential having been verified.
+	Clean(r *http.Request)
+}
+
+// Place is where in a request a credential stands.
+type Place struct {
+	// Kind is the sort of credential: two of one kind in different places
+	// are one too many.
+	Kind string
+
+	// At names the place, such as "header Authorization" or "cookie id".
+	At string
+}
+
+// Kind is why a credential was not accepted.
+type Kind int
+
+// The kinds of refusal.
+const (
+	// Missing: the request has no credential of this method; the next
+	// method may have its turn.
+	Missing Kind = iota
+
+	// Malformed: more than one credential, or one that cannot be read
+	// as such. HTTP 400.
+	Malformed
+
+	// Bad: a credential that was checked and is not accepted. HTTP 401.
+	Bad
+
+	// Insufficient: a valid credential that grants too little. HTTP 403.
+	Insufficient
+
+	// Unavailable: whoever could verify the credential cannot be
+	// reached. HTTP 503.
+	Unavailable
+)
+
+// The stable codes of refusals. The first three are of RFC 6750 section 3.1.
+const (
+	CodeInvalidRequest    = "invalid_request"
+	CodeInvalidToken      = "invalid_token"
+	CodeInsufficientScope = "insufficient_scope"
+
+	// CodeMissing: no credential was offered and one is required.
+	CodeMissing = "missing_credentials"
+
+	// CodeInvalidCredentials: a credential other than a token, such as a
+	// password, is wrong.
+	CodeInvalidCredentials = "invalid_credentials"
+
+	// CodeUnavailable: the identity provider cannot be reached.
+	CodeUnavailable = "identity_provider_unavailable"
+)
+
+// Error is why a method did not accept a request. Code and Detail are fit to
+// be shown to the client; Cause is for the log.
+type Error struct {
+	Kind   Kind
+	Code   string
+	Detail string
+
+	// Rule is what decided, as the administrator wrote it: the issuer.
+	Rule string
+
+	// Scope is what the credential would need, for insufficient_scope.
+	Scope string
+
+	// RetryAfter is when to try again, for Unavailable.
+	RetryAfter time.Duration
+
+	// Header is added to the answer: a DPoP-Nonce, for one.
+	Header http.Header
+
+	Cause error
+}
+
+// Error returns the code and the detail.
+func (e *Error) Error() string {
+	if e.Detail == "" {
+		return e.Code
+	}
+	return e.Code + ": " + e.Detail
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// Status returns the HTTP status of the refusal.
+func (e *Error) Status() int {
+	switch e.Kind {
+	case Malformed:
+		return http.StatusBadRequest
+	case Insufficient:
+		return http.StatusForbidden
+	case Unavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusUnauthorized
+}
+
+// ErrMissing is the refusal of a request without a credential.
+var ErrMissing = &Error{Kind: Missing, Code: CodeMissing, Detail: "authentication is required"}
+
+// Forward hands a claim to the upstream in a request header.
+type Forward struct {
+	// Claim is a JSON Pointer into the verified claims, or the name of a
+	// top-level claim. A claim that is missing sets no header.
+	Claim string `json:"claim"`
+
+	// Header is the name of the request header.
+	Header string `json:"header"`
+}
+
+// Options are what a method's directive says that is not the method's to do,
+// but the handler's that holds it.
+type Options struct {
+	Optional  bool
+	Preflight bool
+	Forward   []Forward
+}
+
+// WithOptions is a method whose syntax has options for the handler.
+type WithOptions interface {
+	HandlerOptions() Options
+}
