@@ -1,0 +1,188 @@
+package moat
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// source is one Go file of this module.
+type source struct {
+	path string // relative to the root, with slashes
+	dir  string
+	test bool
+	file *ast.File
+}
+
+// sources parses every Go file of this module, not of modules inside it.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if p == "." {
+				return nil
+			}
+			if _, err := os.Stat(filepath.Join(p, "go.mod")); err == nil || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(p, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(fset, p, nil, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		p = filepath.ToSlash(p)
+		all = append(all, source{p, path.Dir(p), strings.HasSuffix(p, "_test.go"), f})
+		return nil
+	})
+	if err != nil || len(all) == 0 {
+		t.Fatalf("no sources: %v", err)
+	}
+	return all
+}
+
+func modulePath(t *testing.T) string {
+	t.Helper()
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^module (\S+)`).FindSubmatch(mod)
+	if m == nil {
+		t.Fatal("go.mod has no module line")
+	}
+	return string(m[1])
+}
+
+// TestImportsPointOneWay holds the shape of the code: the root, then caddyfile,
+// then modules, then engines, then libraries.
+func TestImportsPointOneWay(t *testing.T) {
+	self := modulePath(t)
+	const caddy = "github.com/caddyserver/caddy/v2"
+	for _, s := range sources(t) {
+		for _, spec := range s.file.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours, inside := strings.CutPrefix(imp, self+"/")
+			refuse := func(why string) { t.Errorf("%s imports %s: %s", s.path, imp, why) }
+
+			if imp == caddy+"/caddyconfig/httpcaddyfile" && s.dir != "caddyfile" {
+				refuse("only caddyfile registers directives, so that one table holds their order")
+			}
+			if s.dir == "." && !s.test && spec.Name.String() != "_" {
+				refuse("the root only imports for effect; what it would do belongs into a module")
+			}
+			switch {
+			case strings.HasPrefix(s.dir, "modules/internal/adapter"):
+				if inside && !strings.HasPrefix(ours, "modules/internal/") {
+					refuse("what modules share must not know one of them")
+				}
+			case strings.HasPrefix(s.dir, "modules/internal/"):
+				if inside && !strings.HasPrefix(ours, "modules/internal/") || ours == "modules/internal/adapter" {
+					refuse("an engine knows neither modules nor Caddy, so that it can be tested and fuzzed alone")
+				}
+				if imp == caddy || strings.HasPrefix(imp, caddy+"/") || strings.HasPrefix(imp, "go.uber.org/zap") && !s.test {
+					refuse("an engine is free of Caddy and of its logger, so that it can be tested and fuzzed alone")
+				}
+			case strings.HasPrefix(s.dir, "modules/"):
+				if inside && !strings.HasPrefix(ours, "modules/internal/") && !strings.HasPrefix(ours, s.dir) {
+					refuse("modules meet only through what Caddy carries and the principal, so that each works behind any authenticator and with any log")
+				}
+			case strings.HasPrefix(s.dir, "integration"):
+				if inside && !strings.HasPrefix(ours, "integration/") {
+					refuse("the integration tests know the binary, not the code")
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageHasOneComment(t *testing.T) {
+	comments := map[string][]string{}
+	for _, s := range sources(t) {
+		if s.test {
+			continue
+		}
+		if _, ok := comments[s.dir]; !ok {
+			comments[s.dir] = nil
+		}
+		if s.file.Doc != nil {
+			comments[s.dir] = append(comments[s.dir], s.path)
+		}
+	}
+	for dir, files := range comments {
+		if len(files) != 1 {
+			t.Errorf("%s: %d package comments %v, want one", dir, len(files), files)
+		}
+	}
+}
+
+// TestXcaddyAgreesWithGoMod holds that the binary is built from the versions
+// the tests are compiled with.
+func TestXcaddyAgreesWithGoMod(t *testing.T) {
+	body, err := os.ReadFile("xcaddy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var build struct {
+		CaddyVersion string `json:"caddy_version"`
+		Plugins      []struct {
+			Path    string `json:"module_path"`
+			Version string `json:"version"`
+		} `json:"plugins"`
+		Replacements []struct{ Old, New string } `json:"replacements"`
+	}
+	if err := json.Unmarshal(body, &build); err != nil {
+		t.Fatal(err)
+	}
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	required := func(path, version string) bool {
+		return slices.ContainsFunc(strings.Split(string(mod), "\n"), func(line string) bool {
+			return strings.TrimSpace(line) == path+" "+version
+		})
+	}
+	if !required("github.com/caddyserver/caddy/v2", build.CaddyVersion) {
+		t.Errorf("xcaddy.json builds Caddy %s, go.mod requires another version", build.CaddyVersion)
+	}
+	var self bool
+	for _, p := range build.Plugins {
+		if p.Path == modulePath(t) {
+			self = true
+			continue
+		}
+		if !required(p.Path, p.Version) {
+			t.Errorf("xcaddy.json builds %s %s, go.mod requires another version or none", p.Path, p.Version)
+		}
+	}
+	if !self {
+		t.Errorf("xcaddy.json does not build %s", modulePath(t))
+	}
+	for _, r := range build.Replacements {
+		if r.Old != modulePath(t) || r.New != "." {
+			t.Errorf("xcaddy.json replaces %s by %s; only this module may be replaced, by its checkout", r.Old, r.New)
+		}
+	}
+}
