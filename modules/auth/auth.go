@@ -1,0 +1,402 @@
+// Package auth is the handler that says who is calling. It holds an ordered
+// list of authentication methods and is what the directives auth, jwt_auth
+// and those of other credentials adapt to.
+package auth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// Handler authenticates requests by the first of its methods that fits.
+//
+// The methods are tried in the order they are listed. One that finds no
+// credential of its kind leaves the request to the next; the first that finds
+// one decides, and a credential that is bad ends the request: it is never
+// tried as something else. Unlike Caddy's own authentication handler, which
+// this one complements, it keeps the order, tells a bad credential from a
+// missing one and from an identity provider that cannot be reached, and offers
+// the challenges of all methods in one answer. Nothing that a method wrote
+// (header fields, status, body) reaches the client unless that method won,
+// and then only its header fields.
+//
+// A request that passes has the placeholders `{http.auth.user.id}`,
+// `{http.auth.user.roles}` and `{http.auth.user.scopes}` (separated by commas)
+// and `{http.auth.user.claims.<path>}`. The path is a JSON Pointer if it begins
+// with a slash; else it is the name of a top-level claim or, if there is none
+// of that name, names separated by slashes or, without slashes, by dots. Values
+// keep their types.
+//
+// Refusals, each with a stable code in `{http.moat.code}`:
+//
+//   - 400 invalid_request: two credentials of the same kind, more than one
+//     Authorization field, or a credential that cannot be read
+//   - 401 missing_credentials: no method found one
+//   - 401 invalid_token, invalid_credentials: one that is not accepted
+//   - 403 insufficient_scope: a valid one that grants too little
+//   - 503 identity_provider_unavailable, with Retry-After
+//
+// 401 and 403 carry WWW-Authenticate as RFC 9110 section 11.6.1 and RFC 6750
+// section 3 describe.
+type Handler struct {
+	// The directive this handler stands for, as it appears as the layer in
+	// audit records and metrics. Default: auth
+	Name string `json:"name,omitempty"`
+
+	// The methods, in the order they are tried: each one is a module of the
+	// namespace http.authentication.providers, Caddy's own included, named
+	// by its member "provider". Without any, the handler authenticates
+	// nobody and refuses nobody, and only drops headers.
+	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=http.authentication.providers inline_key=provider"`
+
+	// Whether a request without any credential may go on as anonymous, so
+	// that the authorization behind decides. A bad credential is refused
+	// all the same.
+	Optional bool `json:"optional,omitempty"`
+
+	// Whether CORS preflights pass without a credential: OPTIONS requests
+	// with the fields Origin and Access-Control-Request-Method and without
+	// credentials, which is how browsers send them (Fetch standard, section
+	// 4.8), and nothing else.
+	Preflight bool `json:"preflight,omitempty"`
+
+	// Claims to hand to the upstream in request headers. What the client
+	// sent under these names is removed from every request that comes here,
+	// in any case and with underscores or dots in the place of hyphens.
+	Forward []credential.Forward `json:"forward,omitempty"`
+
+	// Further header names that are removed in the same way and not set.
+	// This is for the requests that another handler's matcher leaves out:
+	// they must not carry a spoofed identity either.
+	StripHeaders []string `json:"strip_headers,omitempty"`
+
+	methods []method
+	forward []forward
+	aliases aliases
+	decided *prometheus.CounterVec
+	allowed prometheus.Counter // the usual case of decided
+	logger  *zap.Logger
+}
+
+// method is one entry of the list, with the name of its module.
+type method struct {
+	credential.Method
+	name string
+	// foreign is set where the method is not ours.
+	foreign *foreign
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.auth",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision loads the methods.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	if h.Name == "" {
+		h.Name = "auth"
+	}
+	var err error
+	if h.decided, err = adapter.Decided(ctx); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	h.allowed = h.decided.WithLabelValues(h.Name, decision.Allow, "")
+	if h.forward, err = compileForward(h.Forward); err != nil {
+		return err
+	}
+	if h.aliases, err = newAliases(h.ForwardedHeaders()); err != nil {
+		return err
+	}
+	return h.loadMethods(ctx)
+}
+
+func (h *Handler) loadMethods(ctx caddy.Context) error {
+	names := make([]string, len(h.ProvidersRaw))
+	for i, raw := range h.ProvidersRaw {
+		var m struct {
+			Provider string `json:"provider"`
+		}
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return fmt.Errorf("provider %d: %w", i, err)
+		}
+		names[i] = m.Provider
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	mods, err := ctx.LoadModule(h, "ProvidersRaw")
+	if err != nil {
+		return fmt.Errorf("loading authentication methods: %w", err)
+	}
+	for i, mod := range mods.([]any) {
+		m := method{name: names[i]}
+		switch mod := mod.(type) {
+		case credential.Method:
+			m.Method = mod
+		case caddyauth.Authenticator:
+			m.foreign = &foreign{name: names[i], authenticator: mod}
+		default:
+			return fmt.Errorf("provider %d: %s does not authenticate: it is a %T", i, names[i], mod)
+		}
+		h.methods = append(h.methods, m)
+	}
+	return nil
+}
+
+// Validate refuses what can never do what it says.
+func (h *Handler) Validate() error {
+	if len(h.methods) == 0 && (h.Optional || h.Preflight || len(h.Forward) > 0) {
+		return errors.New("optional, preflight and forward need at least one authentication method")
+	}
+	if len(h.methods) == 0 && len(h.StripHeaders) == 0 {
+		return errors.New("no authentication method is given")
+	}
+	return nil
+}
+
+// ForwardedHeaders returns the names of the headers that carry identity to
+// the upstream, which no client may send.
+func (h *Handler) ForwardedHeaders() []string {
+	var names []string
+	for _, f := range h.Forward {
+		names = append(names, f.Header)
+	}
+	return append(names, h.StripHeaders...)
+}
+
+// ServeHTTP authenticates the request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	// First of all, and on every path: rule "one identity".
+	h.aliases.drop(r)
+	if len(h.methods) == 0 {
+		return next.ServeHTTP(w, r)
+	}
+	if h.Preflight && h.isPreflight(r) {
+		h.decide(r, decision.Skip, "preflight", "")
+		return next.ServeHTTP(w, r)
+	}
+
+	won, err := h.identify(w, r)
+	if err != nil {
+		if err.Kind != credential.Missing || !h.Optional {
+			return h.refuse(w, r, won, err)
+		}
+		h.decide(r, decision.Skip, "optional", "")
+		return next.ServeHTTP(w, r)
+	}
+	p := adapter.Principal(r)
+	if err := h.setForwarded(r, p); err != nil {
+		return h.refuse(w, r, won, err)
+	}
+	for i := range h.methods {
+		if m := h.methods[i].Method; m != nil {
+			m.Clean(r)
+		}
+	}
+	rule := p.Issuer
+	if rule == "" {
+		rule = h.methods[won].name
+	}
+	h.decide(r, decision.Allow, rule, "")
+	return next.ServeHTTP(w, r)
+}
+
+// identify finds the method that decides and makes the caller it verified the
+// caller of the request. It returns the index of the method that decided, -1
+// for none.
+func (h *Handler) identify(w http.ResponseWriter, r *http.Request) (int, *credential.Error) {
+	// Authorization is a single field (RFC 9110 section 11.6.2). Two of
+	// them are two credentials, of which the upstream might read the other.
+	if len(r.Header["Authorization"]) > 1 {
+		return -1, &credential.Error{
+			Kind: credential.Malformed, Code: credential.CodeInvalidRequest,
+			Detail: "more than one Authorization field",
+		}
+	}
+	if len(h.methods) > 1 {
+		if err := h.ambiguous(r); err != nil {
+			return -1, err
+		}
+	}
+	for i := range h.methods {
+		m := &h.methods[i]
+		var p *principal.Principal
+		var err *credential.Error
+		if m.foreign != nil {
+			err = m.foreign.identify(w, r)
+		} else {
+			p, err = identifyOurs(m.Method, r)
+		}
+		switch {
+		case err == nil:
+			if p != nil {
+				adapter.Identify(r, p)
+			}
+			return i, nil
+		case err.Kind != credential.Missing:
+			return i, err
+		}
+	}
+	return -1, credential.ErrMissing
+}
+
+// identifyOurs asks a method of ours. An error of a type that is not
+// credential.Error would be a mistake of ours; it must not let anyone in.
+func identifyOurs(m credential.Method, r *http.Request) (*principal.Principal, *credential.Error) {
+	p, err := m.Identify(r)
+	if err == nil && p != nil {
+		return p, nil
+	}
+	var ce *credential.Error
+	if errors.As(err, &ce) {
+		return nil, ce
+	}
+	return nil, &credential.Error{
+		Kind: credential.Unavailable, Code: credential.CodeUnavailable,
+		Detail: "the credential cannot be checked", Cause: err,
+	}
+}
+
+// ambiguous refuses a request with two credentials of the same kind in places
+// that belong to different methods. Each method sees to its own places.
+func (h *Handler) ambiguous(r *http.Request) *credential.Error {
+	at := make(map[string]string, 2)
+	for i := range h.methods {
+		m := h.methods[i].Method
+		if m == nil {
+			continue
+		}
+		for _, p := range m.Places(r) {
+			if where, ok := at[p.Kind]; ok && where != p.At {
+				return &credential.Error{
+					Kind: credential.Malformed, Code: credential.CodeInvalidRequest,
+					Detail: "more than one credential of the same kind",
+				}
+			}
+			at[p.Kind] = p.At
+		}
+	}
+	return nil
+}
+
+// isPreflight reports whether r is a CORS preflight as browsers send it.
+func (h *Handler) isPreflight(r *http.Request) bool {
+	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	// A preflight never carries credentials (Fetch standard, section 4.8).
+	// A request that does is something else that wants to pass.
+	if len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0 {
+		return false
+	}
+	for i := range h.methods {
+		if m := h.methods[i].Method; m != nil && len(m.Places(r)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// refuse answers with the refusal of the method won, or of nobody if won is
+// negative.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *credential.Error) error {
+	p := &problem.Problem{Status: err.Status(), Code: err.Code, Detail: err.Detail, Cause: err.Cause}
+	result := decision.Deny
+	switch err.Kind {
+	case credential.Unavailable:
+		result = decision.Error
+		p.RetryAfter = err.RetryAfter
+		if p.RetryAfter <= 0 {
+			p.RetryAfter = defaultRetryAfter
+		}
+	case credential.Missing, credential.Bad, credential.Insufficient, credential.Malformed:
+		p.Challenges = h.challenges(r, won, err)
+	}
+	rule := err.Rule
+	if rule == "" && won >= 0 {
+		rule = h.methods[won].name
+	}
+	h.decide(r, result, rule, err.Code)
+	// At debug level: a flood of bad tokens must not become a flood of lines.
+	// What is the administrator's business, such as a provider that is down,
+	// is logged once, by the one that notices.
+	if c := h.logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
+		c.Write(
+			zap.String("layer", h.Name),
+			zap.String("code", err.Code),
+			zap.String("detail", err.Detail),
+			zap.String("rule", rule),
+			zap.NamedError("cause", err.Cause),
+		)
+	}
+	for name, values := range err.Header {
+		w.Header()[name] = append([]string(nil), values...)
+	}
+	return adapter.Refuse(w, r, p)
+}
+
+// defaultRetryAfter is said where nobody knows better. The life of a key set
+// tries again within this time.
+const defaultRetryAfter = 10 * time.Second
+
+// challenges collects what each method would ask for. The method that
+// refused says why; for a malformed or insufficient credential it alone
+// speaks, since offering others would not help.
+func (h *Handler) challenges(r *http.Request, won int, err *credential.Error) []string {
+	var all []string
+	for i := range h.methods {
+		var why *credential.Error
+		if i == won {
+			why = err
+		} else if err.Kind == credential.Insufficient || err.Kind == credential.Malformed {
+			continue
+		}
+		m := &h.methods[i]
+		if m.foreign == nil {
+			all = append(all, m.Challenges(why)...)
+			continue
+		}
+		all = append(all, m.foreign.challenges(r)...)
+	}
+	return all
+}
+
+func (h *Handler) decide(r *http.Request, result, rule, code string) {
+	adapter.Decisions(r).Add(decision.Decision{Layer: h.Name, Result: result, Rule: rule, Code: code})
+	if result == decision.Allow {
+		h.allowed.Inc()
+		return
+	}
+	h.decided.WithLabelValues(h.Name, result, code).Inc()
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

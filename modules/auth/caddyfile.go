@@ -1,0 +1,186 @@
+package auth
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+)
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	auth [<matcher>] {
+//		<method> ... {
+//			...
+//		}
+//		optional
+//		preflight
+//		forward <claim pointer> <header>
+//	}
+//
+// A method is jwt_auth, or basic in the syntax of Caddy's basic_auth, or any
+// other module of the namespace http.authentication.providers that can be
+// written in a Caddyfile. The methods are tried in the order they are written.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume directive name
+	h.Name = d.Val()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch name := d.Val(); name {
+		case "optional", "preflight":
+			if err := flag(d, map[string]*bool{"optional": &h.Optional, "preflight": &h.Preflight}[name]); err != nil {
+				return err
+			}
+		case "forward":
+			f, err := adapter.UnmarshalForward(d)
+			if err != nil {
+				return err
+			}
+			if err := h.addForward(f); err != nil {
+				return d.WrapErr(err)
+			}
+		case "basic", "basic_auth", "http_basic":
+			raw, err := unmarshalBasic(d)
+			if err != nil {
+				return err
+			}
+			h.ProvidersRaw = append(h.ProvidersRaw, raw)
+		default:
+			if err := h.unmarshalProvider(d, name); err != nil {
+				return err
+			}
+		}
+	}
+	if len(h.ProvidersRaw) == 0 {
+		return d.Errf("%s needs at least one method, such as jwt_auth or basic", h.Name)
+	}
+	return nil
+}
+
+// flag sets an option that takes no arguments and may stand once.
+func flag(d *caddyfile.Dispenser, target *bool) error {
+	if *target {
+		return d.Errf("%s already specified", d.Val())
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	*target = true
+	return nil
+}
+
+func (h *Handler) unmarshalProvider(d *caddyfile.Dispenser, name string) error {
+	id := "http.authentication.providers." + name
+	if _, err := caddy.GetModule(id); err != nil {
+		return d.Errf("unrecognized subdirective '%s': a method (jwt_auth, basic, or another module of http.authentication.providers), optional, preflight or forward is expected", name)
+	}
+	mod, err := caddyfile.UnmarshalModule(d, id)
+	if err != nil {
+		return err
+	}
+	if m, ok := mod.(credential.WithOptions); ok {
+		o := m.HandlerOptions()
+		if o.Optional || o.Preflight {
+			return d.Errf("optional and preflight are about the request, not about %s: write them directly in the %s block", name, h.Name)
+		}
+		for _, f := range o.Forward {
+			if err := h.addForward(f); err != nil {
+				return d.WrapErr(err)
+			}
+		}
+	}
+	h.ProvidersRaw = append(h.ProvidersRaw, caddyconfig.JSONModuleObject(mod, "provider", name, nil))
+	return nil
+}
+
+func (h *Handler) addForward(f credential.Forward) error {
+	h.Forward = append(h.Forward, f)
+	_, err := compileForward(h.Forward)
+	return err
+}
+
+// unmarshalBasic reads a block in the syntax of Caddy's basic_auth directive,
+// whose provider cannot read a Caddyfile itself.
+//
+//	basic [<hash_algorithm> [<realm>]] {
+//		<username> <hashed_password>
+//	}
+func unmarshalBasic(d *caddyfile.Dispenser) (json.RawMessage, error) {
+	ba := caddyauth.HTTPBasicAuth{HashCache: new(caddyauth.Cache)}
+	args := d.RemainingArgs()
+	algorithm := "bcrypt"
+	switch len(args) {
+	case 0:
+	case 2:
+		ba.Realm = args[1]
+		fallthrough
+	case 1:
+		algorithm = args[0]
+	default:
+		return nil, d.ArgErr()
+	}
+	switch algorithm {
+	case "bcrypt":
+		ba.HashRaw = caddyconfig.JSONModuleObject(caddyauth.BcryptHash{}, "algorithm", algorithm, nil)
+	case "argon2id":
+		ba.HashRaw = caddyconfig.JSONModuleObject(caddyauth.Argon2idHash{}, "algorithm", algorithm, nil)
+	default:
+		return nil, d.Errf("unrecognized hash algorithm '%s': write bcrypt or argon2id", algorithm)
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		user := d.Val()
+		var hash string
+		if !d.AllArgs(&hash) {
+			return nil, d.ArgErr()
+		}
+		if user == "" || hash == "" {
+			return nil, d.Err("username and password cannot be empty")
+		}
+		if slices.ContainsFunc(ba.AccountList, func(a caddyauth.Account) bool { return a.Username == user }) {
+			return nil, d.Errf("user '%s' already specified", user)
+		}
+		ba.AccountList = append(ba.AccountList, caddyauth.Account{Username: user, Password: hash})
+	}
+	if len(ba.AccountList) == 0 {
+		return nil, d.Err("basic needs at least one user: write '<username> <hashed password>' lines in its block")
+	}
+	return caddyconfig.JSONModuleObject(ba, "provider", "http_basic", nil), nil
+}
+
+// Wrap returns the handler that holds the one method given, which was read
+// from the directive of that name. It is what a directive such as jwt_auth
+// adapts to.
+func Wrap(name string, provider any) *Handler {
+	h := &Handler{
+		Name:         name,
+		ProvidersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(provider, "provider", name, nil)},
+	}
+	if m, ok := provider.(credential.WithOptions); ok {
+		o := m.HandlerOptions()
+		h.Optional, h.Preflight, h.Forward = o.Optional, o.Preflight, o.Forward
+	}
+	return h
+}
+
+// Stripper returns the handler that removes the headers which h hands to the
+// upstream from every request it sees, and does nothing else. It stands,
+// without a matcher, before a handler that has one. It is nil where there is
+// nothing to remove.
+func Stripper(h *Handler) *Handler {
+	names := h.ForwardedHeaders()
+	if len(names) == 0 {
+		return nil
+	}
+	return &Handler{Name: h.Name, StripHeaders: names}
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

@@ -1,0 +1,170 @@
+package auth
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+// forward is a compiled credential.Forward.
+type forward struct {
+	claim  principal.Pointer
+	header string
+}
+
+func compileForward(list []credential.Forward) ([]forward, error) {
+	var out []forward
+	seen := make(map[string]bool)
+	for _, f := range list {
+		p, err := principal.ParsePointer(f.Claim)
+		if err != nil {
+			return nil, fmt.Errorf("forward: %w", err)
+		}
+		if err := credential.ForwardableHeader(f.Header); err != nil {
+			return nil, fmt.Errorf("forward: %w", err)
+		}
+		name := normal(f.Header)
+		if seen[name] {
+			return nil, fmt.Errorf("forward: header %s is set twice", f.Header)
+		}
+		seen[name] = true
+		out = append(out, forward{claim: p, header: textproto.CanonicalMIMEHeaderKey(f.Header)})
+	}
+	return out, nil
+}
+
+// setForwarded sets the headers that carry claims to the upstream. The
+// client's copies are gone by now.
+func (h *Handler) setForwarded(r *http.Request, p *principal.Principal) *credential.Error {
+	for _, f := range h.forward {
+		v, ok := p.Claims.Lookup(f.claim)
+		if !ok && p.Claims == nil && len(f.claim) == 1 && f.claim[0] == "sub" {
+			v, ok = p.ID, true // a user of basic authentication has a name and no claims
+		}
+		if !ok || v == nil {
+			continue
+		}
+		text := principal.Text(v)
+		// A claim that cannot stand in a field line, because of a line break
+		// for one, is not bent into shape: whoever issued it is not to be
+		// trusted with the rest.
+		if !httpguts.ValidHeaderFieldValue(text) {
+			return &credential.Error{
+				Kind: credential.Bad, Code: credential.CodeInvalidToken,
+				Detail: "a claim cannot be forwarded", Rule: p.Issuer,
+			}
+		}
+		r.Header[f.header] = []string{text}
+	}
+	return nil
+}
+
+// aliases are header names that no client may send, by length: the spellings
+// of one name differ in case, and in `_` or `.` for `-`, which servers
+// behind us may read as the same (CGI's HTTP_X_USER is all of them). All have
+// the same length, so that most fields of a request cost one look-up.
+type aliases struct {
+	byLength map[int][]string
+}
+
+func newAliases(names []string) (aliases, error) {
+	a := aliases{}
+	for _, n := range names {
+		if err := credential.ForwardableHeader(n); err != nil {
+			return a, fmt.Errorf("header to remove: %w", err)
+		}
+		if a.byLength == nil {
+			a.byLength = make(map[int][]string)
+		}
+		a.byLength[len(n)] = append(a.byLength[len(n)], normal(n))
+	}
+	return a, nil
+}
+
+// match reports whether name is one of the names or another spelling of one.
+func (a aliases) match(name string) bool {
+	for _, n := range a.byLength[len(name)] {
+		if isAlias(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// drop removes the fields from the header and from the trailer section, which
+// Caddy's reverse proxy passes on too.
+func (a aliases) drop(r *http.Request) {
+	if a.byLength == nil {
+		return
+	}
+	for name := range r.Header {
+		if a.match(name) {
+			delete(r.Header, name)
+		}
+	}
+	if r.Trailer == nil {
+		return
+	}
+	a.dropTrailer(r)
+	if r.Body != nil && r.Body != http.NoBody {
+		// What the trailer section says is known at the end of the body.
+		r.Body = &trailerGuard{ReadCloser: r.Body, atEnd: func() { a.dropTrailer(r) }}
+	}
+}
+
+func (a aliases) dropTrailer(r *http.Request) {
+	for name := range r.Trailer {
+		if a.match(name) {
+			delete(r.Trailer, name)
+		}
+	}
+}
+
+// trailerGuard calls atEnd before it passes on the end of the body.
+type trailerGuard struct {
+	io.ReadCloser
+	atEnd func()
+}
+
+func (g *trailerGuard) Read(p []byte) (int, error) {
+	n, err := g.ReadCloser.Read(p)
+	if err != nil {
+		g.atEnd()
+	}
+	return n, err
+}
+
+// normal is the spelling that all aliases of a header name have in common.
+func normal(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		b[i] = normalByte(c)
+	}
+	return string(b)
+}
+
+func normalByte(c byte) byte {
+	switch {
+	case c == '_' || c == '.':
+		return '-'
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// isAlias reports whether name is a spelling of the normal name.
+func isAlias(normal, name string) bool {
+	for i := 0; i < len(name); i++ {
+		if normal[i] != normalByte(name[i]) {
+			return false
+		}
+	}
+	return true
+}
