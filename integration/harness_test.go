@@ -73,7 +73,11 @@ type server struct {
 	t     testing.TB
 	cmd   *exec.Cmd
 	env   []string
-	dir   string // working directory; the Caddyfile and Caddy's storage are in here
+	dir   string // the Caddyfile and Caddy's storage are in here
+	cwd   string // working directory of the process: dir, but for the examples
+
+	config string // configuration file, relative to cwd
+
 	admin string // host:port of the admin API
 	ports map[string]string
 	log   *logBuffer
@@ -95,10 +99,11 @@ func start(t testing.TB, caddyfile string, env ...string) *server {
 // prepare does all of start but running the process.
 func prepare(t testing.TB, caddyfile string, env ...string) *server {
 	t.Helper()
-	bin := binary(t)
-	s := &server{t: t, dir: t.TempDir(), ports: map[string]string{}}
+	binary(t)
+	s := &server{t: t, dir: t.TempDir(), config: "Caddyfile", ports: map[string]string{}}
+	s.cwd = s.dir
 	s.env = append(os.Environ(),
-		"HOME="+s.dir, "XDG_DATA_HOME="+filepath.Join(s.dir, "data"), "XDG_CONFIG_HOME="+filepath.Join(s.dir, "config"))
+		"HOME="+s.dir, "XDG_DATA_HOME="+filepath.Join(s.dir, ".local", "share"), "XDG_CONFIG_HOME="+filepath.Join(s.dir, ".config"))
 	ports := freePorts(t, 7)
 	s.admin = "127.0.0.1:" + ports[0]
 	s.env = append(s.env, "CADDY_ADMIN="+s.admin)
@@ -108,7 +113,6 @@ func prepare(t testing.TB, caddyfile string, env ...string) *server {
 	}
 	s.env = append(s.env, env...)
 	s.write("Caddyfile", caddyfile)
-	_ = bin
 	return s
 }
 
@@ -132,8 +136,8 @@ func (s *server) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *server) run() {
 	s.t.Helper()
 	s.log = new(logBuffer)
-	cmd := exec.Command(binary(s.t), "run", "--config", "Caddyfile", "--adapter", "caddyfile")
-	cmd.Dir, cmd.Env = s.dir, s.env
+	cmd := exec.Command(binary(s.t), "run", "--config", s.config, "--adapter", "caddyfile")
+	cmd.Dir, cmd.Env = s.cwd, s.env
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -216,7 +220,7 @@ func (s *server) addr(port string) string { return "127.0.0.1:" + s.ports[port] 
 func (s *server) reload(caddyfile string) error {
 	s.t.Helper()
 	s.write("Caddyfile", caddyfile)
-	out, err := s.caddy("reload", "--config", "Caddyfile", "--adapter", "caddyfile", "--address", s.admin, "--force")
+	out, err := s.caddy("reload", "--config", s.config, "--adapter", "caddyfile", "--address", s.admin, "--force")
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
@@ -230,7 +234,7 @@ func (s *server) caddy(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary(s.t), args...)
-	cmd.Dir, cmd.Env = s.dir, s.env
+	cmd.Dir, cmd.Env = s.cwd, s.env
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -242,7 +246,7 @@ func (s *server) output(args ...string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary(s.t), args...)
-	cmd.Dir, cmd.Env = s.dir, s.env
+	cmd.Dir, cmd.Env = s.cwd, s.env
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -254,7 +258,7 @@ func (s *server) output(args ...string) string {
 // token mints a token of the internal issuer: `caddy moat token` with args.
 func (s *server) token(args ...string) string {
 	s.t.Helper()
-	return strings.TrimSpace(s.output(append([]string{"moat", "token", "--config", "Caddyfile"}, args...)...))
+	return strings.TrimSpace(s.output(append([]string{"moat", "token", "--config", s.config}, args...)...))
 }
 
 // client returns an HTTP client that trusts Caddy's internal CA and takes

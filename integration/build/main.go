@@ -2,11 +2,12 @@
 // with xcaddy itself as the builder.
 //
 //	go run ./integration/build -o PATH [-race] [-with MODULE@VERSION]...
-//	go run ./integration/build run ARGUMENT...
+//	go run ./integration/build COMMAND ARGUMENT...
 //
 // The first form builds PATH. The second builds into the user's cache
 // directory, unless the binary there was made from the same sources, and then
-// becomes `caddy run ARGUMENT...`.
+// becomes `caddy COMMAND ARGUMENT...`, such as `run --config Caddyfile`. The
+// environment variable MOAT_BINARY names a binary to become instead.
 package main
 
 import (
@@ -40,7 +41,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(args) > 0 && args[0] == "run" {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		return buildAndRun(ctx, root, args)
 	}
 
@@ -57,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if *out == "" || flags.NArg() > 0 {
-		return errors.New("usage: go run ./integration/build -o PATH, or: go run ./integration/build run ARGUMENT...")
+		return errors.New("usage: go run ./integration/build -o PATH, or: go run ./integration/build COMMAND ARGUMENT...")
 	}
 	return build(ctx, root, *out, *verbose, func(b *xcaddy.Builder) {
 		b.RaceDetector = *race
@@ -99,8 +100,11 @@ func moduleRoot() (string, error) {
 }
 
 // buildAndRun builds the binary if the cached one is older than the sources
-// and becomes it. args starts with "run".
+// and becomes it.
 func buildAndRun(ctx context.Context, root string, args []string) error {
+	if binary := os.Getenv("MOAT_BINARY"); binary != "" {
+		return become(binary, args)
+	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return err
