@@ -1,0 +1,311 @@
+package token
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
+)
+
+// claims are the claims of a token: the members of its payload, and the
+// registered ones of RFC 7519 section 4.1 read. They stand in the memory of a
+// work.
+type claims struct {
+	members          []strictjson.Member
+	iss, sub, jti    []byte // nil if there is none
+	aud              []byte // the text of the value, nil if there is none
+	exp, nbf, issued time.Time
+}
+
+// readClaims reads t.payload. A registered claim of the wrong type makes the
+// token malformed: what a date or a name is must not be a matter of taste.
+func (w *work) readClaims(t *jws) (c claims, ok bool) {
+	var err error
+	if c.members, err = w.payload.Object(t.payload); err != nil {
+		return c, false
+	}
+	for _, m := range c.members {
+		ok := true
+		switch string(m.Name) {
+		case "iss":
+			c.iss, ok = strictjson.Text(m.Value)
+		case "sub":
+			c.sub, ok = strictjson.Text(m.Value)
+		case "jti":
+			c.jti, ok = strictjson.Text(m.Value)
+		case "exp":
+			c.exp, ok = numericDate(m.Value)
+		case "nbf":
+			c.nbf, ok = numericDate(m.Value)
+		case "iat":
+			c.issued, ok = numericDate(m.Value)
+		case "aud":
+			c.aud, ok = m.Value, isAudience(m.Value)
+		}
+		if !ok {
+			return c, false
+		}
+	}
+	return c, true
+}
+
+// maxDate is the end of the year 9999.
+const maxDate = 253402300799
+
+// numericDate reads a NumericDate, RFC 7519 section 2: seconds since 1970,
+// perhaps with a fraction. Dates before 1970 and after 9999 are refused.
+func numericDate(value []byte) (time.Time, bool) {
+	if !strictjson.IsNumber(value) {
+		return time.Time{}, false
+	}
+	var sec int64
+	for _, c := range value {
+		if c-'0' > 9 {
+			return fractionalDate(value)
+		}
+		if sec = sec*10 + int64(c-'0'); sec > maxDate {
+			return time.Time{}, false
+		}
+	}
+	return time.Unix(sec, 0), true
+}
+
+func fractionalDate(value []byte) (time.Time, bool) {
+	f, err := strconv.ParseFloat(string(value), 64)
+	if err != nil || !(f >= 0 && f <= maxDate) {
+		return time.Time{}, false
+	}
+	sec, frac := math.Modf(f)
+	return time.Unix(int64(sec), int64(frac*1e9)), true
+}
+
+// isAudience reports whether value is a string or an array of strings.
+func isAudience(value []byte) bool {
+	if list, ok := strictjson.Array(value); ok {
+		for e, ok := list.Next(); ok; e, ok = list.Next() {
+			if e[0] != '"' {
+				return false
+			}
+		}
+		return true
+	}
+	return value[0] == '"'
+}
+
+// hasText reports whether value is one of the accepted strings or an array
+// that holds one of them. Numbers and booleans are compared as they are
+// written.
+func hasText(value []byte, accepted []string) bool {
+	if list, ok := strictjson.Array(value); ok {
+		for e, ok := list.Next(); ok; e, ok = list.Next() {
+			if e[0] != '[' && hasText(e, accepted) {
+				return true
+			}
+		}
+		return false
+	}
+	text, ok := strictjson.Text(value)
+	if !ok {
+		text = value
+	}
+	for _, a := range accepted {
+		if string(text) == a {
+			return true
+		}
+	}
+	return false
+}
+
+// lookup returns the value p points at.
+func (c *claims) lookup(p principal.Pointer) ([]byte, bool) {
+	for _, m := range c.members {
+		if string(m.Name) != p[0] {
+			continue
+		}
+		value, ok := m.Value, true
+		for _, name := range p[1:] {
+			if value, ok = strictjson.Lookup(value, name); !ok {
+				return nil, false
+			}
+		}
+		return value, true
+	}
+	return nil, false
+}
+
+// times checks the dates of RFC 7519 sections 4.1.4 to 4.1.6.
+func (c *claims) times(iss *issuer, now time.Time) *Error {
+	if err := c.expiry(iss, now); err != nil {
+		return err
+	}
+	// A token from the future is as wrong as one for the future: its
+	// issuer's clock, or somebody else's hand.
+	latest := now.Add(iss.leeway)
+	if c.nbf.After(latest) || c.issued.After(latest) {
+		return errEarly
+	}
+	if iss.MaxAge > 0 {
+		if c.issued.IsZero() {
+			return errNoIssued
+		}
+		if !now.Before(c.issued.Add(iss.MaxAge + iss.leeway)) {
+			return errTooOld
+		}
+	}
+	return nil
+}
+
+// expiry is the part of times that is worth asking before the signature is
+// checked: expired tokens come from clients that mean well and do not stop,
+// and the answer tells nothing that the token does not.
+func (c *claims) expiry(iss *issuer, now time.Time) *Error {
+	if c.exp.IsZero() {
+		if iss.needExp {
+			return errNoExpiry
+		}
+		return nil
+	}
+	if !now.Before(c.exp.Add(iss.leeway)) {
+		return errExpired
+	}
+	return nil
+}
+
+// accept checks the claims of a verified token against what its issuer's
+// configuration asks.
+func (c *claims) accept(iss *issuer) *Error {
+	switch {
+	case iss.AnyAudience:
+	case len(iss.Audience) > 0:
+		if c.aud == nil || !hasText(c.aud, iss.Audience) {
+			return errAudience
+		}
+	case c.aud != nil:
+		return errNoAudience // RFC 7519 section 4.1.3
+	}
+	for i, r := range iss.Require {
+		value, ok := c.lookup(r.Claim)
+		if !ok || strictjson.IsNull(value) || len(r.Values) > 0 && !hasText(value, r.Values) {
+			return iss.missing[i]
+		}
+	}
+	return nil
+}
+
+// finder collects texts from claims: an identity and lists of names. They end
+// up in one string and one slice, whatever their number.
+type finder struct {
+	names [][]byte
+	text  []byte
+}
+
+// subject finds who the token is about.
+func (c *claims) subject(iss *issuer) ([]byte, bool) {
+	value, ok := c.lookup(iss.Subject)
+	if !ok {
+		return nil, false
+	}
+	text, ok := strictjson.Text(value)
+	if !ok {
+		// RFC 7519 section 4.1.2 wants a string in sub, and readClaims has seen
+		// to that; elsewhere identities are often numbers.
+		if !strictjson.IsNumber(value) || bytes.ContainsAny(value, ".eE") {
+			return nil, false
+		}
+		text = value
+	}
+	return text, len(text) > 0 && printable(text)
+}
+
+// manyNames is how many names are compared with each other to find those
+// given twice. Beyond it a map does so.
+const manyNames = 32
+
+// list appends to f.names the names that the claims at pointers hold, each
+// once, and returns how many these are. Claims that are missing are passed
+// over; claims that are no lists of names are not.
+func (f *finder) list(c *claims, pointers []principal.Pointer) (int, bool) {
+	start := len(f.names)
+	var seen map[string]bool
+	add := func(name []byte) bool {
+		if len(name) == 0 {
+			return true
+		}
+		if seen == nil {
+			for _, n := range f.names[start:] {
+				if bytes.Equal(n, name) {
+					return true
+				}
+			}
+			if len(f.names)-start == manyNames {
+				seen = make(map[string]bool, 4*manyNames)
+				for _, n := range f.names[start:] {
+					seen[string(n)] = true
+				}
+			}
+		}
+		if seen != nil {
+			if seen[string(name)] {
+				return true
+			}
+			seen[string(name)] = true
+		}
+		f.names = append(f.names, name)
+		return printable(name)
+	}
+	for _, p := range pointers {
+		value, ok := c.lookup(p)
+		if ok && !names(value, add) {
+			return 0, false
+		}
+	}
+	return len(f.names) - start, true
+}
+
+// names calls add for each name in value as principal.Strings reads it: the
+// words of a string, or the strings of an array.
+func names(value []byte, add func([]byte) bool) bool {
+	if list, ok := strictjson.Array(value); ok {
+		for e, ok := list.Next(); ok; e, ok = list.Next() {
+			name, ok := strictjson.Text(e)
+			if !ok || !add(name) {
+				return false
+			}
+		}
+		return true
+	}
+	text, ok := strictjson.Text(value)
+	if !ok {
+		return false
+	}
+	for word := range bytes.FieldsSeq(text) {
+		if !add(word) {
+			return false
+		}
+	}
+	return true
+}
+
+// printable reports whether text is free of control characters and line
+// separators. Identities and roles end up in header fields, logs and lists;
+// none that is real has a line break in it.
+func printable(text []byte) bool {
+	for i, c := range text {
+		if c < ' ' || c == 0x7f {
+			return false
+		}
+		if c >= utf8.RuneSelf {
+			return bytes.IndexFunc(text[i:], unprintable) < 0
+		}
+	}
+	return true
+}
+
+func unprintable(r rune) bool {
+	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
+}

@@ -1,0 +1,73 @@
+package token
+
+import "errors"
+
+// ErrInvalid is what errors.Is finds in every refusal of a token, whatever the
+// reason. The refusals are all of type *Error.
+var ErrInvalid = errors.New("invalid token")
+
+// ErrUnavailable says that a token could not be judged, because the keys of
+// its issuer cannot be had. It is no statement about the token.
+var ErrUnavailable = errors.New("keys of the issuer are unavailable")
+
+// Reason says in one word why a token was refused, for metrics and records.
+type Reason string
+
+// The reasons.
+const (
+	ReasonMalformed  Reason = "malformed"   // not a JWT, or a claim of the wrong type
+	ReasonHeader     Reason = "header"      // crit, jku, x5u, jwk, b64, zip, enc, or a nested token
+	ReasonType       Reason = "type"        // typ is not the one asked for
+	ReasonAlgorithm  Reason = "algorithm"   // none, not supported, not allowed, or not the key's
+	ReasonIssuer     Reason = "issuer"      // iss is missing or not a configured one
+	ReasonUnknownKey Reason = "unknown_key" // the issuer has no such key
+	ReasonSignature  Reason = "signature"
+	ReasonExpired    Reason = "expired" // exp has passed, or the token is older than max_age
+	ReasonEarly      Reason = "early"   // nbf or iat lies in the future
+	ReasonAudience   Reason = "audience"
+	ReasonClaims     Reason = "claims" // a claim that is required is missing or has another value
+	ReasonRevoked    Reason = "revoked"
+)
+
+// Error is the refusal of a token. Its text is fit for the client: it never
+// holds anything from the token or from the policy.
+type Error struct {
+	// Reason is the category.
+	Reason Reason
+
+	// Detail says more, for the log alone: which claim of the configuration
+	// was not met. It holds nothing from the token either.
+	Detail string
+
+	text string
+}
+
+// Error returns what may be told to the client.
+func (e *Error) Error() string { return e.text }
+
+// Is makes every refusal an ErrInvalid.
+func (e *Error) Is(target error) bool { return target == ErrInvalid }
+
+// Refusals that need no detail are made once.
+var (
+	errMalformed  = &Error{Reason: ReasonMalformed, text: "malformed token"}
+	errHeader     = &Error{Reason: ReasonHeader, text: "token header is not accepted"}
+	errType       = &Error{Reason: ReasonType, text: "token is of another type"}
+	errAlgorithm  = &Error{Reason: ReasonAlgorithm, text: "token algorithm is not accepted"}
+	errIssuer     = &Error{Reason: ReasonIssuer, text: "token issuer is not accepted"}
+	errUnknownKey = &Error{Reason: ReasonUnknownKey, text: "token key is not known"}
+	errManyKeys   = &Error{Reason: ReasonUnknownKey, text: "token key is not known", Detail: "the token names no key, and too many of the issuer's keys fit"}
+	errSignature  = &Error{Reason: ReasonSignature, text: "token signature is wrong"}
+	errExpired    = &Error{Reason: ReasonExpired, text: "token has expired"}
+	errTooOld     = &Error{Reason: ReasonExpired, text: "token is too old", Detail: "max_age"}
+	errEarly      = &Error{Reason: ReasonEarly, text: "token is not valid yet"}
+	errAudience   = &Error{Reason: ReasonAudience, text: "token is for another audience"}
+	errNoAudience = &Error{Reason: ReasonAudience, text: "token is for another audience", Detail: "the token names an audience and none is configured"}
+	errNoExpiry   = &Error{Reason: ReasonClaims, text: "token has no expiry"}
+	errNoIssued   = &Error{Reason: ReasonClaims, text: "token does not say when it was issued", Detail: "max_age needs iat"}
+	errRevoked    = &Error{Reason: ReasonRevoked, text: "token has been revoked"}
+)
+
+func errClaim(detail string) *Error {
+	return &Error{Reason: ReasonClaims, text: "token claims are not accepted", Detail: detail}
+}
