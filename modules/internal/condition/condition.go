@@ -1,0 +1,247 @@
+// Package condition compiles and evaluates the expressions that stand behind
+// `when` in a policy: CEL (https://cel.dev) over what is known of a request.
+//
+// An expression sees
+//
+//	claims      map     the verified claims; empty for an anonymous request
+//	user        string  the caller's id; "" for an anonymous request
+//	roles       list    the caller's roles
+//	scopes      list    the caller's scopes
+//	method      string  the method that is decided on
+//	path        string  the path that is decided on, decoded once
+//	query       map     the query parameters: name to value
+//	headers     map     the header fields: name in lower case to value
+//	client_ip   string  the client's address, as Caddy determined it
+//	now         timestamp
+//	{name}      string  every path variable of the rule, under its name
+//
+// beside CEL's standard functions, its optional types, and
+//
+//	has_role("r"), has_scope("s")        membership in roles, scopes
+//	in_cidr(client_ip, "10.0.0.0/8", …)  an address in any of the ranges
+//	between(now, "09:00", "17:30")       a time of day, from and before, in UTC
+//	between(now, "22:00", "06:00", "Asia/Shanghai")
+//
+// A query parameter or header field that was sent more than once has no one
+// value: reading it is an error, and so is reading a query that is malformed.
+// Otherwise the expression could be decided on one value and the request
+// served with another. The fields that carry credentials (Authorization,
+// Proxy-Authorization, Cookie) cannot be read either: what they prove is in
+// claims, once it has been verified.
+//
+// An expression that fails on a request, because a claim is missing or has
+// another type, has no result. What that means is for the caller to say; it
+// must never mean that something is allowed.
+package condition
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+)
+
+// maxCost bounds what one evaluation may do, in CEL's units of cost: some
+// milliseconds at most. Only expressions with a comprehension (exists, all,
+// map, filter) can do more than read each of their inputs once, so only they
+// pay for the counting.
+const maxCost = 100_000
+
+// Errors of an evaluation. Their text holds nothing of the request: CEL's own
+// messages may quote values.
+var (
+	ErrMissing = errors.New("a claim, parameter or field that it reads is missing")
+	ErrType    = errors.New("a value does not have the type that it needs")
+	ErrCost    = errors.New("it costs too much to evaluate")
+	ErrSent    = errors.New("a query parameter or header field that it reads has no one value")
+	ErrResult  = errors.New("its result is not true or false")
+	ErrFailed  = errors.New("it failed")
+)
+
+// Names lists the variables that every expression sees.
+func Names() []string {
+	return []string{"claims", "client_ip", "headers", "method", "now", "path", "query", "roles", "scopes", "user"}
+}
+
+// CheckVariable reports why a path variable cannot have this name.
+func CheckVariable(name string) error {
+	if name == "" {
+		return errors.New("a variable needs a name: {id}")
+	}
+	for i, c := range name {
+		if c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (i == 0 || c < '0' || c > '9') {
+			return fmt.Errorf("{%s}: a variable's name is made of letters, digits and _ and does not begin with a digit", name)
+		}
+	}
+	if slices.Contains(Names(), name) {
+		return fmt.Errorf("{%s}: %s already means something in conditions; choose another name", name, name)
+	}
+	env, err := base()
+	if err != nil {
+		return err
+	}
+	// Words that CEL keeps for itself, and names of types.
+	parsed, iss := env.Parse(name)
+	if iss.Err() != nil || parsed.NativeRep().Expr().Kind() != ast.IdentKind || slices.Contains(taken, name) {
+		return fmt.Errorf("{%s}: %s is a reserved word of CEL; choose another name", name, name)
+	}
+	return nil
+}
+
+// taken are names that parse but denote types.
+var taken = []string{"bool", "bytes", "double", "duration", "dyn", "int", "list", "map", "null_type", "optional_type", "string", "timestamp", "type", "uint"}
+
+// base is the environment without path variables.
+var base = sync.OnceValues(func() (*cel.Env, error) {
+	strs := cel.ListType(cel.StringType)
+	opts := []cel.EnvOption{
+		cel.CustomTypeAdapter(adapter{types.DefaultTypeAdapter}),
+		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("user", cel.StringType),
+		cel.Variable("roles", strs),
+		cel.Variable("scopes", strs),
+		cel.Variable("method", cel.StringType),
+		cel.Variable("path", cel.StringType),
+		cel.Variable("query", cel.MapType(cel.StringType, cel.StringType)),
+		cel.Variable("headers", cel.MapType(cel.StringType, cel.StringType)),
+		cel.Variable("client_ip", cel.StringType),
+		cel.Variable("now", cel.TimestampType),
+		cel.OptionalTypes(),
+		cel.CrossTypeNumericComparisons(true),
+		cel.DefaultUTCTimeZone(true),
+		// A pattern may come from the request.
+		cel.RegexProgramSizeLimit(2000),
+	}
+	return cel.NewEnv(append(opts, functions()...)...)
+})
+
+// Var is a path variable: a name for one segment of the path, the first
+// segment being 0.
+type Var struct {
+	Name    string
+	Segment int
+}
+
+// Program is a compiled expression. It may be used by many goroutines.
+type Program struct {
+	text string
+	vars []Var
+	prg  cel.Program
+}
+
+// String returns the expression as it was written.
+func (p *Program) String() string { return p.text }
+
+// Compiler compiles expressions and keeps what they can share. It is meant
+// for one policy and used by one goroutine.
+type Compiler struct {
+	envs  map[string]*cel.Env
+	progs map[string]*Program
+}
+
+// Compile parses and checks an expression over the given path variables.
+func (c *Compiler) Compile(text string, vars []Var) (*Program, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, errors.New("the condition is empty")
+	}
+	names := make([]string, len(vars))
+	key := text
+	for i, v := range vars {
+		names[i] = v.Name
+		key = v.Name + "@" + strconv.Itoa(v.Segment) + " " + key
+	}
+	if p, ok := c.progs[key]; ok {
+		return p, nil
+	}
+	env, err := c.env(names)
+	if err != nil {
+		return nil, err
+	}
+	p, err := compile(env, text, names)
+	if err != nil {
+		return nil, err
+	}
+	p.vars = vars
+	if c.progs == nil {
+		c.progs = make(map[string]*Program)
+	}
+	c.progs[key] = p
+	return p, nil
+}
+
+func (c *Compiler) env(vars []string) (*cel.Env, error) {
+	scope := strings.Join(vars, ",")
+	if env, ok := c.envs[scope]; ok {
+		return env, nil
+	}
+	env, err := base()
+	if err != nil {
+		return nil, err
+	}
+	opts := make([]cel.EnvOption, len(vars))
+	for i, v := range vars {
+		if err := CheckVariable(v); err != nil {
+			return nil, err
+		}
+		opts[i] = cel.Variable(v, cel.StringType)
+	}
+	if env, err = env.Extend(opts...); err != nil {
+		return nil, err
+	}
+	if c.envs == nil {
+		c.envs = make(map[string]*cel.Env)
+	}
+	c.envs[scope] = env
+	return env, nil
+}
+
+func compile(env *cel.Env, text string, vars []string) (*Program, error) {
+	checked, iss := env.Compile(text)
+	if iss.Err() != nil {
+		return nil, explain(iss, vars)
+	}
+	// A dynamic result, such as a claim, is looked at when it is there.
+	if t := checked.OutputType(); t != cel.BoolType && t != cel.DynType {
+		return nil, fmt.Errorf("the condition gives %s, where true or false is needed", cel.FormatCELType(t))
+	}
+	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if loops(checked.NativeRep().Expr()) {
+		opts = append(opts, cel.CostLimit(maxCost))
+	}
+	prg, err := env.Program(checked, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &Program{text: text, prg: prg}, nil
+}
+
+// explain turns CEL's issues into one line.
+func explain(iss *cel.Issues, vars []string) error {
+	e := iss.Errors()[0]
+	message, _, _ := strings.Cut(e.Message, " (in container")
+	message, _, _ = strings.Cut(message, "\n")
+	at := fmt.Sprintf("at character %d", e.Location.Column()+1)
+	if e.Location.Line() > 1 {
+		at = fmt.Sprintf("at line %d, character %d", e.Location.Line(), e.Location.Column()+1)
+	}
+	if strings.HasPrefix(message, "undeclared reference to") {
+		names := append(Names(), vars...)
+		return fmt.Errorf("%s: %s; a condition knows %s", at, message, strings.Join(names, ", "))
+	}
+	return fmt.Errorf("%s: %s", at, message)
+}
+
+// loops reports whether the expression holds a comprehension.
+func loops(e ast.Expr) bool {
+	found := false
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
+		found = found || e.Kind() == ast.ComprehensionKind
+	}))
+	return found
+}

@@ -1,0 +1,208 @@
+package condition
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/interpreter"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+// Env is what expressions see of one request. It is used by one goroutine,
+// and remembers what it worked out for the next expression.
+type Env struct {
+	Claims   *principal.Claims
+	User     string
+	Roles    []string
+	Scopes   []string
+	Method   string
+	Path     string
+	RawQuery string
+	Header   http.Header
+	Host     string // where net/http keeps the Host field
+	ClientIP string
+	Now      time.Time
+
+	query   any
+	headers any
+}
+
+// activation resolves an expression's variables.
+type activation struct {
+	env  *Env
+	prog *Program
+}
+
+var activations = sync.Pool{New: func() any { return new(activation) }}
+
+// Eval evaluates p. The path variables are segments of env.Path.
+func (p *Program) Eval(env *Env) (bool, error) {
+	a := activations.Get().(*activation)
+	a.env, a.prog = env, p
+	out, _, err := p.prg.Eval(a)
+	*a = activation{}
+	activations.Put(a)
+	if err != nil {
+		return false, classify(err)
+	}
+	b, ok := out.(types.Bool)
+	if !ok {
+		return false, ErrResult
+	}
+	return bool(b), nil
+}
+
+// classify keeps of CEL's message what is no part of the request.
+func classify(err error) error {
+	switch s := err.Error(); {
+	case strings.Contains(s, ErrSent.Error()):
+		return ErrSent
+	case strings.HasPrefix(s, "no such key"), strings.HasPrefix(s, "no such attribute"), strings.HasPrefix(s, "index out of bounds"):
+		return ErrMissing
+	case strings.HasPrefix(s, "no such overload"), strings.HasPrefix(s, "found no matching overload"), strings.HasPrefix(s, "invalid type"):
+		return ErrType
+	case strings.Contains(s, "cost limit exceeded"):
+		return ErrCost
+	}
+	return ErrFailed
+}
+
+// Parent implements interpreter.Activation.
+func (*activation) Parent() interpreter.Activation { return nil }
+
+// ResolveName implements interpreter.Activation.
+func (a *activation) ResolveName(name string) (any, bool) {
+	e := a.env
+	switch name {
+	case "claims":
+		if m := e.Claims.Map(); m != nil {
+			return m, true
+		}
+		return noClaims, true
+	case "user":
+		return e.User, true
+	case "roles":
+		return list(e.Roles), true
+	case "scopes":
+		return list(e.Scopes), true
+	case "method":
+		return e.Method, true
+	case "path":
+		return e.Path, true
+	case "query":
+		if e.query == nil {
+			e.query = readQuery(e.RawQuery)
+		}
+		return e.query, true
+	case "headers":
+		if e.headers == nil {
+			e.headers = readHeader(e.Header, e.Host)
+		}
+		return e.headers, true
+	case "client_ip":
+		return e.ClientIP, true
+	case "now":
+		return types.Timestamp{Time: e.Now}, true
+	}
+	for _, v := range a.prog.vars {
+		if v.Name == name {
+			return segment(e.Path, v.Segment), true
+		}
+	}
+	return nil, false
+}
+
+// segment returns the n-th segment of a path that begins with a slash.
+func segment(path string, n int) string {
+	for rest := path[1:]; ; n-- {
+		s, after, _ := strings.Cut(rest, "/")
+		if n == 0 {
+			return s
+		}
+		rest = after
+	}
+}
+
+var noClaims = map[string]any{}
+
+// list never is nil, which CEL would take for null.
+func list(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// many is the value of what was sent more than once.
+var many = types.WrapErr(ErrSent)
+
+// readQuery returns the query's parameters, or an error value.
+func readQuery(raw string) any {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return many
+	}
+	m := make(map[string]any, len(values))
+	for k, v := range values {
+		m[k] = any(many)
+		if len(v) == 1 {
+			m[k] = v[0]
+		}
+	}
+	return m
+}
+
+// readHeader returns the header's fields.
+func readHeader(h http.Header, host string) any {
+	m := make(map[string]any, len(h)+1)
+	for k, v := range h {
+		k = strings.ToLower(k)
+		// Two spellings that differ in case are one field sent twice.
+		if _, again := m[k]; again || len(v) != 1 || secret(k) {
+			m[k] = any(many)
+			continue
+		}
+		m[k] = v[0]
+	}
+	if host != "" {
+		m["host"] = host
+	}
+	return m
+}
+
+func secret(name string) bool {
+	return name == "authorization" || name == "proxy-authorization" || name == "cookie"
+}
+
+// adapter adds to CEL's own conversions the numbers that no Go number holds.
+type adapter struct{ types.Adapter }
+
+// NativeToValue implements types.Adapter.
+func (a adapter) NativeToValue(v any) ref.Val {
+	switch v := v.(type) {
+	case string:
+		return types.String(v)
+	case int64:
+		return types.Int(v)
+	case json.Number:
+		if u, err := strconv.ParseUint(string(v), 10, 64); err == nil {
+			return types.Uint(u)
+		}
+		return types.NewErr("no such overload: a number that is too large")
+	case map[string]any:
+		return types.NewStringInterfaceMap(a, v)
+	case []any:
+		return types.NewDynamicList(a, v)
+	case []string:
+		return types.NewStringList(a, v)
+	}
+	return a.Adapter.NativeToValue(v)
+}
