@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
@@ -42,6 +43,8 @@ func compileForward(list []credential.Forward) ([]forward, error) {
 // setForwarded sets the headers that carry claims to the upstream. The
 // client's copies are gone by now.
 func (h *Handler) setForwarded(r *http.Request, p *principal.Principal) *credential.Error {
+	vars := adapter.Vars(r)
+	set, _ := vars[forwardedVar].(map[string]bool)
 	for _, f := range h.forward {
 		v, ok := p.Claims.Lookup(f.claim)
 		if !ok && p.Claims == nil && len(f.claim) == 1 && f.claim[0] == "sub" {
@@ -61,9 +64,21 @@ func (h *Handler) setForwarded(r *http.Request, p *principal.Principal) *credent
 			}
 		}
 		r.Header[f.header] = []string{text}
+		if set == nil && vars != nil {
+			set = make(map[string]bool, len(h.forward))
+			vars[forwardedVar] = set
+		}
+		if set != nil {
+			set[f.header] = true
+		}
 	}
 	return nil
 }
+
+// forwardedVar is the key of the request's variable table under which the
+// names stand of the headers that a handler of this package has set. Another
+// one that the request meets later must not take them for the client's.
+const forwardedVar = "moat.forwarded"
 
 // aliases are header names that no client may send, by length: the spellings
 // of one name differ in case, and in `_` or `.` for `-`, which servers
@@ -103,8 +118,9 @@ func (a aliases) drop(r *http.Request) {
 	if a.byLength == nil {
 		return
 	}
+	ours, _ := adapter.Vars(r)[forwardedVar].(map[string]bool)
 	for name := range r.Header {
-		if a.match(name) {
+		if a.match(name) && !ours[name] {
 			delete(r.Header, name)
 		}
 	}

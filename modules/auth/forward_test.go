@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
 )
 
@@ -132,5 +134,26 @@ func TestCredentialIsCleanedOnlyWhereAsked(t *testing.T) {
 		if gone := a.reached.Header.Get("X-Token") == ""; gone != strip {
 			t.Errorf("strip %v: gone %v", strip, gone)
 		}
+	}
+}
+
+// TestStripperSparesWhatAnotherHandlerSet has the order in which Caddy sorts a
+// directive with a matcher and the stripper beside it: the stripper last.
+func TestStripperSparesWhatAnotherHandlerSet(t *testing.T) {
+	h := &Handler{
+		Forward: []credential.Forward{{Claim: "sub", Header: "X-User"}},
+		methods: []method{ours(token{place: "X-Token"})},
+	}
+	r := spoofed()
+	r.Header.Set("X-Token", "alice")
+	reached := serve(t, h, r).reached // its variable table goes with it
+	stripper := Stripper(h)
+	provision(t, stripper)
+	next := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+		wantNoSpoof(t, r, "alice")
+		return nil
+	})
+	if err := stripper.ServeHTTP(httptest.NewRecorder(), reached, next); err != nil {
+		t.Fatal(err)
 	}
 }
