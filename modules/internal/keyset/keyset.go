@@ -1,0 +1,403 @@
+// Package keyset keeps the public keys of an issuer at hand: fetched in the
+// background before they expire, so that no request waits for a provider that
+// is slow and none fails because it is down for a while.
+//
+// The life of a set, whose numbers are the constants below:
+//
+//   - It is fetched when it is opened, without anybody waiting, and again
+//     before it expires, at a random moment. How long it lives is what the
+//     provider's Cache-Control says, within bounds.
+//   - There is never more than one fetch at a time.
+//   - A key that is asked for and unknown is worth one fetch in a while,
+//     however many ask.
+//   - While the provider is down the keys stay in use for some time after
+//     they have expired. Then there are none, and ErrUnavailable says so.
+//   - A set that was never fetched is ErrUnavailable until it is.
+package keyset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+)
+
+const (
+	minLife     = 60 * time.Second // however short the provider says
+	maxLife     = 24 * time.Hour   // however long the provider says
+	defaultLife = 10 * time.Minute // where the provider does not say
+
+	// maxStale is how long expired keys stay in use while they cannot be
+	// fetched.
+	maxStale = time.Hour
+
+	// demandEvery is how often an unknown key may cause a fetch.
+	demandEvery = 30 * time.Second
+
+	// patience is how long a request waits for a fetch that is under way.
+	patience = 5 * time.Second
+
+	minRetry = time.Second
+	maxRetry = 60 * time.Second
+)
+
+// Options are what a Set needs from the world. The zero value will do.
+type Options struct {
+	// Transport performs requests. Default: a transport of its own with
+	// timeouts for each step.
+	Transport http.RoundTripper
+
+	// Now is the clock. Default: time.Now
+	Now func() time.Time
+
+	// Report is told, from the set's own goroutines, what the administrator
+	// should know: a fetch that failed after one that did not, keys that
+	// were left out, and so on. err is nil for good news. It may be nil.
+	Report func(message string, err error)
+}
+
+// Set is the key set of one issuer. It implements token.KeySource.
+type Set struct {
+	source  Source
+	opts    Options
+	fetcher *fetcher
+
+	current    atomic.Pointer[snapshot]
+	generation atomic.Uint64
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	wake   chan struct{} // the loop should look at next again
+
+	mu       sync.Mutex
+	inFlight chan struct{} // closed when the fetch under way has ended; nil if none is
+	demanded time.Time     // last fetch that an unknown key caused
+	next     time.Time     // next fetch in the background
+	failures int           // since the last success
+	lastErr  error
+	attempts uint64
+
+	complaint string // what was reported about the keys last
+}
+
+// snapshot is what one successful fetch gave. It is immutable.
+type snapshot struct {
+	keys       []*jwk.Key
+	print      string // identifies the keys
+	fetched    time.Time
+	expires    time.Time
+	staleUntil time.Time
+}
+
+func (s *snapshot) find(kid, alg string) (keys []*jwk.Key, known bool) {
+	for _, k := range s.keys {
+		if kid != "" && k.ID != kid {
+			continue
+		}
+		known = true
+		if k.Fits(alg) {
+			keys = append(keys, k)
+		}
+	}
+	return keys, known || kid == ""
+}
+
+// Open starts to keep the key set of a remote source. It does not wait for
+// the first fetch: starting while the provider is down must work. The caller
+// closes the set.
+func Open(source Source, opts Options) *Set {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Report == nil {
+		opts.Report = func(string, error) {}
+	}
+	s := &Set{source: source, opts: opts, wake: make(chan struct{}, 1)}
+	s.fetcher = newFetcher(source, opts)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.mu.Lock()
+	s.begin()
+	s.mu.Unlock()
+	s.work.Add(1)
+	go s.loop()
+	return s
+}
+
+// Close ends the background work and waits for it.
+func (s *Set) Close() {
+	s.cancel()
+	s.work.Wait()
+	s.fetcher.close()
+}
+
+// Generation changes whenever the keys do, so that what was verified with
+// earlier keys is not relied upon any longer.
+func (s *Set) Generation() uint64 { return s.generation.Load() }
+
+// Keys returns the keys that may have made a signature with alg and, where
+// kid is not empty, have that name. None is not an error. ErrUnavailable means
+// that nobody can tell, because the provider cannot be reached.
+func (s *Set) Keys(ctx context.Context, kid, alg string) ([]*jwk.Key, error) {
+	snap := s.usable()
+	if snap != nil {
+		if keys, known := snap.find(kid, alg); known {
+			return keys, nil
+		}
+	}
+	s.mu.Lock()
+	var wait <-chan struct{} = s.inFlight
+	if wait == nil && snap != nil && s.opts.Now().Sub(s.demanded) >= demandEvery {
+		s.demanded = s.opts.Now()
+		wait = s.begin()
+	}
+	s.mu.Unlock()
+	if wait != nil {
+		if err := await(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+	if snap = s.usable(); snap == nil {
+		return nil, token.ErrUnavailable
+	}
+	keys, known := snap.find(kid, alg)
+	if known {
+		return keys, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastErr != nil {
+		// The key may be one that the provider has and we cannot fetch:
+		// not the caller's fault.
+		return nil, token.ErrUnavailable
+	}
+	return nil, nil
+}
+
+// usable returns the keys, nil if there are none or they are too old.
+func (s *Set) usable() *snapshot {
+	snap := s.current.Load()
+	if snap == nil || !s.opts.Now().Before(snap.staleUntil) {
+		return nil
+	}
+	return snap
+}
+
+func await(ctx context.Context, done <-chan struct{}) error {
+	select { // a fetch that has just ended beats a context that has
+	case <-done:
+		return nil
+	default:
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(token.ErrUnavailable, ctx.Err())
+	case <-t.C:
+		return token.ErrUnavailable
+	}
+}
+
+// begin starts a fetch, or joins the one under way, and returns a channel
+// that is closed at its end. Callers hold mu.
+func (s *Set) begin() <-chan struct{} {
+	if s.inFlight != nil {
+		return s.inFlight
+	}
+	done := make(chan struct{})
+	if s.ctx.Err() != nil {
+		close(done)
+		return done
+	}
+	s.inFlight = done
+	s.attempts++
+	s.work.Add(1)
+	go func() {
+		defer s.work.Done()
+		result, err := s.fetcher.fetch(s.ctx)
+		s.mu.Lock()
+		s.finish(result, err)
+		s.inFlight = nil
+		s.mu.Unlock()
+		close(done)
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}()
+	return done
+}
+
+// finish takes in the result of a fetch. Callers hold mu.
+func (s *Set) finish(result *fetched, err error) {
+	now := s.opts.Now()
+	if err != nil {
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.failures++
+		s.lastErr = err
+		s.next = now.Add(retryAfter(s.failures))
+		if s.failures == 1 {
+			s.opts.Report("fetching key set failed; trying again", err)
+		}
+		s.dropIfStale(now)
+		return
+	}
+	if s.failures > 0 {
+		s.opts.Report("key set is available again", nil)
+	}
+	s.failures, s.lastErr = 0, nil
+	s.complain(result)
+	snap := &snapshot{
+		keys: result.keys, print: fingerprint(result.keys),
+		fetched: now, expires: now.Add(result.life), staleUntil: now.Add(result.life + maxStale),
+	}
+	// Somewhere in the last quarter, so that many servers do not come at once.
+	s.next = now.Add(result.life*3/4 + rand.N(result.life/5))
+	old := s.current.Swap(snap)
+	if old == nil || old.print != snap.print {
+		s.generation.Add(1)
+	}
+}
+
+// complain reports what is wrong with a set that could be read, once for as
+// long as it stays so. Callers hold mu.
+func (s *Set) complain(result *fetched) {
+	what := fmt.Sprint(len(result.keys) == 0, result.skipped)
+	if what == s.complaint {
+		return
+	}
+	s.complaint = what
+	for _, why := range result.skipped {
+		s.opts.Report("key left out", why)
+	}
+	if len(result.keys) == 0 {
+		s.opts.Report("key set without usable keys", errNoKeys)
+	}
+}
+
+var errNoKeys = errors.New("every token of this issuer is refused until it has some")
+
+// dropIfStale forgets keys that are too old to be used, and with them what
+// they have verified. Callers hold mu.
+func (s *Set) dropIfStale(now time.Time) {
+	snap := s.current.Load()
+	if snap == nil || now.Before(snap.staleUntil) {
+		return
+	}
+	s.current.Store(nil)
+	s.generation.Add(1)
+	s.opts.Report("key set is too old to be used; requests are refused until it can be fetched", s.lastErr)
+}
+
+// retryAfter is how long to wait after so many failures in a row.
+func retryAfter(failures int) time.Duration {
+	d := maxRetry
+	if failures < 7 {
+		d = min(minRetry<<(failures-1), maxRetry)
+	}
+	return d*3/4 + rand.N(d/2)
+}
+
+// loop fetches when it is time.
+func (s *Set) loop() {
+	defer s.work.Done()
+	for {
+		s.mu.Lock()
+		now := s.opts.Now()
+		s.dropIfStale(now)
+		var wait <-chan struct{}
+		var until time.Duration
+		switch {
+		case s.inFlight != nil:
+			wait = s.inFlight
+		case !now.Before(s.next):
+			wait = s.begin()
+		default:
+			until = s.next.Sub(now)
+			if snap := s.current.Load(); snap != nil {
+				until = min(until, snap.staleUntil.Sub(now))
+			}
+		}
+		s.mu.Unlock()
+		if wait != nil {
+			select {
+			case <-wait:
+			case <-s.ctx.Done():
+				return
+			}
+			continue
+		}
+		t := time.NewTimer(until)
+		select {
+		case <-t.C:
+		case <-s.wake:
+		case <-s.ctx.Done():
+		}
+		t.Stop()
+		if s.ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// fingerprint identifies a set of keys: their names, their algorithms and
+// what they are, in any order.
+func fingerprint(keys []*jwk.Key) string {
+	prints := make([]string, len(keys))
+	for i, k := range keys {
+		prints[i] = k.Thumbprint() + " " + k.Alg + " " + k.ID
+	}
+	slices.Sort(prints)
+	return strings.Join(prints, "\n")
+}
+
+// Status is what an administrator may want to know about a set.
+type Status struct {
+	Source     string    `json:"source"`
+	Keys       []string  `json:"keys"` // key IDs, or thumbprints of keys without
+	Fetched    time.Time `json:"fetched,omitzero"`
+	Expires    time.Time `json:"expires,omitzero"`
+	Generation uint64    `json:"generation"`
+	Attempts   uint64    `json:"attempts"`
+	Failures   int       `json:"failures"` // in a row
+	Error      string    `json:"error,omitempty"`
+}
+
+// Status returns the state of the set.
+func (s *Set) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Status{Source: s.source.String(), Generation: s.generation.Load(), Attempts: s.attempts, Failures: s.failures}
+	if snap := s.usable(); snap != nil {
+		st.Keys = names(snap.keys)
+		st.Fetched, st.Expires = snap.fetched, snap.expires
+	}
+	if s.lastErr != nil {
+		st.Error = s.lastErr.Error()
+	}
+	return st
+}
+
+func names(keys []*jwk.Key) []string {
+	out := make([]string, len(keys))
+	for i, k := range keys {
+		if out[i] = k.ID; out[i] == "" {
+			out[i] = k.Thumbprint()
+		}
+	}
+	return out
+}
