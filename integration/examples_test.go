@@ -3,7 +3,13 @@ package integration
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +17,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // startExample runs examples/<name>/Caddyfile as it stands, from the root of
@@ -157,4 +166,198 @@ func goEnv(t *testing.T) []string {
 func TestQuickstartReadmeReplays(t *testing.T) {
 	s := startExample(t, "quickstart")
 	replay(t, s, "quickstart")
+}
+
+// provider stands for an OpenID Connect provider with one RSA key.
+func provider(t *testing.T, s *signer) (issuer string) {
+	t.Helper()
+	mux := http.NewServeMux()
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	issuer = srv.URL + "/realms/acme"
+	answer := func(v any) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(v)
+		}
+	}
+	mux.HandleFunc("/realms/acme/.well-known/openid-configuration", answer(map[string]any{
+		"issuer": issuer, "jwks_uri": srv.URL + "/realms/acme/certs",
+	}))
+	mux.HandleFunc("/realms/acme/certs", answer(map[string]any{"keys": []any{map[string]any{
+		"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "one",
+		"n": base64.RawURLEncoding.EncodeToString(s.key.N.Bytes()),
+		"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(s.key.E)).Bytes()),
+	}}}))
+	return issuer
+}
+
+// ask sends a request over HTTPS with header lines ("Name: value").
+func (s *server) ask(c *http.Client, method, path string, header ...string) *answer {
+	s.t.Helper()
+	req, err := http.NewRequest(method, "https://localhost:"+s.ports["PORT"]+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, h := range header {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Add(name, value)
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return &answer{Response: resp, body: string(body), err: err}
+}
+
+// want fails the test unless the answer has the status and all of the texts.
+func (a *answer) want(t *testing.T, status int, texts ...string) {
+	t.Helper()
+	if a.StatusCode != status {
+		t.Errorf("got %d, want %d: %s", a.StatusCode, status, a.body)
+	}
+	for _, text := range texts {
+		if !strings.Contains(a.body, text) {
+			t.Errorf("%s lacks %s", a.body, text)
+		}
+	}
+}
+
+func TestExampleKeycloakStyle(t *testing.T) {
+	signer := newSigner(t)
+	issuer := provider(t, signer)
+	s := startExample(t, "keycloak-style", "ISSUER="+issuer)
+	c := s.client()
+	token := func(changes map[string]any) string {
+		base := map[string]any{
+			"iss": issuer, "aud": []string{"account", "orders-api"}, "roles": nil,
+			"email": "alice@acme.example", "email_verified": true, "teams": []string{"north"},
+			"realm_access": map[string]any{"roles": []string{"offline_access", "orders-read"}},
+		}
+		for k, v := range changes {
+			base[k] = v
+		}
+		return "Authorization: Bearer " + signer.sign(map[string]any{"kid": "one"}, claims(base))
+	}
+	s.ask(c, "GET", "/orders/1").want(t, 401)
+	s.ask(c, "GET", "/orders/1", token(nil), "X-User-Id: root").
+		want(t, 200, `"user":"alice"`, `"email":"alice@acme.example"`, `"authorization":""`)
+	s.ask(c, "DELETE", "/orders/1", token(nil)).want(t, 403)
+	admin := map[string]any{"resource_access": map[string]any{"orders-api": map[string]any{"roles": []string{"orders-admin"}}}}
+	s.ask(c, "DELETE", "/orders/1", token(admin)).want(t, 200)
+	s.ask(c, "GET", "/teams/north/report", token(admin)).want(t, 200)
+	s.ask(c, "GET", "/teams/south/report", token(admin)).want(t, 403)
+	s.ask(c, "GET", "/orders/1", token(map[string]any{"email_verified": false})).want(t, 401)
+	s.ask(c, "GET", "/orders/1", token(map[string]any{"aud": "account"})).want(t, 401)
+}
+
+func TestExampleSharedSecret(t *testing.T) {
+	const shared = "an example of a secret of 32 bytes or more"
+	out := failsToLoadExample(t, "shared-secret")
+	if !strings.Contains(out, "API_SECRET") || !strings.Contains(out, "jwt_auth") {
+		t.Errorf("without a secret, the error names neither directive nor source:\n%s", out)
+	}
+	s := startExample(t, "shared-secret", "API_SECRET="+shared)
+	c := s.client()
+	token := func(changes map[string]any) string {
+		all := map[string]any{"iss": nil, "aud": "internal-api", "iat": time.Now().Unix(), "scope": "jobs:read jobs:write", "roles": nil}
+		for k, v := range changes {
+			all[k] = v
+		}
+		signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims(claims(all))).SignedString([]byte(shared))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "Authorization: Bearer " + signed
+	}
+	s.ask(c, "GET", "/status").want(t, 401)
+	s.ask(c, "GET", "/status", token(map[string]any{"scope": nil})).want(t, 200, "ok")
+	s.ask(c, "POST", "/jobs", token(nil)).want(t, 200, `"user":"alice"`)
+	s.ask(c, "POST", "/jobs", token(map[string]any{"scope": "jobs:read"})).want(t, 403)
+	s.ask(c, "DELETE", "/jobs/7", token(nil)).want(t, 200)
+	s.ask(c, "GET", "/status", token(map[string]any{"iat": time.Now().Add(-2 * time.Hour).Unix()})).want(t, 401)
+	s.ask(c, "GET", "/status", token(map[string]any{"aud": "another"})).want(t, 401)
+	if strings.Contains(s.log.String(), shared) {
+		t.Error("the secret stands in the log")
+	}
+}
+
+func TestExamplePartnerAPI(t *testing.T) {
+	s := startExample(t, "partner-api")
+	c := s.client()
+	partner := "Authorization: Bearer " + s.token("--sub", "acme", "--role", "partner")
+	staff := "Authorization: Bearer " + s.token("--sub", "sam", "--role", "staff")
+	a := s.ask(c, "GET", "/shipments/7", partner)
+	a.want(t, 200, `"hs_code":"8471.30"`, `"phone":"138****8000"`, `"birthday":null`, `"id":7`)
+	for _, hidden := range []string{
+		"Baifeng", "13800138000", "dao@dali.example", "Cangshan Road 12", "1990-04-01", "C-1029", "DE89370400440532013000",
+		"129.95", "VIP", "4111 1111 1111 1111", "203.0.113.77", "password",
+	} {
+		if strings.Contains(a.body, hidden) {
+			t.Errorf("a partner sees %q: %s", hidden, a.body)
+		}
+	}
+	s.ask(c, "GET", "/shipments/7", staff).want(t, 200, "Dao Baifeng", "13800138000", "129.95")
+	if a := s.ask(c, "GET", "/shipments/8", partner); a.StatusCode < 500 || strings.Contains(a.body, "app.py") {
+		t.Errorf("an upstream's error page leaks: %d %s", a.StatusCode, a.body)
+	}
+	s.ask(c, "POST", "/shipments/7", partner).want(t, 403)
+	s.stop()
+	if out, err := s.caddy("moat", "audit", "verify", s.path("partner-api.audit")); err != nil {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+}
+
+func TestExampleExistingBasicAuth(t *testing.T) {
+	s := startExample(t, "existing-basic-auth")
+	c := s.client()
+	basic := func(user, password string) string {
+		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+	}
+	s.ask(c, "GET", "/employees/3").want(t, 401)
+	s.ask(c, "GET", "/employees/3", basic("alice", "builder")).want(t, 401)
+	s.ask(c, "GET", "/employees/3", basic("alice", "wonderland")).want(t, 200, "DE89370400440532013000")
+	a := s.ask(c, "GET", "/employees/3", basic("bob", "builder"))
+	a.want(t, 200, "3000", "Carol")
+	if strings.Contains(a.body, "DE8937") || strings.Contains(a.body, "4200") {
+		t.Errorf("bob sees too much: %s", a.body)
+	}
+	s.ask(c, "PUT", "/employees/3", basic("bob", "builder")).want(t, 403)
+	s.ask(c, "PUT", "/employees/3", basic("alice", "wonderland")).want(t, 200)
+	if n := countRecords(t, s.path("existing-basic-auth.audit"), "bob"); n == 0 {
+		t.Error("the trail does not name bob")
+	}
+}
+
+// TestEveryExampleHasATestAndAReadme finds examples that nobody runs.
+func TestEveryExampleHasATestAndAReadme(t *testing.T) {
+	body, err := os.ReadFile("examples_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir("../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.Contains(string(body), `startExample(t, "`+e.Name()+`"`) {
+			t.Errorf("no test starts examples/%s", e.Name())
+		}
+		if _, err := os.Stat(filepath.Join("..", "examples", e.Name(), "README.md")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// failsToLoadExample runs an example that must be refused, and returns what
+// the binary said.
+func failsToLoadExample(t *testing.T, name string, env ...string) string {
+	t.Helper()
+	body, err := os.ReadFile(filepath.Join("..", "examples", name, "Caddyfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return failsToLoad(t, string(body), env...)
 }

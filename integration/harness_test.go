@@ -70,11 +70,11 @@ func binary(t testing.TB) string {
 
 // server is one running process of the binary.
 type server struct {
-	t     testing.TB
-	cmd   *exec.Cmd
-	env   []string
-	dir   string // the Caddyfile and Caddy's storage are in here
-	cwd   string // working directory of the process: dir, but for the examples
+	t   testing.TB
+	cmd *exec.Cmd
+	env []string
+	dir string // the Caddyfile and Caddy's storage are in here
+	cwd string // working directory of the process: dir, but for the examples
 
 	config string // configuration file, relative to cwd
 

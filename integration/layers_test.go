@@ -1,0 +1,264 @@
+package integration
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestBothRateLimitsInOneSite has a limit by address before authentication and
+// one by user after it.
+func TestBothRateLimitsInOneSite(t *testing.T) {
+	signer := newSigner(t)
+	s := prepare(t, `
+:{$PORT} {
+	respond "hello {http.auth.user.id}"
+	rate_limit {
+		zone z {
+			key {http.auth.user.id}
+			events 3
+			window 1h
+		}
+	}
+	jwt_auth {
+		issuer https://id.test {
+			key RS256 rsa.pem
+			audience api
+		}
+	}
+	flood_limit {
+		zone z {
+			key {http.request.header.X-Address}
+			events 10
+			window 1h
+		}
+	}
+}
+`)
+	s.write("rsa.pem", signer.public)
+	s.run()
+	s.wait()
+	ask := func(address, token string) int {
+		return s.get("PORT", "/", "X-Address: "+address, "Authorization: Bearer "+token).StatusCode
+	}
+	alice := signer.good()
+	bob := signer.sign(nil, claims(map[string]any{"sub": "bob"}))
+
+	for i := range 3 {
+		if got := ask("a", alice); got != 200 {
+			t.Fatalf("request %d of alice: %d", i+1, got)
+		}
+	}
+	if got := ask("a", alice); got != 429 {
+		t.Errorf("the fourth request of alice: %d, want 429", got)
+	}
+	if got := ask("a", bob); got != 200 {
+		t.Errorf("bob shares the bucket of alice: %d", got)
+	}
+	// Five of ten are used at this address. A flood of bad tokens is told
+	// that they are bad until the limit is reached, and then no more.
+	for i := range 5 {
+		if got := ask("a", "x.y.z"); got != 401 {
+			t.Fatalf("bad token %d: %d, want 401", i+1, got)
+		}
+	}
+	for range 3 {
+		if got := ask("a", "x.y.z"); got != 429 {
+			t.Errorf("a flood of bad tokens: %d, want 429", got)
+		}
+	}
+	if got := ask("b", bob); got != 200 {
+		t.Errorf("another address is limited too: %d", got)
+	}
+}
+
+// TestReloadUnderLoadLosesNothing keeps 50 connections busy while 20
+// configurations are loaded, every fourth of them broken.
+func TestReloadUnderLoadLosesNothing(t *testing.T) {
+	signer := newSigner(t)
+	up := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"id":1,"secret":"x"}`)
+	})
+	config := func(note string) string {
+		return `
+{
+	grace_period 30s
+}
+:{$PORT} {
+	header X-Note ` + note + `
+	audit trail
+	flood_limit {
+		zone all {
+			key all
+			events 100000000
+			window 1h
+		}
+	}
+	jwt_auth {
+		issuer https://id.test {
+			key RS256 rsa.pem
+			audience api
+		}
+	}
+	rate_limit {
+		zone user {
+			key {http.auth.user.id}
+			events 100000000
+			window 1h
+		}
+	}
+	rbac {
+		role clerk {
+			allow GET /orders/*
+		}
+	}
+	redact {
+		remove secret
+	}
+	reverse_proxy {env.UPSTREAM}
+}
+`
+	}
+	s := prepare(t, config("first"), "UPSTREAM="+up)
+	s.write("rsa.pem", signer.public)
+	s.run()
+	s.wait()
+	request := "GET /orders/1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + signer.good() + "\r\n\r\n"
+
+	var (
+		wg       sync.WaitGroup
+		quit     = make(chan struct{})
+		sent     atomic.Int64
+		problems = make(chan string, 100)
+	)
+	problem := func(format string, args ...any) {
+		select {
+		case problems <- fmt.Sprintf(format, args...):
+		default:
+		}
+	}
+	for range 50 {
+		wg.Go(func() {
+			var conn net.Conn
+			var br *bufio.Reader
+			defer func() {
+				if conn != nil {
+					conn.Close()
+				}
+			}()
+			for {
+				select {
+				case <-quit:
+					return
+				default:
+				}
+				fresh := conn == nil
+				if fresh {
+					c, err := net.DialTimeout("tcp", s.addr("PORT"), patience)
+					if err != nil {
+						problem("dial: %v", err)
+						return
+					}
+					_ = c.SetDeadline(time.Now().Add(2 * patience))
+					conn, br = c, bufio.NewReader(c)
+				}
+				if _, err := conn.Write([]byte(request)); err != nil {
+					// An idle connection may be closed by the old
+					// server; a request on a new one must be served.
+					if fresh {
+						problem("write: %v", err)
+					}
+					conn.Close()
+					conn = nil
+					continue
+				}
+				resp, err := http.ReadResponse(br, nil)
+				if err != nil {
+					if fresh {
+						problem("read: %v", err)
+					}
+					conn.Close()
+					conn = nil
+					continue
+				}
+				body := make([]byte, 100)
+				n, _ := resp.Body.Read(body)
+				resp.Body.Close()
+				sent.Add(1)
+				if resp.StatusCode != 200 || string(body[:n]) != `{"id":1}` {
+					problem("got %d %s", resp.StatusCode, body[:n])
+				}
+				if resp.Close {
+					conn.Close()
+					conn = nil
+				}
+			}
+		})
+	}
+	before := 0
+	for i := range 20 {
+		if i%4 == 3 {
+			if err := s.reload(strings.Replace(config("bad"), "remove secret", "remvoe secret", 1)); err == nil {
+				t.Error("a broken configuration was loaded")
+			}
+		} else if err := s.reload(config("n" + strconv.Itoa(i))); err != nil {
+			t.Error(err)
+		}
+		if i == 4 {
+			before = s.goroutines()
+		}
+	}
+	close(quit)
+	wg.Wait()
+	close(problems)
+	for p := range problems {
+		t.Error(p)
+	}
+	if sent.Load() < 100 {
+		t.Fatalf("only %d requests were made", sent.Load())
+	}
+
+	// Old servers end once their connections have.
+	eventually(t, func() error {
+		if n := s.goroutines(); n > before {
+			return fmt.Errorf("%d goroutines, %d after the first reloads and under load", n, before)
+		}
+		return nil
+	})
+	s.stop()
+	out, err := s.caddy("moat", "audit", "verify", "trail")
+	if err != nil {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+	if n := int64(countRecords(t, s.path("trail"), `"path":"/orders/1"`)); n != sent.Load() {
+		t.Errorf("%d requests were answered, the trail has %d records", sent.Load(), n)
+	}
+}
+
+// countRecords counts the lines of a trail's segments that contain text.
+func countRecords(t testing.TB, dir, text string) int {
+	t.Helper()
+	n := 0
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".jsonl") {
+			return err
+		}
+		body, err := os.ReadFile(path)
+		n += strings.Count(string(body), text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
