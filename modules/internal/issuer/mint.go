@@ -1,0 +1,73 @@
+package issuer
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+)
+
+// Mint signs a token that expires after ttl. Claims are those beyond iss,
+// iat, exp and jti, which are not the caller's to choose. typ is the token's
+// type; empty means JWT.
+func (i *Issuer) Mint(claims map[string]any, typ string, ttl time.Duration) (string, error) {
+	now := i.opts.Now()
+	if ttl < time.Second {
+		return "", errors.New("a token must live for one second at least")
+	}
+	if ttl > Keep {
+		return "", fmt.Errorf("a token that lives longer than %v would outlive the key that verifies it", Keep)
+	}
+	for _, name := range []string{"iss", "iat", "exp", "jti"} {
+		if _, ok := claims[name]; ok {
+			return "", fmt.Errorf("the claim %s is set by the issuer", name)
+		}
+	}
+	if typ == "" {
+		typ = "JWT"
+	}
+	all := maps.Clone(claims)
+	if all == nil {
+		all = make(map[string]any)
+	}
+	id := make([]byte, 16)
+	if _, err := rand.Read(id); err != nil {
+		return "", err
+	}
+	all["iss"] = i.opts.Name
+	all["iat"] = now.Unix()
+	all["exp"] = now.Add(ttl).Unix()
+	all["jti"] = base64.RawURLEncoding.EncodeToString(id)
+	s := i.signer(now)
+	header, err := json.Marshal(struct {
+		Alg string `json:"alg"`
+		Kid string `json:"kid"`
+		Typ string `json:"typ"`
+	}{"EdDSA", s.public.ID, typ})
+	if err != nil {
+		return "", err
+	}
+	payload, err := json.Marshal(all)
+	if err != nil {
+		return "", err
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	signed := b64(header) + "." + b64(payload)
+	return signed + "." + b64(ed25519.Sign(s.private, []byte(signed))), nil
+}
+
+// signer returns the key that signs at the time now: the newest that has
+// begun to.
+func (i *Issuer) signer(now time.Time) signer {
+	signers := i.current.Load().signers
+	for n := len(signers) - 1; n > 0; n-- {
+		if !signers[n].from.After(now) {
+			return signers[n]
+		}
+	}
+	return signers[0]
+}
