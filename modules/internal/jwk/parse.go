@@ -44,12 +44,12 @@ type fields struct {
 // for where it came from and not for what it says of itself.
 func parse(doc []byte) (*Key, error) {
 	var s strictjson.Scanner
-	members, err := s.Object(doc)
-	if err != nil {
+	if err := s.Object(doc); err != nil {
 		return nil, err
 	}
 	var f fields
-	for _, m := range members {
+	for i := range s.Len() {
+		m := s.Member(i)
 		if err := f.set(string(m.Name), m.Value); err != nil {
 			return nil, err
 		}

@@ -53,28 +53,25 @@ func ParseSet(doc []byte) (keys []*Key, skipped []error, err error) {
 
 func setElements(doc []byte) ([][]byte, error) {
 	var s strictjson.Scanner
-	members, err := s.Object(doc)
-	if err != nil {
+	if err := s.Object(doc); err != nil {
 		return nil, err
 	}
-	for _, m := range members {
-		if string(m.Name) != "keys" {
-			continue
-		}
-		array, ok := strictjson.Array(m.Value)
-		if !ok {
-			break
-		}
-		var list [][]byte
-		for e, ok := array.Next(); ok; e, ok = array.Next() {
-			if len(list) == MaxSetKeys {
-				return nil, fmt.Errorf("more than %d keys", MaxSetKeys)
-			}
-			list = append(list, e)
-		}
-		return list, nil
+	value, ok := s.Find("keys")
+	if !ok {
+		return nil, errors.New("no member keys")
 	}
-	return nil, errors.New("no array of keys")
+	array, ok := strictjson.Array(value)
+	if !ok {
+		return nil, errors.New("keys is not an array")
+	}
+	var list [][]byte
+	for e, ok := array.Next(); ok; e, ok = array.Next() {
+		if len(list) == MaxSetKeys {
+			return nil, fmt.Errorf("more than %d keys", MaxSetKeys)
+		}
+		list = append(list, e)
+	}
+	return list, nil
 }
 
 // dropTwins leaves out all keys whose kid is not theirs alone.

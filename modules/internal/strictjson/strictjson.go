@@ -10,7 +10,10 @@
 package strictjson
 
 import (
+	"bytes"
 	"errors"
+	"hash/maphash"
+	"math"
 	"unicode/utf8"
 )
 
@@ -26,7 +29,7 @@ var (
 )
 
 // manyNames is how many names of one object are compared with each other;
-// beyond it a map finds duplicates, so that the cost stays linear.
+// beyond it a table finds duplicates, so that the cost stays linear.
 const manyNames = 24
 
 // Member is one member of an object.
@@ -40,31 +43,78 @@ type Member struct {
 
 // Scanner reads JSON objects. The zero value is ready. It may be used again,
 // but not by two goroutines at once.
+//
+// What it keeps of a text are places and not slices, since storing pointers
+// costs more than the reading while a garbage collection runs.
 type Scanner struct {
 	doc     []byte
 	pos     int
 	err     error
-	names   [][]byte // decoded names of the objects that are open, innermost last
-	members []Member
+	names   []name   // of the objects that are open, innermost last
+	members []member // of the text's own object
+	decoded []byte   // names that are written with escapes
 }
 
-// Object checks that doc is one JSON object and returns its members in the
-// order of the text. They stand in the memory of doc (names that are written
-// with escapes apart) and are valid until the next call.
-func (s *Scanner) Object(doc []byte) ([]Member, error) {
+// name is where a decoded name is: in doc, or in decoded if escaped is set.
+type name struct {
+	start, end int32
+	mark       uint32 // differs for most names that differ
+	escaped    bool
+}
+
+type member struct {
+	name       name
+	start, end int32 // of the value
+}
+
+// Object checks that doc is one JSON object, and keeps its members for Len and
+// Member until the next call.
+func (s *Scanner) Object(doc []byte) error {
 	s.doc, s.pos, s.err = doc, 0, nil
-	s.members, s.names = s.members[:0], s.names[:0]
+	s.members, s.names, s.decoded = s.members[:0], s.names[:0], s.decoded[:0]
+	if len(doc) > math.MaxInt32 {
+		return ErrSyntax
+	}
 	s.space()
 	if s.peek() != '{' {
-		return nil, ErrSyntax
+		return ErrSyntax
 	}
 	if !s.object(1) {
-		return nil, s.err
+		s.members = s.members[:0]
+		return s.err
 	}
 	if s.space(); s.pos != len(doc) {
-		return nil, ErrSyntax
+		s.members = s.members[:0]
+		return ErrSyntax
 	}
-	return s.members, nil
+	return nil
+}
+
+// Len returns the number of members.
+func (s *Scanner) Len() int { return len(s.members) }
+
+// Member returns member i in the order of the text. It stands in the memory of
+// doc, or of the Scanner where its name is written with escapes.
+func (s *Scanner) Member(i int) Member {
+	m := &s.members[i]
+	return Member{s.text(m.name), s.doc[m.start:m.end:m.end]}
+}
+
+// Find returns the value of the member called name.
+func (s *Scanner) Find(name string) ([]byte, bool) {
+	for i := range s.members {
+		if m := &s.members[i]; string(s.text(m.name)) == name {
+			return s.doc[m.start:m.end:m.end], true
+		}
+	}
+	return nil, false
+}
+
+func (s *Scanner) text(n name) []byte {
+	if n.escaped {
+		return s.decoded[n.start:n.end]
+	}
+	return s.doc[n.start:n.end]
 }
 
 func (s *Scanner) fail(err error) bool {
@@ -106,13 +156,13 @@ func (s *Scanner) object(depth int) bool {
 		return true
 	}
 	base := len(s.names)
-	var seen map[string]struct{}
+	var seen table
 	for {
-		name, ok := s.name()
+		n, ok := s.name()
 		if !ok {
 			return false
 		}
-		if seen, ok = s.unique(seen, base, name); !ok {
+		if !s.unique(&seen, base, n) {
 			return s.fail(ErrDuplicate)
 		}
 		if s.space(); s.peek() != ':' {
@@ -125,7 +175,7 @@ func (s *Scanner) object(depth int) bool {
 			return false
 		}
 		if depth == 1 {
-			s.members = append(s.members, Member{name, s.doc[start:s.pos:s.pos]})
+			s.members = append(s.members, member{n, int32(start), int32(s.pos)})
 		}
 		s.space()
 		switch s.peek() {
@@ -142,47 +192,80 @@ func (s *Scanner) object(depth int) bool {
 	}
 }
 
-// unique notes name as one more name of the object whose names start at
-// base, and reports whether it is new there.
-func (s *Scanner) unique(seen map[string]struct{}, base int, name []byte) (map[string]struct{}, bool) {
-	if seen == nil {
-		for _, n := range s.names[base:] {
-			if string(n) == string(name) {
-				return nil, false
-			}
-		}
-		s.names = append(s.names, name)
-		if len(s.names)-base < manyNames {
-			return nil, true
-		}
-		seen = make(map[string]struct{}, 4*manyNames)
-		for _, n := range s.names[base:] {
-			seen[string(n)] = struct{}{}
-		}
-		return seen, true
+// unique notes n as one more name of the object whose names start at base, and
+// reports whether it is new there.
+func (s *Scanner) unique(seen *table, base int, n name) bool {
+	s.names = append(s.names, n)
+	own := s.names[base:]
+	if len(own) > manyNames {
+		return s.uniqueOfMany(seen, own)
 	}
-	if _, dup := seen[string(name)]; dup {
-		return seen, false
+	for _, o := range own[:len(own)-1] {
+		if o.mark == n.mark && bytes.Equal(s.text(o), s.text(n)) {
+			return false
+		}
 	}
-	seen[string(name)] = struct{}{}
-	return seen, true
+	return true
 }
 
-// name reads the name of a member and decodes it.
-func (s *Scanner) name() ([]byte, bool) {
+// table finds names by their hash: open addressing, at most half full. An
+// entry is a place among the names of the object, plus one.
+type table []int32
+
+var seed = maphash.MakeSeed()
+
+func (s *Scanner) uniqueOfMany(seen *table, own []name) bool {
+	if 2*len(own) > len(*seen) {
+		*seen = make(table, 4*len(own))
+		for i := range own[:len(own)-1] {
+			s.enter(*seen, own, i)
+		}
+	}
+	return s.enter(*seen, own, len(own)-1)
+}
+
+// enter puts own[i] into t unless it is there.
+func (s *Scanner) enter(t table, own []name, i int) bool {
+	text := s.text(own[i])
+	for at := maphash.Bytes(seed, text) % uint64(len(t)); ; at = (at + 1) % uint64(len(t)) {
+		if t[at] == 0 {
+			t[at] = int32(i + 1)
+			return true
+		}
+		if bytes.Equal(s.text(own[t[at]-1]), text) {
+			return false
+		}
+	}
+}
+
+// name reads the name of a member.
+func (s *Scanner) name() (name, bool) {
 	if s.peek() != '"' {
-		return nil, s.fail(ErrSyntax)
+		return name{}, s.fail(ErrSyntax)
 	}
 	start := s.pos
 	plain, ok := s.str()
 	if !ok {
-		return nil, false
+		return name{}, false
 	}
-	text := s.doc[start+1 : s.pos-1]
-	if plain {
-		return text, true
+	n := name{start: int32(start + 1), end: int32(s.pos - 1)}
+	if !plain {
+		text := s.doc[n.start:n.end]
+		n = name{start: int32(len(s.decoded)), escaped: true}
+		s.decoded = unescape(s.decoded, text)
+		n.end = int32(len(s.decoded))
 	}
-	return unescape(make([]byte, 0, len(text)), text), true
+	n.mark = mark(s.text(n))
+	return n, true
+}
+
+// mark is a hash for a handful of names: their length and three of their letters.
+func mark(text []byte) uint32 {
+	n := len(text)
+	if n == 0 {
+		return 0
+	}
+	return uint32(n)<<24 | uint32(text[0])<<16 | uint32(text[n/2])<<8 | uint32(text[n-1])
 }
 
 func (s *Scanner) value(depth int) bool {

@@ -16,7 +16,7 @@ import (
 // registered ones of RFC 7519 section 4.1 read. They stand in the memory of a
 // work.
 type claims struct {
-	members          []strictjson.Member
+	members          *strictjson.Scanner
 	iss, sub, jti    []byte // nil if there is none
 	aud              []byte // the text of the value, nil if there is none
 	exp, nbf, issued time.Time
@@ -25,12 +25,12 @@ type claims struct {
 // readClaims reads t.payload. A registered claim of the wrong type makes the
 // token malformed: what a date or a name is must not be a matter of taste.
 func (w *work) readClaims(t *jws) (c claims, ok bool) {
-	var err error
-	if c.members, err = w.payload.Object(t.payload); err != nil {
+	if w.payload.Object(t.payload) != nil {
 		return c, false
 	}
-	for _, m := range c.members {
-		ok := true
+	c.members = &w.payload
+	for i := range w.payload.Len() {
+		m, ok := w.payload.Member(i), true
 		switch string(m.Name) {
 		case "iss":
 			c.iss, ok = strictjson.Text(m.Value)
@@ -123,19 +123,14 @@ func hasText(value []byte, accepted []string) bool {
 
 // lookup returns the value p points at.
 func (c *claims) lookup(p principal.Pointer) ([]byte, bool) {
-	for _, m := range c.members {
-		if string(m.Name) != p[0] {
-			continue
+	value, ok := c.members.Find(p[0])
+	for _, name := range p[1:] {
+		if !ok {
+			return nil, false
 		}
-		value, ok := m.Value, true
-		for _, name := range p[1:] {
-			if value, ok = strictjson.Lookup(value, name); !ok {
-				return nil, false
-			}
-		}
-		return value, true
+		value, ok = strictjson.Lookup(value, name)
 	}
-	return nil, false
+	return value, ok
 }
 
 // times checks the dates of RFC 7519 sections 4.1.4 to 4.1.6.
@@ -197,13 +192,6 @@ func (c *claims) accept(iss *issuer) *Error {
 	return nil
 }
 
-// finder collects texts from claims: an identity and lists of names. They end
-// up in one string and one slice, whatever their number.
-type finder struct {
-	names [][]byte
-	text  []byte
-}
-
 // subject finds who the token is about.
 func (c *claims) subject(iss *issuer) ([]byte, bool) {
 	value, ok := c.lookup(iss.Subject)
@@ -222,73 +210,85 @@ func (c *claims) subject(iss *issuer) ([]byte, bool) {
 	return text, len(text) > 0 && printable(text)
 }
 
-// manyNames is how many names are compared with each other to find those
-// given twice. Beyond it a map does so.
-const manyNames = 32
-
-// list appends to f.names the names that the claims at pointers hold, each
-// once, and returns how many these are. Claims that are missing are passed
-// over; claims that are no lists of names are not.
-func (f *finder) list(c *claims, pointers []principal.Pointer) (int, bool) {
-	start := len(f.names)
-	var seen map[string]bool
-	add := func(name []byte) bool {
-		if len(name) == 0 {
-			return true
-		}
-		if seen == nil {
-			for _, n := range f.names[start:] {
-				if bytes.Equal(n, name) {
-					return true
-				}
-			}
-			if len(f.names)-start == manyNames {
-				seen = make(map[string]bool, 4*manyNames)
-				for _, n := range f.names[start:] {
-					seen[string(n)] = true
-				}
-			}
-		}
-		if seen != nil {
-			if seen[string(name)] {
-				return true
-			}
-			seen[string(name)] = true
-		}
-		f.names = append(f.names, name)
-		return printable(name)
-	}
+// list appends to dst the names that the claims at pointers hold, each once.
+// Claims that are missing are passed over; claims that are no lists of names
+// are not.
+func (c *claims) list(dst [][]byte, pointers []principal.Pointer) ([][]byte, bool) {
+	start := len(dst)
 	for _, p := range pointers {
 		value, ok := c.lookup(p)
-		if ok && !names(value, add) {
-			return 0, false
+		if !ok {
+			continue
+		}
+		if dst, ok = names(dst, value); !ok {
+			return nil, false
 		}
 	}
-	return len(f.names) - start, true
+	return dst[:start+len(unique(dst[start:]))], true
 }
 
-// names calls add for each name in value as principal.Strings reads it: the
+// names appends to dst the names in value as principal.Strings reads it: the
 // words of a string, or the strings of an array.
-func names(value []byte, add func([]byte) bool) bool {
+func names(dst [][]byte, value []byte) ([][]byte, bool) {
 	if list, ok := strictjson.Array(value); ok {
 		for e, ok := list.Next(); ok; e, ok = list.Next() {
 			name, ok := strictjson.Text(e)
-			if !ok || !add(name) {
-				return false
+			if !ok || !printable(name) {
+				return nil, false
+			}
+			if len(name) > 0 {
+				dst = append(dst, name)
 			}
 		}
-		return true
+		return dst, true
 	}
 	text, ok := strictjson.Text(value)
-	if !ok {
-		return false
+	if !ok || !printable(text) {
+		return nil, false
 	}
-	for word := range bytes.FieldsSeq(text) {
-		if !add(word) {
-			return false
+	for {
+		text = bytes.TrimLeftFunc(text, unicode.IsSpace)
+		if len(text) == 0 {
+			return dst, true
 		}
+		end := bytes.IndexFunc(text, unicode.IsSpace)
+		if end < 0 {
+			end = len(text)
+		}
+		dst = append(dst, text[:end:end])
+		text = text[end:]
 	}
-	return true
+}
+
+// manyNames is how many names are compared with each other to find those
+// given twice. More are found by a map.
+const manyNames = 32
+
+// unique moves the first of each name to the front and returns these.
+func unique(list [][]byte) [][]byte {
+	n := 0
+	if len(list) > manyNames {
+		seen := make(map[string]bool, len(list))
+		for _, name := range list {
+			if !seen[string(name)] {
+				seen[string(name)] = true
+				list[n] = name
+				n++
+			}
+		}
+		return list[:n]
+	}
+next:
+	for _, name := range list {
+		for _, have := range list[:n] {
+			if bytes.Equal(have, name) {
+				continue next
+			}
+		}
+		list[n] = name
+		n++
+	}
+	return list[:n]
 }
 
 // printable reports whether text is free of control characters and line

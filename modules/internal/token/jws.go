@@ -16,7 +16,6 @@ type work struct {
 	buf     []byte             // the token, then its three parts decoded
 	header  strictjson.Scanner // of the header
 	payload strictjson.Scanner // of the claims
-	found   finder
 }
 
 var workPool = sync.Pool{New: func() any { return new(work) }}
@@ -85,12 +84,11 @@ func (w *work) decode(part []byte) ([]byte, bool) {
 // readHeader reads t.header and refuses what changes the meaning of a token
 // or says where to find its key: RFC 8725 sections 3.1, 3.2 and 3.10.
 func (w *work) readHeader(t *jws, embedded bool) *Error {
-	members, err := w.header.Object(t.header)
-	if err != nil {
+	if w.header.Object(t.header) != nil {
 		return errMalformed
 	}
-	for _, m := range members {
-		if err := t.head.set(m, embedded); err != nil {
+	for i := range w.header.Len() {
+		if err := t.head.set(w.header.Member(i), embedded); err != nil {
 			return err
 		}
 	}

@@ -271,7 +271,7 @@ func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (*Toke
 	if fault != nil {
 		return nil, fault
 	}
-	token, err := w.accept(&t, &c, iss, key, now)
+	token, err := accept(&t, &c, iss, key, now)
 	if err != nil {
 		return nil, err
 	}
@@ -297,7 +297,7 @@ func (v *Verifier) admit(t *jws, c *claims, now time.Time) (*issuer, *Error) {
 }
 
 // accept makes the Token of a JWS whose signature has been verified.
-func (w *work) accept(t *jws, c *claims, iss *issuer, key *jwk.Key, now time.Time) (*Token, *Error) {
+func accept(t *jws, c *claims, iss *issuer, key *jwk.Key, now time.Time) (*Token, *Error) {
 	if !iss.acceptsType(t.head.typ) {
 		return nil, errType
 	}
@@ -307,7 +307,7 @@ func (w *work) accept(t *jws, c *claims, iss *issuer, key *jwk.Key, now time.Tim
 	if err := c.accept(iss); err != nil {
 		return nil, err
 	}
-	return w.found.token(t, c, iss, key)
+	return newToken(t, c, iss, key)
 }
 
 func (iss *issuer) acceptsType(typ []byte) bool {
@@ -324,9 +324,9 @@ var (
 	errNames   = errClaim("iss or jti holds control characters")
 )
 
-// token takes out of the claims what a Token says outright.
-func (f *finder) token(t *jws, c *claims, iss *issuer, key *jwk.Key) (*Token, *Error) {
-	f.names, f.text = f.names[:0], f.text[:0]
+// newToken takes out of the claims what a Token says outright. All its texts
+// are in one string, however many there are.
+func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key) (*Token, *Error) {
 	sub, ok := c.subject(iss)
 	if !ok {
 		return nil, errSubject
@@ -334,56 +334,60 @@ func (f *finder) token(t *jws, c *claims, iss *issuer, key *jwk.Key) (*Token, *E
 	if !printable(c.iss) || !printable(c.jti) {
 		return nil, errNames
 	}
-	roles, ok := f.list(c, iss.Roles)
+	var space [24][]byte // enough for most
+	list, ok := c.list(space[:0], iss.Roles)
 	if !ok {
 		return nil, errRoles
 	}
-	scopes, ok := f.list(c, iss.Scopes)
-	if !ok {
+	roles := len(list)
+	if list, ok = c.list(list, iss.Scopes); !ok {
 		return nil, errScopes
 	}
+	scopes := len(list)
+	list = append(list, sub, c.jti)
+	if iss.Name == "" {
+		list = append(list, c.iss)
+	}
+	texts := copyTexts(list)
+
 	both := &struct {
 		token Token
 		who   principal.Principal
 	}{
 		token: Token{IssuedAt: c.issued, Expires: c.exp, NotBefore: c.nbf, Algorithm: t.head.alg, Key: key},
 		who: principal.Principal{
-			Issuer: iss.Name,
-			Kind:   principal.KindJWT,
-			KeyID:  key.ID,
-			Claims: principal.NewClaims(slices.Clone(t.payload)),
+			ID:      texts[scopes],
+			Issuer:  iss.Name,
+			Kind:    principal.KindJWT,
+			KeyID:   key.ID,
+			TokenID: texts[scopes+1],
+			Roles:   texts[:roles:roles],
+			Scopes:  texts[roles:scopes:scopes],
+			Claims:  principal.NewClaims(slices.Clone(t.payload)),
 		},
 	}
-	f.names = append(f.names, sub, c.jti)
 	if iss.Name == "" {
-		f.names = append(f.names, c.iss)
+		both.who.Issuer = texts[scopes+2]
 	}
-	texts := f.strings()
-	who := &both.who
-	if roles > 0 {
-		who.Roles = texts[:roles:roles]
-	}
-	if scopes > 0 {
-		who.Scopes = texts[roles : roles+scopes : roles+scopes]
-	}
-	rest := texts[roles+scopes:]
-	who.ID, who.TokenID = rest[0], rest[1]
-	if iss.Name == "" {
-		who.Issuer = rest[2]
-	}
-	both.token.Principal = who
+	both.token.Principal = &both.who
 	return &both.token, nil
 }
 
-// strings copies f.names out of the memory of the work.
-func (f *finder) strings() []string {
-	for _, n := range f.names {
-		f.text = append(f.text, n...)
+// copyTexts copies list out of the memory of a work.
+func copyTexts(list [][]byte) []string {
+	size := 0
+	for _, b := range list {
+		size += len(b)
 	}
-	text := string(f.text)
-	list := make([]string, len(f.names))
-	for i, n := range f.names {
-		list[i], text = text[:len(n)], text[len(n):]
+	var all strings.Builder
+	all.Grow(size)
+	for _, b := range list {
+		all.Write(b)
 	}
-	return list
+	text := all.String()
+	out := make([]string, len(list))
+	for i, b := range list {
+		out[i], text = text[:len(b)], text[len(b):]
+	}
+	return out
 }
