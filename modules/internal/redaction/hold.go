@@ -1,0 +1,284 @@
+package redaction
+
+// mode is what happens to the bytes that are walked over.
+type mode uint8
+
+const (
+	modeCopy mode = iota
+	modeSkip      // they belong to a value that is not shown
+	modeHold      // they belong to a scalar that an action is applied to
+)
+
+// tooFar reports whether the space between the cut and i is more than may be
+// held.
+func (w *Rewriter) tooFar(i int) bool {
+	n := i - w.cut
+	if w.holding {
+		n = len(w.held) + i
+	}
+	return n > w.program.options.MaxValue
+}
+
+// decide settles whether the member or element whose state is s stays. The
+// walk is at the end of its name, or at its first byte.
+func (w *Rewriter) decide(p []byte, top *frame, s *state) *state {
+	if s.remove {
+		if !w.holding {
+			w.emit(p[w.start:w.cut])
+		}
+		w.release()
+		w.fire(s.rule)
+		w.mode, w.modeDepth = modeSkip, len(w.stack)
+		return dead
+	}
+	// The comma was that of a member before, if none of those is left it
+	// goes too.
+	drop := w.cutComma && !top.kept
+	switch {
+	case w.holding && drop:
+		w.emit(w.held[1:])
+		w.start = 0
+	case w.holding:
+		w.emit(w.held)
+		w.start = 0
+	case drop:
+		w.emit(p[w.start:w.cut])
+		w.start = w.cut + 1
+	}
+	w.release()
+	top.kept = true
+	return s
+}
+
+func (w *Rewriter) release() {
+	w.holding = false
+	w.held = w.held[:0]
+}
+
+// act begins what is to be done with the value at i.
+func (w *Rewriter) act(p []byte, i int, s *state) {
+	c := p[i]
+	if s.rule != none {
+		action := &w.program.rules[s.rule].Action
+		if action.whole() {
+			w.emit(p[w.start:i])
+			w.emit(action.literal)
+			w.fire(s.rule)
+			w.mode, w.modeDepth = modeSkip, len(w.stack)
+			return
+		}
+	} else if c != '"' {
+		return
+	}
+	switch c {
+	case '{', '[':
+		return
+	case '"':
+		w.kind = String
+	case 't', 'f', 'n':
+		w.kind = Literal
+	default:
+		w.kind = Number
+	}
+	w.mode, w.modeDepth = modeHold, len(w.stack)
+	w.acting, w.valueAt, w.valueLen = s, i, 0
+}
+
+// endValue ends what act or decide began, at the end of the value.
+func (w *Rewriter) endValue(p []byte, i int) {
+	mode := w.mode
+	w.mode = modeCopy
+	if mode == modeSkip {
+		w.start = i
+		return
+	}
+	raw := w.value
+	if w.valueAt >= 0 {
+		raw = p[w.valueAt:i]
+		w.valueLen = len(raw)
+	} else {
+		w.holdValue(p[:i])
+		raw = w.value
+	}
+	out, changed := w.replacement(p, raw)
+	switch {
+	case changed && w.valueAt >= 0:
+		w.emit(p[w.start:w.valueAt])
+		w.emit(out)
+		w.start = i
+	case changed:
+		w.emit(out)
+		w.start = i
+	case w.valueAt < 0:
+		w.emit(raw)
+		w.start = i
+	}
+	w.value = w.value[:0]
+}
+
+// holdValue adds to the value that is held.
+func (w *Rewriter) holdValue(b []byte) {
+	w.valueLen += len(b)
+	if w.valueLen <= w.program.options.MaxValue {
+		w.value = append(w.value, b...)
+	}
+}
+
+// replacement returns what stands in for the scalar raw, false if nothing.
+func (w *Rewriter) replacement(p, raw []byte) ([]byte, bool) {
+	s := w.acting
+	rule := s.rule
+	if w.valueLen > w.program.options.MaxValue {
+		if rule == none {
+			rule = s.detects[0]
+		}
+		w.fire(rule)
+		w.repl = appendFixed(w.repl[:0])
+		return w.repl, true
+	}
+	v := Value{
+		Kind: w.kind, Text: raw, Caller: w.caller, scratch: w.scratch,
+		Pointer: func() (string, bool) { return w.pointer(p) },
+	}
+	if w.kind == String {
+		w.text = appendDecoded(w.text[:0], raw[1:len(raw)-1])
+		v.Text = w.text
+	}
+	out, changed := w.program.rules[rule].Action.scalar(w.repl[:0], &v)
+	w.repl, w.scratch = out, v.scratch
+	if changed {
+		w.fire(rule)
+	}
+	return out, changed
+}
+
+// pause settles at the end of a Write what of it can leave, and keeps the
+// rest.
+func (w *Rewriter) pause(p []byte) (int, Reason) {
+	if w.at == atKey {
+		w.keepKey(p)
+	}
+	switch {
+	case w.undecided():
+		if w.holding {
+			w.held = append(w.held, p...)
+		} else {
+			w.emitLast(p[w.start:w.cut])
+			w.held = append(w.held[:0], p[w.cut:]...)
+			w.holding = true
+		}
+		if w.at != atKey && len(w.held) > w.program.options.MaxValue {
+			return len(p), ReasonHeldSpace
+		}
+	case w.mode == modeHold:
+		if w.valueAt >= 0 {
+			w.emitLast(p[w.start:w.valueAt])
+			w.holdValue(p[w.valueAt:])
+			w.valueAt = -1
+		} else {
+			w.holdValue(p)
+		}
+	case w.mode == modeCopy:
+		w.emitLast(p[w.start:])
+	}
+	w.keepNames(p)
+	return 0, ""
+}
+
+// undecided reports whether the walk is between a cut and the decision about
+// what follows it.
+func (w *Rewriter) undecided() bool {
+	switch w.at {
+	case atKey:
+		return !w.keyDone && w.stack[len(w.stack)-1].state.removes
+	case atMember, atElement:
+		return w.stack[len(w.stack)-1].state.removes
+	}
+	return false
+}
+
+// keepKey keeps the part of a name at the end of a Write. A name that is longer
+// than those of all rules is decided at once, so that it need not be held.
+func (w *Rewriter) keepKey(p []byte) {
+	if w.keyStart >= 0 {
+		w.key = append(w.key[:0], p[w.keyStart:]...)
+		w.keyStart = -1
+	} else if len(w.key) <= w.program.keyMax {
+		w.key = append(w.key, p...)
+	}
+	if len(w.key) <= w.program.keyMax {
+		return
+	}
+	w.key = w.key[:w.program.keyMax+1]
+	if w.keyDone {
+		return
+	}
+	w.keyDone = true
+	top := &w.stack[len(w.stack)-1]
+	w.child = dead
+	if top.state.dead {
+		return
+	}
+	w.child = w.program.auto.member(top.state, 0)
+	if top.state.removes {
+		w.child = w.decide(p, top, w.child)
+	}
+}
+
+// endKey completes a name that began in an earlier Write.
+func (w *Rewriter) endKey(rest []byte) {
+	if len(w.key) <= w.program.keyMax {
+		w.key = append(w.key, rest...)
+	}
+	if len(w.key) > w.program.keyMax {
+		w.key = w.key[:w.program.keyMax+1]
+	}
+}
+
+// findSlow returns the number of a name that has escapes, or began in an
+// earlier Write.
+func (w *Rewriter) findSlow(p []byte, from, to int) int {
+	raw := w.key
+	if from >= 0 {
+		raw = p[from:to]
+	}
+	if len(raw) > w.program.auto.names.rawOf {
+		return 0
+	}
+	w.scratch = appendDecoded(w.scratch[:0], raw)
+	return w.program.auto.names.find(w.scratch)
+}
+
+// keepNames keeps the names of open members, of which the bytes are about to
+// go.
+func (w *Rewriter) keepNames(p []byte) {
+	if w.keyStart >= 0 && w.keyEnd >= 0 {
+		name := p[w.keyStart:w.keyEnd]
+		w.key = append(w.key[:0], name[:min(len(name), w.program.nameMax+1)]...)
+	}
+	w.keyStart = -1
+	first := len(w.stack) - 1
+	for first > 0 && w.stack[first-1].fresh {
+		first--
+	}
+	for i := first; i < len(w.stack)-1; i++ {
+		f := &w.stack[i]
+		var name []byte
+		if !f.array {
+			name = p[f.from:f.to]
+		}
+		w.saveName(i, name)
+	}
+}
+
+// saveName keeps the name of the member of frame i that is open.
+func (w *Rewriter) saveName(i int, name []byte) {
+	f := &w.stack[i]
+	f.from = 0
+	if i > 0 {
+		f.from = w.stack[i-1].to
+	}
+	w.names = append(w.names[:f.from], name[:min(len(name), w.program.nameMax+1)]...)
+	f.to = len(w.names)
+	f.fresh = false
+}

@@ -1,0 +1,3 @@
+package redaction
+
+func classifyWords(stop, ink []uint64, p []byte) { classifyPortable(stop, ink, p) }

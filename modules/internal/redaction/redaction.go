@@ -1,0 +1,180 @@
+// Package redaction rewrites JSON as it streams by: the values that rules name
+// are removed, replaced or masked, and every other byte is copied as it came.
+//
+// A [Program] is a set of compiled rules. A [Rewriter] applies it to one text
+// that is written to it in pieces of any size. It validates on the way, to the
+// letter of RFC 8259 with strict UTF-8, because a text that a client might read
+// differently could hide a value from the rules: at the first fault it stops,
+// and not a byte more leaves.
+//
+// # Rules
+//
+// Selectors match on decoded names: the spelling "s\u0073n" is the name ssn.
+// Of duplicate names each is redacted. Where several rules name one value the
+// strictest wins; see stricter in action.go for the order. A rule whose action
+// works on scalars also applies to every scalar inside the objects and arrays
+// it names. Names themselves are never rewritten.
+//
+// # Memory
+//
+// Besides its buffers a Rewriter holds one frame for each open object or array,
+// and at most [Options.MaxValue] bytes of what cannot yet be decided: a scalar
+// to be masked, or the comma and the name before a member that may be removed.
+// A scalar beyond that is replaced entirely, whatever its mask; space
+// beyond that is refused.
+package redaction
+
+import (
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/jsonpath"
+)
+
+// Rule applies an action to the values that a selector names.
+type Rule struct {
+	// Name is what Rewriter.Fired calls the rule.
+	Name string
+
+	// Selector is the bare name of a member, wherever it stands, or an
+	// RFC 9535 path: names, indices, wildcards, slices, unions of them,
+	// and descendants. Filters are refused.
+	Selector string
+
+	Action Action
+}
+
+// Options bounds what a Rewriter does.
+type Options struct {
+	// MaxDepth is how deep objects and arrays may nest. Default: 512
+	MaxDepth int
+
+	// MaxValue is how many bytes of one value are held. Default: 64 KiB
+	MaxValue int
+
+	// Sequence accepts any number of values one after the other, with or
+	// without space between where there is no doubt without it: JSON lines,
+	// concatenated JSON, and RFC 7464 sequences with their record separators.
+	// What was written up to the end of a value has left when Write returns.
+	Sequence bool
+}
+
+const (
+	defaultMaxDepth = 512
+	defaultMaxValue = 64 << 10
+
+	// shortName is how much of a name is kept for the pointers of errors.
+	shortName = 256
+)
+
+// Program is a compiled set of rules. It never changes and may be used by any
+// number of goroutines.
+type Program struct {
+	rules   []Rule
+	paths   []jsonpath.Path
+	options Options
+	auto    *automaton
+	nameMax int // longest spelling of a name in a pointer
+	keyMax  int // longest spelling of a name that is held
+
+	special sync.Map // of string to *Program, by Specialize
+	pool    sync.Pool
+}
+
+// Compile makes a program of rules. Errors name the rule.
+func Compile(rules []Rule, o Options) (*Program, error) {
+	if o.MaxDepth <= 0 {
+		o.MaxDepth = defaultMaxDepth
+	}
+	if o.MaxValue <= 0 {
+		o.MaxValue = defaultMaxValue
+	}
+	p := &Program{rules: rules, options: o, paths: make([]jsonpath.Path, len(rules))}
+	names := 0
+	for i := range rules {
+		path, err := jsonpath.ParseSelector(rules[i].Selector)
+		if err != nil {
+			return nil, fmt.Errorf("rule %q: %w", rules[i].Name, err)
+		}
+		for _, seg := range path {
+			names += len(seg.Selectors)
+			for _, sel := range seg.Selectors {
+				if k, ok := sel.Lookahead(); !ok || k > 0 {
+					return nil, fmt.Errorf("rule %q: selectors that count from the end of an array are not supported yet", rules[i].Name)
+				}
+			}
+		}
+		p.paths[i] = path
+	}
+	if names > maxNames {
+		return nil, fmt.Errorf("more than %d names in the selectors", maxNames)
+	}
+	p.link()
+	return p, nil
+}
+
+// link makes the automaton.
+func (p *Program) link() {
+	p.auto = newAutomaton(p.rules, p.paths)
+	p.nameMax = shortName
+	p.keyMax = max(p.nameMax, p.auto.names.rawOf)
+}
+
+// Rules returns the number of rules, which Specialize counts from 0.
+func (p *Program) Rules() int { return len(p.rules) }
+
+// Specialize returns the program of those rules for which keep is true. It is
+// the same for the same choice, and cheap from the second time on, so it may
+// be asked for on every request. Its Rewriters report the names of rules as p does.
+func (p *Program) Specialize(keep func(rule int) bool) *Program {
+	bits := make([]byte, (len(p.rules)+7)/8)
+	all := true
+	for i := range p.rules {
+		if keep(i) {
+			bits[i/8] |= 1 << (i % 8)
+		} else {
+			all = false
+		}
+	}
+	if all {
+		return p
+	}
+	if q, ok := p.special.Load(string(bits)); ok {
+		return q.(*Program)
+	}
+	q := &Program{options: p.options}
+	for i := range p.rules {
+		if bits[i/8]&(1<<(i%8)) != 0 {
+			q.rules = append(q.rules, p.rules[i])
+			q.paths = append(q.paths, p.paths[i])
+		}
+	}
+	q.link()
+	actual, _ := p.special.LoadOrStore(string(bits), q)
+	return actual.(*Program)
+}
+
+// NewRewriter returns a Rewriter that writes to dst.
+func (p *Program) NewRewriter(dst io.Writer) *Rewriter {
+	w := &Rewriter{program: p}
+	w.Reset(dst)
+	return w
+}
+
+// Get is NewRewriter, but takes one that was given back with Put if there is
+// one.
+func (p *Program) Get(dst io.Writer) *Rewriter {
+	w, _ := p.pool.Get().(*Rewriter)
+	if w == nil {
+		return p.NewRewriter(dst)
+	}
+	w.Reset(dst)
+	return w
+}
+
+// Put gives back a Rewriter of Get, which must not be used any more.
+func (p *Program) Put(w *Rewriter) {
+	w.Reset(nil)
+	p.pool.Put(w)
+}

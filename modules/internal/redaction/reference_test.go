@@ -1,0 +1,216 @@
+package redaction
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/jsonpath"
+)
+
+// The reference is what the Rewriter promises, as plainly as it can be said: the
+// text is made into a tree, the rules are looked up in it one by one as
+// RFC 9535 describes, and the tree is written out again.
+
+type node struct {
+	kind    byte // { [ " 0 t
+	raw     string
+	names   []string // decoded
+	rawName []string
+	nodes   []*node
+
+	hits []int // rules
+}
+
+func parseTree(t testing.TB, text []byte) *node {
+	d := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true))
+	return readTree(t, d)
+}
+
+func readTree(t testing.TB, d *jsontext.Decoder) *node {
+	must := func(err error) {
+		if err != nil {
+			t.Fatalf("reference: %v", err)
+		}
+	}
+	n := &node{}
+	switch k := d.PeekKind(); k {
+	case '{':
+		n.kind = '{'
+		_, err := d.ReadToken()
+		must(err)
+		for d.PeekKind() != '}' {
+			name, err := d.ReadValue()
+			must(err)
+			n.rawName = append(n.rawName, string(name))
+			var s string
+			must(json.Unmarshal(name, &s))
+			n.names = append(n.names, s)
+			n.nodes = append(n.nodes, readTree(t, d))
+		}
+		_, err = d.ReadToken()
+		must(err)
+	case '[':
+		n.kind = '['
+		_, err := d.ReadToken()
+		must(err)
+		for d.PeekKind() != ']' {
+			n.nodes = append(n.nodes, readTree(t, d))
+		}
+		_, err = d.ReadToken()
+		must(err)
+	default:
+		v, err := d.ReadValue()
+		must(err)
+		n.raw = string(v)
+		n.kind = byte(k)
+		if k == 'f' || k == 'n' {
+			n.kind = 't'
+		}
+	}
+	return n
+}
+
+// selectNodes returns what path selects, RFC 9535 sections 2.1.2, 2.3 and 2.5.
+func selectNodes(root *node, path jsonpath.Path) []*node {
+	list := []*node{root}
+	for _, seg := range path {
+		var next []*node
+		for _, n := range list {
+			from := []*node{n}
+			if seg.Descendant {
+				from = descend(n)
+			}
+			for _, n := range from {
+				for _, sel := range seg.Selectors {
+					next = append(next, selectChildren(n, sel)...)
+				}
+			}
+		}
+		list = next
+	}
+	return list
+}
+
+func descend(n *node) []*node {
+	list := []*node{n}
+	for _, c := range n.nodes {
+		list = append(list, descend(c)...)
+	}
+	return list
+}
+
+func selectChildren(n *node, sel jsonpath.Selector) []*node {
+	var list []*node
+	for i, c := range n.nodes {
+		switch {
+		case sel.Kind == jsonpath.Wildcard,
+			sel.Kind == jsonpath.Name && n.kind == '{' && n.names[i] == sel.Name,
+			n.kind == '[' && sel.Kind != jsonpath.Name && sel.MatchIndex(int64(i), int64(len(n.nodes))):
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// reference returns text redacted and without space.
+func reference(t testing.TB, rules []Rule, text []byte) string {
+	root := parseTree(t, text)
+	for i, r := range rules {
+		path, err := jsonpath.ParseSelector(r.Selector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range selectNodes(root, path) {
+			n.hits = append(n.hits, i)
+		}
+	}
+	out := referenceWrite(t, rules, root, nil)
+	if out == "" {
+		return "null"
+	}
+	return out
+}
+
+// referenceWrite returns n as text, nothing if it is removed.
+func referenceWrite(t testing.TB, rules []Rule, n *node, inherited []int) string {
+	hits := append(slices.Clone(inherited), n.hits...)
+	winner := -1
+	for _, h := range hits {
+		if rules[h].Action.kind == actDetect {
+			continue
+		}
+		if winner < 0 || rules[h].Action.kind < rules[winner].Action.kind ||
+			rules[h].Action.kind == rules[winner].Action.kind && h < winner {
+			winner = h
+		}
+	}
+	if winner >= 0 {
+		a := &rules[winner].Action
+		if a.kind == actRemove {
+			return ""
+		}
+		if a.whole() {
+			return string(a.literal)
+		}
+	}
+	switch n.kind {
+	case '{', '[':
+		var parts []string
+		for i, c := range n.nodes {
+			part := referenceWrite(t, rules, c, hits)
+			if part == "" {
+				continue
+			}
+			if n.kind == '{' {
+				part = n.rawName[i] + ":" + part
+			}
+			parts = append(parts, part)
+		}
+		return string(n.kind) + strings.Join(parts, ",") + string(n.kind+2)
+	}
+	if winner < 0 {
+		return n.raw
+	}
+	v := Value{Kind: Literal, Text: []byte(n.raw)}
+	switch n.kind {
+	case '"':
+		var s string
+		if err := json.Unmarshal([]byte(n.raw), &s); err != nil {
+			t.Fatal(err)
+		}
+		v = Value{Kind: String, Text: []byte(s)}
+	case '0':
+		v.Kind = Number
+	}
+	out, changed := rules[winner].Action.scalar(nil, &v)
+	if !changed {
+		return n.raw
+	}
+	return string(out)
+}
+
+// withoutSpace removes the space between tokens, and nothing else.
+func withoutSpace(t testing.TB, text []byte) string {
+	var out []byte
+	in := false
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case in && c == '\\':
+			out = append(out, c)
+			i++
+			c = text[i]
+		case c == '"':
+			in = !in
+		case !in && isSpace(c):
+			continue
+		}
+		out = append(out, c)
+	}
+	return string(out)
+}

@@ -1,0 +1,480 @@
+package redaction
+
+import "encoding/binary"
+
+// place is where in the grammar a piece of the text ended.
+type place uint8
+
+const (
+	atBegin        place = iota // before a value that is not inside another
+	atValue                     // before the value of a member
+	atFirstMember               // after {
+	atMember                    // after a comma in an object
+	atKey                       // in a name
+	atColon                     // after a name
+	atFirstElement              // after [
+	atElement                   // after a comma in an array
+	atString
+	atNumber
+	atLiteral
+	atAfter // after a value in an object or array
+	atEnd   // after the one value there may be
+)
+
+// walk goes through p[from:to], which is classified, as far as it can. It
+// returns where the text is wrong and why, and otherwise keeps in w what it
+// takes to go on.
+//
+// It is one function, with a label for each place in the grammar: what is
+// walked over most, members with plain names that no rule mentions, then
+// runs through with everything in registers. All that is rare is elsewhere.
+func (w *Rewriter) walk(p []byte, from, to int) (int, Reason) {
+	p = p[:to]
+	var (
+		i      = from
+		e      int
+		c      byte
+		id     int
+		ks, ke = w.keyStart, w.keyEnd
+		child  = w.child // of the value that comes next, or is being read
+		auto   = w.program.auto
+		top    *frame // the innermost object or array
+		cur    *state // of top
+		reason Reason
+	)
+	if n := len(w.stack); n > 0 {
+		top = &w.stack[n-1]
+		cur = top.state
+	}
+	switch w.at {
+	case atBegin:
+		goto begin
+	case atValue:
+		goto value
+	case atFirstMember:
+		goto firstMember
+	case atMember:
+		goto member
+	case atKey:
+		goto restOfName
+	case atColon:
+		goto colon
+	case atFirstElement:
+		goto firstElement
+	case atElement:
+		goto element
+	case atString:
+		goto restOfString
+	case atNumber:
+		goto number
+	case atLiteral:
+		goto literal
+	case atAfter:
+		goto after
+	default:
+		goto end
+	}
+
+begin:
+	for {
+		if i >= len(p) {
+			w.at = atBegin
+			goto pause
+		}
+		if c = p[i]; !isSpace(c) && (c != recordSeparator || !w.program.options.Sequence) {
+			break
+		}
+		w.apart = false
+		i++
+	}
+	if w.apart {
+		reason = ReasonSyntax
+		goto fault
+	}
+	child = auto.root.Load()
+	goto start
+
+firstMember:
+	if i >= len(p) {
+		w.at = atFirstMember
+		goto pause
+	}
+	if c = p[i]; c <= ' ' {
+		if i = w.ink.next(i); i >= len(p) {
+			w.at = atFirstMember
+			goto pause
+		}
+		c = p[i]
+	}
+	if c == '}' {
+		goto close
+	}
+	if c != '"' {
+		reason = ReasonSyntax
+		goto fault
+	}
+	w.cut, w.cutComma = i, false
+	goto name
+
+member:
+	if i >= len(p) {
+		w.at = atMember
+		goto pause
+	}
+	if c = p[i]; c <= ' ' {
+		if i = w.ink.next(i); i >= len(p) {
+			w.at = atMember
+			goto pause
+		}
+		c = p[i]
+	}
+	if c != '"' {
+		reason = ReasonSyntax
+		goto fault
+	}
+	if cur.removes && w.tooFar(i) {
+		reason = ReasonHeldSpace
+		goto fault
+	}
+
+name:
+	i++
+	ks, ke = i, -1
+	w.escaped, w.keyDone = false, false
+	e = w.stop.next(i)
+	if e < len(p) && p[e] == '"' {
+		goto named
+	}
+	i = e
+
+restOfName:
+	if e, reason = w.scanString(p, i); reason != "" {
+		i = e
+		goto fault
+	}
+	if e >= len(p) {
+		w.at = atKey
+		goto pause
+	}
+
+named:
+	i = e + 1
+	ke = e
+	if ks < 0 {
+		w.endKey(p[:e])
+	}
+	if cur.dead {
+		child = dead
+		goto colon
+	}
+	if ks >= 0 && !w.escaped {
+		id = auto.names.findIn(p, ks, ke)
+	} else if w.keyDone {
+		goto colon // with the child that was decided on
+	} else {
+		id = w.findSlow(p, ks, ke)
+	}
+	if child = cur.byName[id].Load(); child == nil {
+		child = auto.member(cur, id)
+	}
+	if cur.removes && (child.remove || !top.kept || w.holding) {
+		child = w.decide(p, top, child)
+	}
+
+colon:
+	if i >= len(p) {
+		w.at = atColon
+		goto pause
+	}
+	if c = p[i]; c <= ' ' {
+		if i = w.ink.next(i); i >= len(p) {
+			w.at = atColon
+			goto pause
+		}
+		c = p[i]
+	}
+	if c != ':' {
+		reason = ReasonSyntax
+		goto fault
+	}
+	i++
+
+value:
+	if i >= len(p) {
+		w.at = atValue
+		goto pause
+	}
+	if c = p[i]; c <= ' ' {
+		if i = w.ink.next(i); i >= len(p) {
+			w.at = atValue
+			goto pause
+		}
+		c = p[i]
+	}
+
+start:
+	if child.acts {
+		w.act(p, i, child)
+	}
+	if c == '"' {
+		i++
+		goto str
+	}
+	if c-'0' <= 9 || c == '-' {
+		if e = scanNumber(p, i); e > 0 {
+			i = e
+			goto after
+		}
+		w.number = numberStart
+		goto number
+	}
+	if c == '{' || c == '[' {
+		goto open
+	}
+	if i+5 <= len(p) {
+		if v := binary.LittleEndian.Uint32(p[i:]); v == litTrue || v == litNull {
+			i += 4
+			goto after
+		}
+		if c == 'f' && binary.LittleEndian.Uint32(p[i+1:]) == litAlse {
+			i += 5
+			goto after
+		}
+	}
+	switch c {
+	case 't':
+		w.literal = "true"
+	case 'f':
+		w.literal = "false"
+	case 'n':
+		w.literal = "null"
+	default:
+		reason = ReasonSyntax
+		if c == 0xef && w.base+int64(i) == 0 {
+			reason = ReasonBOM
+		}
+		goto fault
+	}
+
+literal:
+	for len(w.literal) > 0 {
+		if i >= len(p) {
+			w.at = atLiteral
+			goto pause
+		}
+		if p[i] != w.literal[0] {
+			reason = ReasonSyntax
+			goto fault
+		}
+		w.literal = w.literal[1:]
+		i++
+	}
+	goto after
+
+number:
+	for i < len(p) {
+		n := numberStep(w.number, p[i])
+		if n == 0 {
+			break
+		}
+		w.number = n
+		i++
+	}
+	if i >= len(p) {
+		w.at = atNumber
+		goto pause
+	}
+	if !numberEnds(w.number) {
+		reason = ReasonNumber
+		goto fault
+	}
+	goto after
+
+str:
+	e = w.stop.next(i)
+	if e < len(p) && p[e] == '"' {
+		i = e + 1
+		goto after
+	}
+	i = e
+
+restOfString:
+	if i, reason = w.scanString(p, i); reason != "" {
+		goto fault
+	}
+	if i >= len(p) {
+		w.at = atString
+		goto pause
+	}
+	i++
+	goto after
+
+open:
+	if len(w.stack) >= w.program.options.MaxDepth {
+		reason = ReasonDepth
+		goto fault
+	}
+	if top != nil {
+		if top.fresh = ks >= 0 || top.array; top.fresh {
+			top.from, top.to = ks, ke
+		} else {
+			w.saveName(len(w.stack)-1, w.key)
+		}
+	}
+	top = w.push(child)
+	cur = child
+	ke = -1
+	i++
+	if c == '[' {
+		top.array = true
+		goto firstElement
+	}
+	goto firstMember
+
+firstElement:
+	if i >= len(p) {
+		w.at = atFirstElement
+		goto pause
+	}
+	if c = p[i]; c <= ' ' {
+		if i = w.ink.next(i); i >= len(p) {
+			w.at = atFirstElement
+			goto pause
+		}
+		c = p[i]
+	}
+	if c == ']' {
+		goto close
+	}
+	w.cut, w.cutComma = i, false
+	goto elem
+
+element:
+	if i >= len(p) {
+		w.at = atElement
+		goto pause
+	}
+	if c = p[i]; c <= ' ' {
+		if i = w.ink.next(i); i >= len(p) {
+			w.at = atElement
+			goto pause
+		}
+		c = p[i]
+	}
+	if cur.removes && w.tooFar(i) {
+		reason = ReasonHeldSpace
+		goto fault
+	}
+
+elem:
+	top.index++
+	if cur.dead {
+		child = dead
+		goto start
+	}
+	if !cur.indexed {
+		child = cur.element.Load()
+	} else {
+		child = nil
+	}
+	if child == nil {
+		child = auto.elementAt(cur, top.index)
+	}
+	if cur.removes && (child.remove || !top.kept || w.holding) {
+		child = w.decide(p, top, child)
+	}
+	goto start
+
+close:
+	w.stack = w.stack[:len(w.stack)-1]
+	i++
+	ke = -1
+	if n := len(w.stack); n > 0 {
+		top = &w.stack[n-1]
+		cur = top.state
+	} else {
+		top = nil
+	}
+
+after:
+	if w.mode != modeCopy && len(w.stack) == w.modeDepth {
+		w.keyStart, w.keyEnd = ks, ke
+		w.endValue(p, i)
+	}
+	if top == nil {
+		if w.program.options.Sequence {
+			w.apart = i == 0 || p[i-1] != '"' && p[i-1] != '}' && p[i-1] != ']'
+			goto begin
+		}
+		goto end
+	}
+
+comma:
+	if i >= len(p) {
+		w.at = atAfter
+		goto pause
+	}
+	c = p[i]
+	if c == ',' {
+		if cur.removes {
+			w.cut, w.cutComma = i, true
+		}
+		i++
+		if top.array {
+			goto element
+		}
+		goto member
+	}
+	if c <= ' ' {
+		if i = w.ink.next(i); i >= len(p) {
+			w.at = atAfter
+			goto pause
+		}
+		if p[i] > ' ' {
+			goto comma
+		}
+	}
+	if c == '}' && !top.array || c == ']' && top.array {
+		goto close
+	}
+	reason = ReasonSyntax
+	goto fault
+
+end:
+	if i = w.ink.next(i); i < len(p) {
+		reason = ReasonTrailing
+		goto fault
+	}
+	w.at = atEnd
+
+pause:
+	w.keyStart, w.keyEnd, w.child = ks, ke, child
+	return i, ""
+
+fault:
+	w.keyStart, w.keyEnd = ks, ke
+	return i, reason
+}
+
+const (
+	recordSeparator = 0x1e // RFC 7464
+
+	litTrue = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24
+	litNull = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
+	litAlse = 'a' | 'l'<<8 | 's'<<16 | 'e'<<24
+)
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
+
+// push opens an object or array.
+func (w *Rewriter) push(s *state) *frame {
+	n := len(w.stack)
+	if n == cap(w.stack) {
+		w.stack = append(w.stack, frame{})
+	} else {
+		w.stack = w.stack[:n+1]
+	}
+	f := &w.stack[n]
+	f.state, f.index, f.array, f.kept, f.fresh = s, -1, false, false, false
+	return f
+}
