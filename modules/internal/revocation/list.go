@@ -1,0 +1,272 @@
+// Package revocation knows which tokens are not accepted any longer although
+// they have not expired: single ones by their jti, all of a subject that were
+// issued before some time, and all that a key has verified.
+//
+// A list is text, one JSON object a line:
+//
+//	# a comment
+//	{"jti":"c2f1…"}
+//	{"sub":"alice","issued_before":"2026-11-22T10:00:00Z"}
+//	{"kid":"key-2025"}
+//
+// Each object may have a member "expires", a time after which the entry no
+// longer counts, since the tokens it is about have expired too. Anything else
+// is an error: a list that is half understood revokes half.
+package revocation
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Bounds of a list.
+const (
+	MaxSize    = 64 << 20 // bytes
+	MaxEntries = 500_000
+	maxLine    = 4 << 10
+)
+
+// Entry is one revocation. Exactly one of JTI, Subject and KeyID is set.
+type Entry struct {
+	JTI          string
+	Subject      string
+	IssuedBefore time.Time // with Subject
+	KeyID        string
+
+	// Expires is when the entry no longer counts. Zero means never.
+	Expires time.Time
+}
+
+// Append prints the entry as a line of a list, without the end of the line.
+func (e Entry) Append(b []byte) []byte {
+	member := func(name, value string) {
+		text, _ := json.Marshal(value) // a string: cannot fail
+		b = append(b, '"')
+		b = append(b, name...)
+		b = append(b, `":`...)
+		b = append(b, text...)
+	}
+	b = append(b, '{')
+	switch {
+	case e.JTI != "":
+		member("jti", e.JTI)
+	case e.Subject != "":
+		member("sub", e.Subject)
+		b = append(b, ',')
+		member("issued_before", e.IssuedBefore.UTC().Format(time.RFC3339Nano))
+	default:
+		member("kid", e.KeyID)
+	}
+	if !e.Expires.IsZero() {
+		b = append(b, ',')
+		member("expires", e.Expires.UTC().Format(time.RFC3339Nano))
+	}
+	return append(b, '}')
+}
+
+// ParseEntry reads one line of a list.
+func ParseEntry(line []byte) (Entry, error) {
+	var e Entry
+	members, err := readMembers(line)
+	if err != nil {
+		return e, err
+	}
+	kinds := 0
+	for name, text := range members {
+		switch name {
+		case "jti":
+			e.JTI = text
+			kinds++
+		case "sub":
+			e.Subject = text
+			kinds++
+		case "kid":
+			e.KeyID = text
+			kinds++
+		case "issued_before", "expires":
+			t, err := time.Parse(time.RFC3339Nano, text)
+			if t = t.UTC(); err != nil || t.Year() < 1970 || t.Year() > 9998 {
+				return e, fmt.Errorf("%s is not a time such as 2026-11-22T10:00:00Z", name)
+			}
+			if name == "expires" {
+				e.Expires = t
+			} else {
+				e.IssuedBefore = t
+			}
+		default:
+			return e, errors.New("it has a member other than jti, sub with issued_before, kid and expires")
+		}
+	}
+	switch {
+	case kinds != 1:
+		return e, errors.New("exactly one of jti, sub and kid is needed")
+	case e.IssuedBefore.IsZero() == (e.Subject != ""):
+		return e, errors.New("sub and issued_before belong together")
+	}
+	return e, nil
+}
+
+// readMembers reads a JSON object whose values are all strings.
+func readMembers(line []byte) (map[string]string, error) {
+	errSyntax := errors.New("not a JSON object whose values are texts")
+	if len(line) > maxLine {
+		return nil, fmt.Errorf("longer than %d bytes", maxLine)
+	}
+	if !utf8.Valid(line) {
+		return nil, errSyntax
+	}
+	d := json.NewDecoder(bytes.NewReader(line))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errSyntax
+	}
+	members := make(map[string]string)
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, errSyntax
+		}
+		value, err := d.Token()
+		if err != nil {
+			return nil, errSyntax
+		}
+		n, _ := name.(string)
+		v, ok := value.(string)
+		// U+FFFD is what is read where a lone surrogate is written.
+		if !ok || v == "" || strings.ContainsRune(v, utf8.RuneError) {
+			return nil, errSyntax
+		}
+		if _, twice := members[n]; twice {
+			return nil, errors.New("a member is given twice")
+		}
+		members[n] = v
+	}
+	if t, err := d.Token(); err != nil || t != json.Delim('}') {
+		return nil, errSyntax
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errSyntax
+	}
+	return members, nil
+}
+
+// List is a set of entries. It is immutable once it is in use.
+type List struct {
+	entries map[Entry]struct{}
+	jti     map[string]int64 // when it expires, see until
+	kid     map[string]int64
+	sub     map[string][]subject
+}
+
+type subject struct {
+	before time.Time
+	until  int64
+}
+
+// until is the end of an entry in unix seconds; for ever if it has none.
+func (e Entry) until() int64 {
+	if e.Expires.IsZero() {
+		return math.MaxInt64
+	}
+	return e.Expires.Unix()
+}
+
+// NewList returns the list of those entries.
+func NewList(entries ...Entry) *List {
+	l := &List{
+		entries: make(map[Entry]struct{}, len(entries)),
+		jti:     make(map[string]int64), kid: make(map[string]int64), sub: make(map[string][]subject),
+	}
+	for _, e := range entries {
+		l.add(e)
+	}
+	return l
+}
+
+func (l *List) add(e Entry) {
+	if _, ok := l.entries[e]; ok {
+		return
+	}
+	l.entries[e] = struct{}{}
+	switch {
+	case e.JTI != "":
+		l.jti[e.JTI] = max(l.jti[e.JTI], e.until())
+	case e.Subject != "":
+		l.sub[e.Subject] = append(l.sub[e.Subject], subject{e.IssuedBefore, e.until()})
+	default:
+		l.kid[e.KeyID] = max(l.kid[e.KeyID], e.until())
+	}
+}
+
+// Parse reads a list. The error says which line is wrong.
+func Parse(text []byte) (*List, error) {
+	if len(text) > MaxSize {
+		return nil, fmt.Errorf("larger than %d bytes", MaxSize)
+	}
+	l := NewList()
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		e, err := ParseEntry(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		l.add(e)
+		if len(l.entries) > MaxEntries {
+			return nil, fmt.Errorf("more than %d entries", MaxEntries)
+		}
+	}
+	return l, nil
+}
+
+// Len returns the number of entries.
+func (l *List) Len() int { return len(l.entries) }
+
+// Entries returns the entries, in a fixed order.
+func (l *List) Entries() []Entry {
+	return slices.SortedFunc(maps.Keys(l.entries), func(a, b Entry) int {
+		return bytes.Compare(a.Append(nil), b.Append(nil))
+	})
+}
+
+// Append prints the list. Parse reads it back.
+func (l *List) Append(b []byte) []byte {
+	for _, e := range l.Entries() {
+		b = append(e.Append(b), '\n')
+	}
+	return b
+}
+
+// Revoked reports whether the token is on the list at the time now. kid is
+// the name of the key that has verified it; issued is zero if the token does
+// not say when it was, which counts as before any time.
+func (l *List) Revoked(jti, sub, kid string, issued, now time.Time) bool {
+	if len(l.entries) == 0 {
+		return false
+	}
+	sec := now.Unix()
+	if jti != "" && sec < l.jti[jti] {
+		return true
+	}
+	if kid != "" && sec < l.kid[kid] {
+		return true
+	}
+	for _, s := range l.sub[sub] {
+		if sec < s.until && issued.Before(s.before) {
+			return true
+		}
+	}
+	return false
+}
