@@ -115,11 +115,16 @@ func (p *Policy) Decide(q *Request) Decision {
 	if w.deny != none {
 		return Decision{Rule: p.rules[w.deny], Reason: RuleDenies}
 	}
-	if d, ok := p.denied(w.mayDeny.list(), q.Env); ok {
-		return d
+	if w.mayDeny.n > 0 {
+		if d, ok := p.denied(w.mayDeny.list(), q.Env); ok {
+			return d
+		}
 	}
 	if w.allow != none {
 		return Decision{Allow: true, Rule: p.rules[w.allow], Reason: RuleAllows}
+	}
+	if w.mayAllow.n == 0 {
+		return Decision{Reason: NoRule}
 	}
 	return p.allowed(w.mayAllow.list(), q.Env)
 }
@@ -179,7 +184,7 @@ func (w *walk) visit(n *node, rest string) {
 		}
 		text := rest[:i]
 		rest = rest[i+1:]
-		next := n.literals[text]
+		next := n.literal(text)
 		if n.single != nil && text != "" {
 			if next == nil {
 				n = n.single
@@ -200,7 +205,7 @@ func (w *walk) last(n *node, text string) {
 		// The path has a slash more: denied all the same.
 		w.look(n.end, false)
 	}
-	if next := n.literals[text]; next != nil && next.end != nil {
+	if next := n.literal(text); next != nil && next.end != nil {
 		w.look(next.end, true)
 	}
 	if text != "" && n.single != nil && n.single.end != nil {

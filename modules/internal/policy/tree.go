@@ -3,9 +3,31 @@ package policy
 // node is a place in the tree of path segments.
 type node struct {
 	literals map[string]*node
+	few      []branch // the literals, where there are so few that comparing is faster
 	single   *node
 	end      *place // rules whose path ends here
 	below    *place // rules for everything below
+}
+
+type branch struct {
+	text string
+	node *node
+}
+
+// maxFew is how many comparisons of segments take as long as a look-up.
+const maxFew = 4
+
+// literal returns the node below n for a segment, or nil.
+func (n *node) literal(text string) *node {
+	if n.few == nil {
+		return n.literals[text]
+	}
+	for i := range n.few {
+		if n.few[i].text == text {
+			return n.few[i].node
+		}
+	}
+	return nil
 }
 
 // place holds the rules with one path, by the number of the method.
@@ -87,7 +109,7 @@ func (c *cell) add(r *Rule, number uint32, heirs []uint32) {
 	}
 }
 
-// finish sorts all entries below n.
+// finish sorts all entries below n, and readies n for being walked.
 func (n *node) finish() {
 	for _, p := range []*place{n.end, n.below} {
 		if p == nil {
@@ -98,7 +120,13 @@ func (n *node) finish() {
 			c.deny, c.allow = sortEntries(c.deny), sortEntries(c.allow)
 		}
 	}
-	for _, child := range n.literals {
+	if len(n.literals) <= maxFew {
+		n.few = make([]branch, 0, len(n.literals))
+	}
+	for text, child := range n.literals {
+		if n.few != nil {
+			n.few = append(n.few, branch{text, child})
+		}
 		child.finish()
 	}
 	if n.single != nil {
