@@ -1,0 +1,111 @@
+package redact
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+)
+
+// everything is the selector of detect where none is written: every value.
+var everything = []string{"$", "$..*"}
+
+// build makes rules of the engine, one for each selector. Their names are what
+// the audit record says: the line of the Caddyfile, after prefix.
+func build(rules []Rule, prefix string, keys *keyring) ([]redaction.Rule, error) {
+	var list []redaction.Rule
+	for i := range rules {
+		rule := &rules[i]
+		action, err := rule.build(keys)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", rule.Action, err)
+		}
+		selectors, suffix := rule.Selectors, true
+		if rule.Action == "detect" && len(selectors) == 0 {
+			selectors, suffix = everything, false
+		}
+		if len(selectors) == 0 {
+			return nil, fmt.Errorf("%s needs a selector", rule.Action)
+		}
+		for _, s := range selectors {
+			name := prefix + rule.String()
+			if suffix {
+				name += " " + quoted(s)
+			}
+			list = append(list, redaction.Rule{Name: name, Selector: s, Action: action})
+		}
+	}
+	return list, nil
+}
+
+// check reports what is wrong with a rule, whatever the keys are, so that a
+// Caddyfile's mistake is reported with its line.
+func (r *Rule) check() error {
+	rules, err := build([]Rule{*r}, "", &keyring{known: map[string][]byte{
+		"hash_key": make([]byte, keyLen), "encrypt_key": make([]byte, keyLen),
+	}})
+	if err != nil {
+		return err
+	}
+	_, err = redaction.Compile(rules, redaction.Options{})
+	return err
+}
+
+// build makes the action of the engine.
+func (r *Rule) build(keys *keyring) (redaction.Action, error) {
+	var none redaction.Action
+	u, ok := usage[r.Action]
+	if !ok {
+		return none, errors.New("there is no such action")
+	}
+	if n := len(r.Args); n != u.args && !(r.Action == "keep" && n == 3) {
+		return none, fmt.Errorf("%d arguments: write %s", n, u.text)
+	}
+	if r.Action != "detect" && (r.Then != nil || len(r.Kinds) > 0) {
+		return none, errors.New("only detect has kinds and then")
+	}
+	switch r.Action {
+	case "remove":
+		return redaction.Remove(), nil
+	case "null":
+		return redaction.Null(), nil
+	case "replace":
+		return redaction.Replace(r.Args[0]), nil
+	case "mask":
+		return redaction.Mask(r.Args[0])
+	case "keep":
+		return r.buildKeep()
+	}
+	return none, fmt.Errorf("%s is not supported yet", r.Action)
+}
+
+func (r *Rule) buildKeep() (redaction.Action, error) {
+	var none redaction.Action
+	first, err := number(r.Args[0])
+	if err != nil {
+		return none, err
+	}
+	last, err := number(r.Args[1])
+	if err != nil {
+		return none, err
+	}
+	char := '*'
+	if len(r.Args) == 3 {
+		if utf8.RuneCountInString(r.Args[2]) != 1 {
+			return none, fmt.Errorf("'%s' is not one character", r.Args[2])
+		}
+		char, _ = utf8.DecodeRuneInString(r.Args[2])
+	}
+	return redaction.Keep(first, last, char), nil
+}
+
+// number reads a count.
+func number(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > 1<<20 {
+		return 0, fmt.Errorf("'%s' is not a number from 0 to %d", s, 1<<20)
+	}
+	return n, nil
+}

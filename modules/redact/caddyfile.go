@@ -1,0 +1,259 @@
+package redact
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
+)
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	redact [<matcher>] {
+//		remove      <selector>...
+//		null        <selector>...
+//		replace     <text> <selector>...
+//		mask        <preset> <selector>...
+//		keep        <first> <last> [<char>] <selector>...
+//		hash        <selector>...
+//		truncate    <characters> <selector>...
+//		round       <step> <selector>...
+//		shift_dates <days> <selector>...
+//		encrypt     <selector>...
+//		detect      <kind>... <action> [<selector>...]
+//
+//		except role|scope|user|kind <name>... {
+//			<rules for all but these callers>
+//		}
+//		only role|scope|user|kind <name>... {
+//			<rules for these callers>
+//		}
+//		requests {
+//			<rules, except and only as above>
+//			pass <media type>...
+//		}
+//
+//		unreadable  block|pass
+//		pass        <media type>...
+//		hold        <size>|off
+//		max_depth   <n>
+//		max_value   <size>
+//		max_event   <size>
+//		hide_errors
+//		websocket   block|allow
+//		hash_key    <key>|internal
+//		encrypt_key <key>|internal
+//	}
+//
+// A selector is the name of a member, at any depth, or a path of RFC 9535
+// (names, indices, wildcards, slices and descendants). The presets of mask
+// are last4, first3last4, mobile, landline, id_card, bank_card, name, address,
+// email, plate and ip.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.Errf("redact takes no argument, such as '%s', but a block of rules", d.Val())
+	}
+	seen := map[string]bool{}
+	for d.NextBlock(0) {
+		name := d.Val()
+		if _, ok := usage[name]; ok {
+			if err := unmarshalRule(d, &h.Rules); err != nil {
+				return err
+			}
+			continue
+		}
+		switch name {
+		case "except", "only":
+			if err := unmarshalGroup(d, &h.Groups); err != nil {
+				return err
+			}
+			continue
+		case "pass":
+			if err := unmarshalList(d, &h.Pass, "a media type, such as text/html"); err != nil {
+				return err
+			}
+			continue
+		}
+		if seen[name] {
+			return d.Errf("%s already specified", name)
+		}
+		seen[name] = true
+		if err := h.unmarshalOption(d, name); err != nil {
+			return err
+		}
+	}
+	if len(h.Rules) == 0 && len(h.Groups) == 0 && h.Requests == nil && !h.HideErrors {
+		return d.Err("redact needs at least one rule, such as 'remove password'")
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
+	switch name {
+	case "requests":
+		return h.unmarshalRequests(d)
+	case "unreadable":
+		return unmarshalWord(d, &h.Unreadable, "block", "pass")
+	case "websocket":
+		return unmarshalWord(d, &h.WebSocket, "block", "allow")
+	case "hold":
+		return unmarshalHold(d, &h.Hold)
+	case "max_depth":
+		var s string
+		if !d.AllArgs(&s) {
+			return d.ArgErr()
+		}
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return d.Errf("max_depth '%s': write a number above zero", s)
+		}
+		h.MaxDepth = n
+		return nil
+	case "max_value":
+		return unmarshalSize(d, &h.MaxValue)
+	case "max_event":
+		return unmarshalSize(d, &h.MaxEvent)
+	case "hide_errors":
+		if d.NextArg() {
+			return d.Errf("hide_errors takes no argument, but '%s' follows it", d.Val())
+		}
+		h.HideErrors = true
+		return nil
+	case "hash_key":
+		return unmarshalKey(d, &h.HashKey)
+	case "encrypt_key":
+		return unmarshalKey(d, &h.EncryptKey)
+	}
+	return d.Errf("unrecognized subdirective '%s'", name)
+}
+
+func unmarshalRule(d *caddyfile.Dispenser, to *[]Rule) error {
+	rule, err := parseRule(append([]string{d.Val()}, d.RemainingArgs()...))
+	if err == nil {
+		err = rule.check()
+	}
+	if err != nil {
+		return d.Errf("%v", err)
+	}
+	*to = append(*to, rule)
+	return nil
+}
+
+func unmarshalGroup(d *caddyfile.Dispenser, to *[]Group) error {
+	g := Group{Mode: d.Val()}
+	args := d.RemainingArgs()
+	if len(args) < 2 {
+		return d.Errf("write %s role|scope|user|kind <name>... and a block of rules", g.Mode)
+	}
+	g.Of, g.Names = args[0], args[1:]
+	switch g.Of {
+	case "role", "scope", "user", "kind":
+	default:
+		return d.Errf("%s '%s': write %s role|scope|user|kind <name>...", g.Mode, g.Of, g.Mode)
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if _, ok := usage[d.Val()]; !ok {
+			return d.Errf("'%s' is no rule: only rules can stand in %s", d.Val(), g.Mode)
+		}
+		if err := unmarshalRule(d, &g.Rules); err != nil {
+			return err
+		}
+	}
+	if len(g.Rules) == 0 {
+		return d.Errf("%s has no rules: they stand in a block after it", g.title())
+	}
+	*to = append(*to, g)
+	return nil
+}
+
+func (h *Handler) unmarshalRequests(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Errf("requests takes no argument, such as '%s', but a block of rules", d.Val())
+	}
+	h.Requests = new(Requests)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch name := d.Val(); {
+		case usage[name].text != "":
+			err = unmarshalRule(d, &h.Requests.Rules)
+		case name == "except" || name == "only":
+			err = unmarshalGroup(d, &h.Requests.Groups)
+		case name == "pass":
+			err = unmarshalList(d, &h.Requests.Pass, "a media type, such as multipart/form-data")
+		default:
+			err = d.Errf("unrecognized subdirective '%s' in requests", name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(h.Requests.Rules) == 0 && len(h.Requests.Groups) == 0 {
+		return d.Err("requests has no rules: they stand in a block after it")
+	}
+	return nil
+}
+
+func unmarshalList(d *caddyfile.Dispenser, to *[]string, what string) error {
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.Errf("%s needs %s", d.Val(), what)
+	}
+	if _, err := parseMediaTypes(args); err != nil {
+		return d.Errf("%v", err)
+	}
+	*to = append(*to, args...)
+	return nil
+}
+
+func unmarshalWord(d *caddyfile.Dispenser, to *string, words ...string) error {
+	name := d.Val()
+	if !d.AllArgs(to) {
+		return d.ArgErr()
+	}
+	for _, w := range words {
+		if *to == w {
+			return nil
+		}
+	}
+	return d.Errf("%s '%s': write %s or %s", name, *to, words[0], words[1])
+}
+
+func unmarshalKey(d *caddyfile.Dispenser, to *string) error {
+	name := d.Val()
+	if !d.AllArgs(to) || *to == "" {
+		return d.Errf("write %s {env.NAME}, {file.PATH} or internal", name)
+	}
+	return nil
+}
+
+func unmarshalSize(d *caddyfile.Dispenser, to *int) error {
+	name := d.Val()
+	var s string
+	if !d.AllArgs(&s) {
+		return d.ArgErr()
+	}
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n == 0 || n > maxHold {
+		return d.Errf("%s '%s': write a size of at most 64MiB, such as 64KiB", name, s)
+	}
+	*to = int(n)
+	return nil
+}
+
+// unmarshalHold is a size too, and can be turned off.
+func unmarshalHold(d *caddyfile.Dispenser, to *int) error {
+	var s string
+	if !d.AllArgs(&s) {
+		return d.ArgErr()
+	}
+	if s == "off" || s == "0" {
+		*to = -1
+		return nil
+	}
+	d.Prev()
+	return unmarshalSize(d, to)
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

@@ -1,0 +1,123 @@
+package redact
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestCaddyfileBecomesConfiguration(t *testing.T) {
+	h, err := parse(`redact {
+		remove password $..internal
+		null $.a
+		replace "no more" $.b
+		mask mobile $..phone
+		mask keep 3 4 $..card
+		keep 1 2 • $..code
+		keep 1 2 x
+		except role manager auditor {
+			remove $..salary
+		}
+		only scope partner {
+			null $..margin
+			remove $..cost
+		}
+		requests {
+			remove $..admin
+			only user eve {
+				null $
+			}
+			pass multipart/form-data
+		}
+		unreadable pass
+		pass text/html Text/*
+		pass application/pdf
+		hold 1KiB
+		max_depth 9
+		max_value 2KiB
+		max_event 3KiB
+		hide_errors
+		websocket allow
+		hash_key {env.K}
+		encrypt_key internal
+	}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"rules":[{"action":"remove","selectors":["password","$..internal"]},` +
+		`{"action":"null","selectors":["$.a"]},` +
+		`{"action":"replace","args":["no more"],"selectors":["$.b"]},` +
+		`{"action":"mask","args":["mobile"],"selectors":["$..phone"]},` +
+		`{"action":"keep","args":["3","4"],"selectors":["$..card"]},` +
+		`{"action":"keep","args":["1","2","•"],"selectors":["$..code"]},` +
+		`{"action":"keep","args":["1","2"],"selectors":["x"]}],` +
+		`"groups":[{"mode":"except","of":"role","names":["manager","auditor"],"rules":[{"action":"remove","selectors":["$..salary"]}]},` +
+		`{"mode":"only","of":"scope","names":["partner"],"rules":[{"action":"null","selectors":["$..margin"]},{"action":"remove","selectors":["$..cost"]}]}],` +
+		`"requests":{"rules":[{"action":"remove","selectors":["$..admin"]}],` +
+		`"groups":[{"mode":"only","of":"user","names":["eve"],"rules":[{"action":"null","selectors":["$"]}]}],` +
+		`"pass":["multipart/form-data"]},` +
+		`"max_depth":9,"max_value":2048,"max_event":3072,"unreadable":"pass","pass":["text/html","Text/*","application/pdf"],` +
+		`"hold":1024,"hide_errors":true,"websocket":"allow","hash_key":"{env.K}","encrypt_key":"internal"}`
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestCaddyfileMistakesAreRefusedWithTheirLine(t *testing.T) {
+	for _, c := range []struct{ block, want string }{
+		{"redact", "at least one rule"},
+		{"redact {\n}", "at least one rule"},
+		{"redact password {\n remove a\n}", "takes no argument"},
+		{"redact {\n remvoe a\n}", "unrecognized subdirective 'remvoe'"},
+		{"redact {\n remove\n}", "write remove <selector>..."},
+		{"redact {\n remove \"\"\n}", "empty selector"},
+		{"redact {\n replace x\n}", "write replace <text> <selector>..."},
+		{"redact {\n mask mobile\n}", "write mask <preset> <selector>..."},
+		{"redact {\n mask mobil a\n}", "unknown mask"},
+		{"redact {\n keep 1 a\n}", "write keep <first> <last>"},
+		{"redact {\n keep 1 b a\n}", "'b' is not a number"},
+		{"redact {\n keep -1 2 a\n}", "'-1' is not a number"},
+		{"redact {\n remove $.a[\n}", "$.a["},
+		{"redact {\n remove $[?@.a==1]\n}", "filter"},
+		{"redact {\n detect pan\n}", "write detect <kind>... <action>"},
+		{"redact {\n detect remove\n}", "write detect <kind>... <action>"},
+		{"redact {\n detect pan detect pan remove\n}", "write detect <kind>... <action>"},
+		{"redact {\n remove a\n hold 1KiB\n hold 2KiB\n}", "hold already specified"},
+		{"redact {\n remove a\n hold\n}", "wrong argument count"},
+		{"redact {\n remove a\n hold much\n}", "hold 'much'"},
+		{"redact {\n remove a\n hold 1GiB\n}", "64MiB"},
+		{"redact {\n remove a\n max_depth 0\n}", "max_depth '0'"},
+		{"redact {\n remove a\n unreadable maybe\n}", "write block or pass"},
+		{"redact {\n remove a\n websocket yes\n}", "write block or allow"},
+		{"redact {\n remove a\n hide_errors on\n}", "hide_errors takes no argument"},
+		{"redact {\n remove a\n hash_key\n}", "write hash_key {env.NAME}"},
+		{"redact {\n remove a\n pass\n}", "pass needs a media type"},
+		{"redact {\n remove a\n pass html\n}", "'html' is no media type"},
+		{"redact {\n remove a\n pass text/h*\n}", "'text/h*' is no media type"},
+		{"redact {\n remove a\n pass application/json\n}", "is what is redacted"},
+		{"redact {\n except {\n remove a\n }\n}", "write except role|scope|user|kind <name>..."},
+		{"redact {\n except role {\n remove a\n }\n}", "write except role|scope|user|kind <name>..."},
+		{"redact {\n only group x {\n remove a\n }\n}", "only 'group'"},
+		{"redact {\n only role x\n}", "only role x has no rules"},
+		{"redact {\n only role x {\n }\n}", "only role x has no rules"},
+		{"redact {\n only role x {\n hold 1\n }\n}", "'hold' is no rule"},
+		{"redact {\n only role x {\n except role y {\n remove a\n }\n }\n}", "'except' is no rule"},
+		{"redact {\n requests {\n }\n}", "requests has no rules"},
+		{"redact {\n requests x {\n remove a\n }\n}", "takes no argument"},
+		{"redact {\n requests {\n remove a\n hold 1\n }\n}", "unrecognized subdirective 'hold' in requests"},
+		{"redact {\n requests {\n remove a\n }\n requests {\n remove a\n }\n}", "requests already specified"},
+	} {
+		_, err := parse(c.block)
+		if err == nil {
+			t.Errorf("%q: no error, want %q", c.block, c.want)
+			continue
+		}
+		if !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "Testfile:") {
+			t.Errorf("%q:\n got %q\nwant %q with file and line", c.block, err, c.want)
+		}
+	}
+}

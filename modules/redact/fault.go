@@ -1,0 +1,88 @@
+package redact
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+)
+
+// fault is why a body cannot be redacted. The zero fault is none.
+type fault struct {
+	// reason is one word for the metrics: syntax, charset, encoding,
+	// media_type, partial, truncated, event, internal.
+	reason string
+
+	// detail is for the log.
+	detail string
+
+	// passable faults are about what a body is, not what is wrong with it:
+	// `unreadable pass` lets them through.
+	passable bool
+
+	cause error
+}
+
+func (f *fault) Error() string {
+	s := f.reason
+	if f.detail != "" {
+		s += ": " + f.detail
+	}
+	if f.cause != nil {
+		s += ": " + f.cause.Error()
+	}
+	return s
+}
+
+func (f *fault) Unwrap() error { return f.cause }
+
+func (f *fault) is() bool { return f.reason != "" }
+
+// errRefused is what the handlers inside get when they go on writing an
+// answer that has been refused, or one to a client that cannot be served.
+var errRefused = errors.New("the answer is refused by redact")
+
+// unreadableResponse tells the client no more than that.
+func unreadableResponse(f *fault) *problem.Problem {
+	return &problem.Problem{
+		Status: http.StatusBadGateway,
+		Code:   "unreadable_response",
+		Detail: "The answer of the service cannot be shown.",
+		Cause:  f,
+	}
+}
+
+func upgradeRefused() *problem.Problem {
+	return &problem.Problem{
+		Status: http.StatusBadGateway,
+		Code:   "upgrade_refused",
+		Detail: "The connection cannot be switched to another protocol.",
+	}
+}
+
+func invalidRequestBody(f *fault) *problem.Problem {
+	return &problem.Problem{
+		Status: http.StatusBadRequest,
+		Code:   "invalid_request_body",
+		Detail: "The request body is not valid JSON.",
+		Cause:  f,
+	}
+}
+
+func unsupportedRequestBody(f *fault) *problem.Problem {
+	return &problem.Problem{
+		Status: http.StatusUnsupportedMediaType,
+		Code:   "unsupported_request_body",
+		Detail: "The media type, charset or coding of the request body is not accepted here.",
+		Cause:  f,
+	}
+}
+
+func internalFault(err error) *problem.Problem {
+	return &problem.Problem{
+		Status: http.StatusInternalServerError,
+		Code:   "redaction_failed",
+		Detail: "The rules for this caller cannot be applied.",
+		Cause:  err,
+	}
+}

@@ -1,0 +1,247 @@
+package redact
+
+import (
+	"errors"
+	"net"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+)
+
+// finish ends an answer after the handlers inside have returned. What could
+// not be sent for what it holds is refused; if too much has been sent for
+// that, the connection is aborted by a panic with http.ErrAbortHandler.
+func (rw *responseWriter) finish(err error, body *requestBody) error {
+	rw.endDecoding(nil)
+	rw.mu.Lock()
+	defer rw.mu.Unlock()
+	rw.closed = true
+	rw.stopTimer()
+	defer rw.done()
+	if f := body.failed(); f != nil && !rw.committed {
+		rw.outer.restore(rw.w.Header())
+		return rw.h.refuse(rw.w, rw.r, f)
+	}
+	switch {
+	case err != nil:
+		return rw.failed(err)
+	case rw.refusal != nil:
+		rw.outer.restore(rw.w.Header())
+		return rw.refusal()
+	case rw.upgraded || rw.status == 0:
+		return nil
+	}
+	return rw.complete()
+}
+
+// complete ends the body.
+func (rw *responseWriter) complete() error {
+	if rw.mode == hiding && !rw.fault.is() && !rw.harmless() {
+		return rw.replaceError()
+	}
+	err := rw.closeBody()
+	switch {
+	case rw.fault.is():
+		return rw.reject()
+	case err != nil: // the client is gone
+		return nil
+	}
+	if rw.committed {
+		return nil
+	}
+	if err := rw.commit(true); err != nil && rw.h.logger.Core().Enabled(zap.DebugLevel) {
+		rw.h.logger.Debug("client is gone", zap.Error(err))
+	}
+	return nil
+}
+
+// closeBody tells the rewriter that nothing follows.
+func (rw *responseWriter) closeBody() error {
+	if rw.fault.is() || !rw.seen {
+		return nil
+	}
+	if rw.mode == sniffing {
+		if err := rw.decide(); err != nil {
+			return err
+		}
+	}
+	switch rw.mode {
+	case rewriting:
+		return rw.blame(rw.rewriter.Close())
+	case streaming:
+		return rw.blame(rw.events.end())
+	}
+	return nil
+}
+
+// failed passes on an error of a handler inside. Nothing that is held leaves;
+// if something has left already, what follows must not complete it.
+func (rw *responseWriter) failed(err error) error {
+	if rw.upgraded {
+		return err
+	}
+	if rw.committed {
+		rw.abort(&fault{reason: "truncated", detail: "a handler failed in the middle of the body", cause: err})
+	}
+	if rw.status != 0 {
+		rw.outer.restore(rw.w.Header())
+	}
+	return err
+}
+
+// reject refuses an answer that has a fault.
+func (rw *responseWriter) reject() error {
+	if rw.committed {
+		rw.abort(&rw.fault)
+	}
+	if rw.status >= 400 && rw.h.HideErrors {
+		return rw.replaceError()
+	}
+	rw.outer.restore(rw.w.Header())
+	return rw.h.refuse(rw.w, rw.r, unreadableResponse(&rw.fault))
+}
+
+// recovered handles a panic of the handlers inside. reverse_proxy panics with
+// http.ErrAbortHandler when it cannot go on with a body, which is also what it
+// does when we refuse one. While nothing has been sent, that can still be said
+// in a proper answer; every other panic goes on.
+func (rw *responseWriter) recovered(cause any, body *requestBody) error {
+	rw.endDecoding(errAborted)
+	rw.mu.Lock()
+	defer rw.mu.Unlock()
+	rw.closed = true
+	rw.stopTimer()
+	defer rw.done()
+	if err, ok := cause.(error); !ok || !errors.Is(err, http.ErrAbortHandler) || rw.upgraded || rw.r.Context().Err() != nil {
+		panic(cause)
+	}
+	if rw.committed {
+		rw.reset()
+		panic(cause)
+	}
+	if f := body.failed(); f != nil {
+		rw.outer.restore(rw.w.Header())
+		return rw.h.refuse(rw.w, rw.r, f)
+	}
+	if rw.refusal != nil {
+		rw.outer.restore(rw.w.Header())
+		return rw.refusal()
+	}
+	if !rw.fault.is() {
+		if rw.status == 0 {
+			panic(cause) // `abort`, for one
+		}
+		rw.fault = fault{reason: "truncated", detail: "the upstream ended in the middle of the body"}
+	}
+	if rw.mode == hiding {
+		return rw.replaceError()
+	}
+	return rw.reject()
+}
+
+// endDecoding waits for the decoder, if there is one. The handlers inside are
+// done, so nobody starts one now.
+func (rw *responseWriter) endDecoding(err error) {
+	rw.mu.Lock()
+	d := rw.decoding
+	rw.mu.Unlock()
+	if d != nil {
+		d.end(err)
+	}
+}
+
+// abort ends the connection so that nobody takes what has left for the whole.
+func (rw *responseWriter) abort(f *fault) {
+	p := unreadableResponse(f)
+	rw.h.note(rw.r, p, "aborted")
+	adapter.Decisions(rw.r).Add(decision.Decision{Layer: "redact", Result: decision.Error, Code: p.Code})
+	rw.reset()
+	panic(http.ErrAbortHandler)
+}
+
+// reset makes the end of an aborted body known to a client of HTTP/1.0, where
+// the end of the connection is the end of the body: it is reset, not closed.
+func (rw *responseWriter) reset() {
+	if rw.r.ProtoMajor != 1 || rw.r.ProtoMinor != 0 {
+		return
+	}
+	conn, _, err := http.NewResponseController(rw.w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	for {
+		switch c := conn.(type) {
+		case interface{ SetLinger(int) error }:
+			_ = c.SetLinger(0)
+			return
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return
+		}
+	}
+}
+
+// done gives back what was borrowed, and says what was redacted.
+func (rw *responseWriter) done() {
+	rw.releaseHeld()
+	if rw.rewriter == nil {
+		return
+	}
+	n, fired := rw.rewriter.Count(), rw.rewriter.Fired()
+	if rw.events != nil {
+		n, fired = rw.events.count, rw.events.fired
+	}
+	rw.view.program(rw.kind).Put(rw.rewriter)
+	rw.rewriter = nil
+	if n == 0 {
+		return
+	}
+	rw.h.metrics.fields.Add(float64(n))
+	adapter.Decisions(rw.r).AddRedacted(n, fired...)
+	if repl := adapter.Replacer(rw.r); repl != nil {
+		repl.Set("http.redact.count", n)
+	}
+}
+
+// note logs and counts a refusal.
+func (h *Handler) note(r *http.Request, p *problem.Problem, what string) {
+	reason := ""
+	var f *fault
+	if errors.As(p.Cause, &f) {
+		reason = f.reason
+	}
+	h.metrics.refusals.WithLabelValues(p.Code, reason).Inc()
+	c := h.logger.Check(zap.WarnLevel, what)
+	if c == nil {
+		return
+	}
+	fields := []zap.Field{zap.String("code", p.Code), zap.String("method", r.Method), zap.String("path", r.URL.Path)}
+	if f != nil {
+		fields = append(fields, zap.String("reason", f.reason), zap.String("detail", f.detail))
+		if f.passable {
+			fields = append(fields, zap.String("hint", "if such bodies cannot carry what is to be hidden, name their media type: pass <media type>"))
+		}
+	}
+	if p.Cause != nil {
+		fields = append(fields, zap.Error(p.Cause))
+	}
+	c.Write(fields...)
+}
+
+// syntaxFault is what the rewriter found wrong. Its text quotes nothing of
+// the body.
+func syntaxFault(err error) fault {
+	f := fault{reason: "syntax", cause: err}
+	var e *redaction.Error
+	if errors.As(err, &e) && e.Reason == redaction.ReasonTruncated {
+		f.reason = "truncated"
+	}
+	return f
+}

@@ -1,0 +1,170 @@
+package redact
+
+import (
+	"net/http"
+	"strings"
+)
+
+// field is one field of a header, all its lines.
+type field struct {
+	name   string
+	values []string
+}
+
+// snapshot is a header as it stood at some moment, to return to.
+type snapshot struct {
+	list  []field
+	space [12]field
+}
+
+func (s *snapshot) save(h http.Header) {
+	s.list = s.space[:0]
+	for name, values := range h {
+		s.list = append(s.list, field{name, values})
+	}
+}
+
+// restore makes h what it was. Lines that were added to a field since are cut
+// off: appending leaves the saved slice as long as it was.
+func (s *snapshot) restore(h http.Header) {
+	clear(h)
+	for _, f := range s.list {
+		h[f.name] = f.values
+	}
+}
+
+// asked is the fields of a request that ask for a part, a coding or a
+// validation of the answer: what was taken out, to be put back for the layers
+// outside.
+type asked struct {
+	list  []field
+	space [4]field
+	done  bool
+}
+
+// narrow makes r ask for the whole answer, unencoded and unconditionally: a
+// part of a document cannot be understood, and whether an entity tag matches
+// would tell something about the original bytes.
+func (a *asked) narrow(r *http.Request) {
+	a.list, a.done = a.space[:0], true
+	a.take(r.Header, "Accept-Encoding")
+	a.take(r.Header, "Range")
+	a.take(r.Header, "If-Range")
+	a.take(r.Header, "A-Im") // deltas, RFC 3229
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		a.take(r.Header, "If-None-Match")
+		a.take(r.Header, "If-Modified-Since")
+		a.take(r.Header, "If-Match")
+		a.take(r.Header, "If-Unmodified-Since")
+	}
+	// An absent field would let Go's transport ask for gzip by itself.
+	r.Header["Accept-Encoding"] = identity
+}
+
+func (a *asked) take(h http.Header, name string) {
+	if values, ok := h[name]; ok {
+		a.list = append(a.list, field{name, values})
+		delete(h, name)
+	}
+}
+
+// restore undoes narrow.
+func (a *asked) restore(r *http.Request) {
+	if !a.done {
+		return
+	}
+	delete(r.Header, "Accept-Encoding")
+	for _, f := range a.list {
+		r.Header[f.name] = f.values
+	}
+}
+
+var identity = []string{"identity"}
+
+// describing are the response fields that speak of the original bytes. They
+// are wrong about others, and a hash of the original would let the redacted
+// values be found by trying.
+var describing = [...]string{
+	"Content-Length", "Etag", "Last-Modified", "Accept-Ranges", "Content-Range", "Digest", "Content-Digest",
+	"Repr-Digest", "Content-Md5", "Trailer",
+}
+
+func removeDescribing(h http.Header) {
+	for _, name := range describing {
+		delete(h, name)
+	}
+}
+
+// digests are the request fields that speak of the original body.
+var digests = [...]string{"Digest", "Content-Digest", "Repr-Digest", "Content-Md5"}
+
+// dependOnCaller marks an answer that another caller would get differently.
+func dependOnCaller(h http.Header, cookie bool) {
+	addVary(h, "Authorization")
+	if cookie {
+		addVary(h, "Cookie")
+	}
+	// Caches that follow these do not look at Cache-Control (RFC 9213 section 2.2).
+	delete(h, "Cdn-Cache-Control")
+	delete(h, "Surrogate-Control")
+	delete(h, "Cloudflare-Cdn-Cache-Control")
+	h["Cache-Control"] = private(h["Cache-Control"])
+}
+
+var onlyPrivate = []string{"private"}
+
+// private returns Cache-Control with what allows shared caches to store an
+// answer taken out and private put in (RFC 9111 section 5.2.2).
+func private(values []string) []string {
+	if len(values) == 0 {
+		return onlyPrivate
+	}
+	var kept []string
+	for d := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		d = strings.TrimSpace(d)
+		name, _, _ := strings.Cut(strings.ToLower(d), "=")
+		switch strings.TrimSpace(name) {
+		case "", "public", "s-maxage", "private", "proxy-revalidate":
+			continue
+		case "no-store":
+			return []string{"no-store"}
+		}
+		kept = append(kept, d)
+	}
+	return []string{strings.Join(append([]string{"private"}, kept...), ", ")}
+}
+
+func addVary(h http.Header, name string) {
+	for _, v := range h["Vary"] {
+		for f := range strings.SplitSeq(v, ",") {
+			f = strings.TrimSpace(f)
+			if f == "*" || strings.EqualFold(f, name) {
+				return
+			}
+		}
+	}
+	h["Vary"] = append(h["Vary"], name)
+}
+
+// removeTrailers takes out what was announced as a trailer, or is one by Go's
+// convention. A trailer that says something about the body speaks of the
+// original; and in an answer that is still held it would become a header.
+func removeTrailers(h http.Header, announced []string) {
+	for _, line := range announced {
+		for name := range strings.SplitSeq(line, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for name := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			delete(h, name)
+		}
+	}
+}
+
+// bodyAllowed reports whether an answer with this status has a body, RFC 9110
+// section 6.4.1.
+func bodyAllowed(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusResetContent &&
+		status != http.StatusNotModified
+}

@@ -1,0 +1,250 @@
+package redact
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+)
+
+// maxLogged is how much of a hidden error goes to the log.
+const maxLogged = 2 << 10
+
+// hide takes bytes of an error that may have to be replaced. What is more than
+// can be held is not looked at: an error as long as that is a page of
+// somebody's debugger.
+func (rw *responseWriter) hide(p []byte) error {
+	n := min(len(p), max(rw.h.Hold, defaultHold)-len(rw.first))
+	rw.first = append(rw.first, p[:n]...)
+	if n < len(p) {
+		rw.overflow = true
+		return errRefused
+	}
+	return nil
+}
+
+// harmless decides about an error whose body has been collected: a client
+// error that can be read and tells nothing of the inside goes on, through the
+// rules.
+func (rw *responseWriter) harmless() bool {
+	if rw.status >= 500 || rw.overflow || revealing(rw.first) {
+		return false
+	}
+	body := rw.first
+	rw.first, rw.mode = nil, sniffing
+	if len(body) == 0 {
+		return true
+	}
+	if _, f := judge(rw.label, body); f.is() && !(f.passable && rw.h.Unreadable == "pass") {
+		rw.first, rw.mode = body, hiding
+		return false
+	}
+	if err := rw.decideBy(body); err == nil {
+		_ = rw.process(body) // a fault is noted, and found there by complete
+	}
+	return true
+}
+
+// replaceError answers with a problem document in the place of the upstream's
+// error. The two share their status, and what tells a client how to go on.
+func (rw *responseWriter) replaceError() error {
+	h := rw.w.Header()
+	kept := map[string][]string{}
+	for _, name := range [...]string{"Retry-After", "Www-Authenticate", "Proxy-Authenticate", "Allow"} {
+		if v, ok := h[name]; ok {
+			kept[name] = v
+		}
+	}
+	rw.outer.restore(h)
+	for name, v := range kept {
+		h[name] = v
+	}
+	reference := rand.Text()[:12]
+	p := &problem.Problem{
+		Status: rw.status,
+		Code:   "upstream_error",
+		Detail: "The service could not do this. Reference: " + reference,
+	}
+	if c := rw.h.logger.Check(zap.ErrorLevel, "hidden error"); c != nil {
+		c.Write(zap.String("reference", reference), zap.Int("status", rw.status),
+			zap.String("method", rw.r.Method), zap.String("path", rw.r.URL.Path),
+			zap.String("media_type", rw.label.mediaType), zap.String("body", rw.h.errors.mask(rw.first)))
+	}
+	rw.h.metrics.refusals.WithLabelValues(p.Code, "").Inc()
+	adapter.Decisions(rw.r).Add(decision.Decision{Layer: "redact", Result: decision.Error, Code: p.Code})
+	err := adapter.Refuse(rw.w, rw.r, p)
+	if he, ok := err.(caddyhttp.HandlerError); ok {
+		he.ID = reference // {http.error.id} is what the client and the log are told
+		return he
+	}
+	return err
+}
+
+// revealing reports whether an error body shows the inside of an application:
+// a stack trace, an error of a database, the page of a debugger. The body may
+// be JSON, in which lines end with \n and quotes are escaped.
+func revealing(body []byte) bool {
+	for _, mark := range marks {
+		if bytes.Contains(body, mark) {
+			return true
+		}
+	}
+	return traces.Match(body)
+}
+
+// marks are words that these bodies have and others have not.
+var marks = split(`
+Traceback (most recent call last)
+Stack trace:
+stack backtrace:
+"stack":"
+"stack": "
+"stackTrace"
+"stacktrace"
+"stack_trace"
+"exceptionClass"
+Exception in thread
+Caused by: 
+java.lang.
+javax.servlet.
+org.springframework.
+org.hibernate.
+Whitelabel Error Page
+System.NullReferenceException
+System.InvalidOperationException
+Server Error in '/' Application
+Microsoft.AspNetCore.
+goroutine 1 [
+runtime error: 
+panic: 
+runtime/panic.go
+thread 'main' panicked at
+node_modules/
+node:internal/
+ActionController::
+ActiveRecord::
+Werkzeug Debugger
+You're seeing this error because you have <code>DEBUG = True</code>
+DJANGO_SETTINGS_MODULE
+Illuminate\\
+Symfony\\Component
+Illuminate\\\\
+Symfony\\\\Component
+Whoops, looks like something went wrong
+Fatal error: Uncaught
+SQLSTATE[
+SQLSTATE:
+SQL syntax
+syntax error at or near
+duplicate key value violates unique constraint
+psycopg2.
+sqlalchemy.
+sqlite3.OperationalError
+SQLITE_ERROR
+SQLITE_CONSTRAINT
+SequelizeDatabaseError
+PrismaClient
+MongoServerError
+MongoError
+E11000 duplicate key
+com.mysql.
+org.postgresql.
+Microsoft OLE DB
+ODBC Driver
+Unclosed quotation mark
+pq: 
+Error 1062 (23000)
+`)
+
+// traces are lines whose form gives them away.
+var traces = regexp.MustCompile(`(?i:\bORA-\d{5}\b)|` + // Oracle
+	`(?:\\n|[\r\n])\s*(?:\\t|\s)*at [\w$.<>\[\]/ ]+ ?\([^)]*:\d+(?::\d+)?\)|` + // Java, JavaScript
+	`(?:\\n|[\r\n])\s*at [\w.<>` + "`" + `\[\],]+\([^)]*\) in [^\r\n]+:line \d+|` + // .NET
+	`File \\?"[^"\r\n]+", line \d+|` + // Python
+	`\bin /[\w./-]+\.php(?::| on line )\d+|` + // PHP
+	`/[\w./-]+\.(?:go|rb|rs|py|php|js|ts|java|cs):\d+`) // Go, Ruby and others
+
+func split(text string) [][]byte {
+	var list [][]byte
+	for line := range strings.SplitSeq(strings.Trim(text, "\n"), "\n") {
+		list = append(list, []byte(line))
+	}
+	return list
+}
+
+// errorMasker masks what of a hidden error goes to the log: JSON as the
+// strictest caller would see it, and in any text what can be recognised as a
+// secret.
+type errorMasker struct {
+	strict *view
+	text   *redaction.Program
+}
+
+// mask returns the beginning of body, masked. Where the rules cannot be
+// applied, because the body is no JSON or is too long, what they name cannot
+// be found: then no more than the first line is logged, and even that only if
+// the body is text.
+func (m *errorMasker) mask(body []byte) string {
+	text := body
+	if looksLikeJSON(body) {
+		if m.strict != nil {
+			var ok bool
+			if text, ok = apply(m.strict.programs[0], body); !ok {
+				return "(malformed or too long to be masked)"
+			}
+		}
+	} else {
+		text = bytes.TrimLeft(text, " \t\r\n")
+		if i := bytes.IndexAny(text, "\r\n"); i >= 0 {
+			text = text[:i]
+		}
+		if !isText(text) {
+			return "(not text)"
+		}
+	}
+	if len(text) > 8*maxLogged {
+		text = text[:8*maxLogged]
+	}
+	quoted, err := json.Marshal(strings.ToValidUTF8(string(text), "\ufffd"))
+	if err != nil {
+		return "(not text)"
+	}
+	masked, ok := apply(m.text, quoted)
+	var s string
+	if !ok || json.Unmarshal(masked, &s) != nil {
+		return "(not to be masked)"
+	}
+	if len(s) > maxLogged {
+		s = strings.ToValidUTF8(s[:maxLogged], "") + "…"
+	}
+	return s
+}
+
+// apply runs a program over a whole body.
+func apply(p *redaction.Program, body []byte) ([]byte, bool) {
+	var out bytes.Buffer
+	rw := p.Get(&out)
+	defer p.Put(rw)
+	if _, err := rw.Write(body); err != nil {
+		return nil, false
+	}
+	return out.Bytes(), rw.Close() == nil
+}
+
+// newErrorMasker prepares what masks the errors in the log.
+func newErrorMasker(v *views) (*errorMasker, error) {
+	text, err := redaction.Compile(nil, redaction.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return &errorMasker{strict: v.strict, text: text}, nil
+}

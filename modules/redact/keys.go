@@ -1,0 +1,121 @@
+package redact
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+)
+
+// keyLen is the length of the keys made here, in bytes.
+const keyLen = 32
+
+// keyring finds the keys that rules need, when the first one needs them.
+type keyring struct {
+	storage func() certmagic.Storage
+	ctx     context.Context
+	hash    string // as written in the configuration
+	encrypt string
+
+	known map[string][]byte
+}
+
+func newKeyring(ctx caddy.Context, h *Handler) *keyring {
+	return &keyring{storage: ctx.Storage, ctx: ctx, hash: h.HashKey, encrypt: h.EncryptKey}
+}
+
+// hashKey returns the key of hash and shift_dates.
+func (k *keyring) hashKey() ([]byte, error) {
+	return k.key("hash_key", k.hash, func(text string) ([]byte, error) {
+		if len(text) < 16 {
+			return nil, errors.New("is shorter than 16 bytes")
+		}
+		return []byte(text), nil
+	})
+}
+
+// encryptKey returns the key of encrypt.
+func (k *keyring) encryptKey() ([]byte, error) {
+	return k.key("encrypt_key", k.encrypt, func(text string) ([]byte, error) {
+		for _, decode := range []func(string) ([]byte, error){
+			hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString,
+			base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+		} {
+			if key, err := decode(text); err == nil && len(key) == keyLen {
+				return key, nil
+			}
+		}
+		return nil, errors.New("is not 32 bytes in base64 or hexadecimal")
+	})
+}
+
+func (k *keyring) key(option, text string, parse func(string) ([]byte, error)) ([]byte, error) {
+	if key, ok := k.known[option]; ok {
+		return key, nil
+	}
+	var key []byte
+	var err error
+	if text == "" || text == "internal" {
+		key, err = k.internal(option)
+	} else {
+		var value string
+		if value, err = adapter.Resolve("redact", option, text); err == nil {
+			if key, err = parse(value); err != nil {
+				err = fmt.Errorf("redact: %s: what %s stands for %w", option, source(text), err)
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if k.known == nil {
+		k.known = map[string][]byte{}
+	}
+	k.known[option] = key
+	return key, nil
+}
+
+// source names where a key comes from, without showing a key that was
+// written into the configuration itself.
+func source(text string) string {
+	if len(text) > 2 && text[0] == '{' && text[len(text)-1] == '}' {
+		return text
+	}
+	return "the text written there"
+}
+
+// internal returns a key that is made on first use and kept in Caddy's
+// storage, where every instance that shares the storage finds it.
+func (k *keyring) internal(option string) ([]byte, error) {
+	if k.storage == nil {
+		return nil, fmt.Errorf("redact: %s: there is no storage to keep an internal key in", option)
+	}
+	storage, name := k.storage(), "moat/redact/"+option
+	if err := storage.Lock(k.ctx, name); err != nil {
+		return nil, fmt.Errorf("redact: %s: locking the storage: %w", option, err)
+	}
+	defer func() { _ = storage.Unlock(context.WithoutCancel(k.ctx), name) }()
+	key, err := storage.Load(k.ctx, name)
+	switch {
+	case err == nil && len(key) == keyLen:
+		return key, nil
+	case err == nil:
+		return nil, fmt.Errorf("redact: %s: the key in the storage (%s) is damaged", option, name)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("redact: %s: loading the key: %w", option, err)
+	}
+	key = make([]byte, keyLen)
+	_, _ = rand.Read(key) // never fails
+	if err := storage.Store(k.ctx, name, key); err != nil {
+		return nil, fmt.Errorf("redact: %s: keeping the key: %w", option, err)
+	}
+	return key, nil
+}

@@ -1,0 +1,250 @@
+package redact
+
+import (
+	"bytes"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// kind is how a body is read.
+type kind uint8
+
+const (
+	unknown  kind = iota // the label says nothing: the first bytes decide
+	document             // one JSON document
+	sequence             // JSON documents one after the other: NDJSON, RFC 7464
+	events               // Server-Sent Events
+	media                // a format of images, sounds or fonts, which cannot carry fields
+	listed               // named by `pass`
+	opaque               // could carry the fields in a form that is not read
+)
+
+// sniffLen is how many bytes decide what a body is whose label does not say.
+const sniffLen = 512
+
+// mediaTypes are the types of a `pass` option: "text/html", "text/*".
+type mediaTypes []string
+
+func parseMediaTypes(list []string) (mediaTypes, error) {
+	types := make(mediaTypes, 0, len(list))
+	for _, t := range list {
+		lower := strings.ToLower(t)
+		major, minor, ok := strings.Cut(lower, "/")
+		if !ok || !isToken(major) || !isToken(minor) || major == "*" || minor != "*" && strings.Contains(minor, "*") {
+			return nil, fmt.Errorf("'%s' is no media type: write one such as text/html or text/*, without parameters", t)
+		}
+		switch k, _ := labelled(lower); k {
+		case document, sequence, events:
+			return nil, fmt.Errorf("'%s' is what is redacted: to let some requests by, give redact a matcher", t)
+		}
+		types = append(types, lower)
+	}
+	return types, nil
+}
+
+// isToken reports whether s is a token, RFC 9110 section 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func (m mediaTypes) contain(mediaType string) bool {
+	if len(m) == 0 {
+		return false
+	}
+	major, _, _ := strings.Cut(mediaType, "/")
+	return slices.Contains(m, mediaType) || slices.Contains(m, major+"/*")
+}
+
+// label is what the Content-Type of a message says.
+type label struct {
+	kind      kind
+	mediaType string // lower case, for the log and for `pass`; empty if there is none
+	charset   bool   // it names a charset other than UTF-8
+}
+
+// readLabel reads the Content-Type fields of h.
+func readLabel(h http.Header, pass mediaTypes) label {
+	values := h["Content-Type"]
+	switch len(values) {
+	case 0:
+		return label{}
+	case 1:
+	default:
+		// Which one the client believes cannot be known.
+		return label{kind: opaque, mediaType: "several Content-Type fields"}
+	}
+	value := values[0]
+	switch value { // those that nearly every answer has
+	case "application/json", "application/json; charset=utf-8", "application/json;charset=utf-8",
+		"application/json; charset=UTF-8", "application/json;charset=UTF-8":
+		return label{kind: document, mediaType: "application/json"}
+	case "":
+		return label{}
+	}
+	mediaType, params, err := mime.ParseMediaType(value)
+	if err != nil {
+		return label{kind: opaque, mediaType: "a malformed Content-Type"}
+	}
+	l := label{mediaType: mediaType}
+	l.kind, _ = labelled(mediaType)
+	if (l.kind == opaque || l.kind == media) && pass.contain(mediaType) {
+		l.kind = listed
+	}
+	switch strings.ToLower(params["charset"]) {
+	case "", "utf-8", "utf8", "us-ascii", "ascii":
+	default:
+		l.charset = true
+	}
+	return l
+}
+
+// labelled returns how bodies of a media type are read.
+func labelled(mediaType string) (kind, bool) {
+	switch mediaType {
+	case "application/json", "text/json", "application/x-json", "text/x-json":
+		return document, true
+	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonl",
+		"application/jsonlines", "application/x-jsonlines", "application/json-lines", "application/json-seq",
+		"application/stream+json", "application/x-json-stream", "text/x-ndjson", "text/jsonl":
+		return sequence, true
+	case "text/event-stream":
+		return events, true
+	case "image/svg+xml":
+		return opaque, true
+	case "application/wasm", "application/font-woff", "application/vnd.ms-fontobject":
+		return media, true
+	}
+	if strings.HasSuffix(mediaType, "+json-seq") {
+		return sequence, true
+	}
+	if strings.HasSuffix(mediaType, "+json") {
+		return document, true
+	}
+	switch major, minor, _ := strings.Cut(mediaType, "/"); major {
+	case "image", "audio", "video", "font":
+		if !strings.HasSuffix(minor, "+xml") {
+			return media, true
+		}
+	}
+	return opaque, false
+}
+
+// judge decides how a body is read, from its label and its first bytes (all
+// of them, if they are fewer than sniffLen). The label alone decides where
+// it says JSON: what claims to be JSON is read as JSON or refused.
+func judge(l label, first []byte) (kind, fault) {
+	switch l.kind {
+	case document, sequence, events:
+		if l.charset {
+			return opaque, fault{reason: "charset", detail: "JSON in a charset other than UTF-8"}
+		}
+		return l.kind, fault{}
+	}
+	if looksLikeJSON(first) {
+		if l.charset {
+			return opaque, fault{reason: "charset", detail: "JSON in a charset other than UTF-8"}
+		}
+		return document, fault{}
+	}
+	if looksLikeJSON(narrowed(first)) {
+		// UTF-16 or UTF-32, with or without a byte order mark. No JSON
+		// parser of today has to read it, and some do (RFC 8259 section 8.1).
+		return opaque, fault{reason: "charset", detail: "what looks like JSON in UTF-16 or UTF-32"}
+	}
+	switch l.kind {
+	case media:
+		if isText(first) {
+			return opaque, fault{reason: "media_type", detail: "text that is labelled " + l.mediaType, passable: true}
+		}
+		return media, fault{}
+	case listed:
+		return listed, fault{}
+	}
+	if l.mediaType == "" {
+		return opaque, fault{reason: "media_type", detail: "a body without a Content-Type", passable: true}
+	}
+	return opaque, fault{reason: "media_type", detail: l.mediaType, passable: true}
+}
+
+// decisive reports whether judge would not decide otherwise if it saw more
+// than first.
+func decisive(l label, first []byte) bool {
+	switch l.kind {
+	case document, sequence, events:
+		return true
+	}
+	return len(first) >= sniffLen || looksLikeJSON(first)
+}
+
+// looksLikeJSON reports whether b begins like a JSON object or array, after a
+// byte order mark and spaces, and can be meant as nothing else: text may
+// well begin with a bracket, as in "[info]".
+func looksLikeJSON(b []byte) bool {
+	b = trimSpace(bytes.TrimPrefix(b, []byte("\ufeff")))
+	if len(b) == 0 {
+		return false
+	}
+	switch b[0] {
+	case '{':
+		b = trimSpace(b[1:])
+		return len(b) > 0 && (b[0] == '"' || b[0] == '}')
+	case '[':
+		b = trimSpace(b[1:])
+		if len(b) == 0 {
+			return false
+		}
+		switch c := b[0]; c {
+		case '{', '[', ']', '"', '-':
+			return true
+		case 't', 'f', 'n':
+			for _, word := range [...]string{"true", "false", "null"} {
+				if n := min(len(b), len(word)); string(b[:n]) == word[:n] {
+					return true
+				}
+			}
+		default:
+			return c >= '0' && c <= '9'
+		}
+	}
+	return false
+}
+
+func trimSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n\x1e") }
+
+// narrowed is b without what UTF-16 and UTF-32 add to ASCII.
+func narrowed(b []byte) []byte {
+	b = b[:min(len(b), 64)]
+	if bytes.IndexByte(b, 0) < 0 {
+		return nil
+	}
+	b = bytes.ReplaceAll(b, []byte{0}, nil)
+	b = bytes.TrimPrefix(b, []byte{0xff, 0xfe})
+	return bytes.TrimPrefix(b, []byte{0xfe, 0xff})
+}
+
+// isText reports whether b is text rather than an image or a sound. All of
+// their formats have bytes early on that text does not; the ones that are text
+// (SVG) are no media to us.
+func isText(b []byte) bool {
+	for len(b) > 0 {
+		c, n := utf8.DecodeRune(b)
+		if c == utf8.RuneError && n == 1 && utf8.FullRune(b) {
+			return false
+		}
+		if c < ' ' && c != '\t' && c != '\n' && c != '\r' && c != '\f' {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}

@@ -1,0 +1,33 @@
+package redact
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+)
+
+type metrics struct {
+	fields   prometheus.Counter
+	refusals *prometheus.CounterVec
+	decided  *prometheus.CounterVec
+}
+
+func newMetrics(ctx caddy.Context) (m metrics, err error) {
+	m.fields, err = adapter.Register(ctx, prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "moat_redact", Name: "fields_total",
+		Help: "Values that redact has changed or removed.",
+	}))
+	if err != nil {
+		return m, err
+	}
+	m.refusals, err = adapter.Register(ctx, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "moat_redact", Name: "refusals_total",
+		Help: "Bodies that redact has refused, by error code and by reason.",
+	}, []string{"code", "reason"}))
+	if err != nil {
+		return m, err
+	}
+	m.decided, err = adapter.Decided(ctx)
+	return m, err
+}

@@ -1,0 +1,313 @@
+// Package redact is the HTTP handler module http.handlers.redact: it decides
+// which fields of an answer a caller may see, and takes the others out of the
+// bytes as they pass.
+package redact
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Defaults of the options, in bytes unless said otherwise.
+const (
+	defaultHold     = 64 << 10
+	defaultMaxDepth = 512
+	defaultMaxValue = 64 << 10
+	defaultMaxEvent = 1 << 20
+	maxHold         = 64 << 20
+)
+
+// Handler removes, masks and replaces members of JSON answers on their way to
+// the client. Bytes that no rule names are not touched; what it cannot
+// understand is refused, since what it cannot read it cannot redact.
+//
+// It reads JSON documents (application/json, text/json, …+json, and any body
+// that looks like JSON whatever its label), sequences of them (NDJSON, JSON
+// Lines, RFC 7464) and Server-Sent Events whose data is JSON. An answer that
+// is refused is HTTP 502 with code unreadable_response while nothing of it
+// has been sent, and an aborted connection afterwards: no body ever looks
+// complete that is not.
+//
+// Images, audio, video, fonts and WebAssembly pass, as do the media types
+// named by `pass`. Everything else (XML, CSV, HTML, forms, plain text, binary
+// formats) is unreadable: such bodies can carry the fields in a form that is
+// not looked into.
+//
+// Towards the upstream, Accept-Encoding becomes identity and the fields that
+// ask for a part or a validation of an answer (Range, If-Range, and on GET and
+// HEAD If-None-Match, If-Modified-Since and If-Match) are removed. gzip, br
+// and zstd that come unasked are decoded. From a redacted answer the fields
+// that described the original bytes are removed: ETag, Last-Modified, Digest,
+// Content-Digest, Repr-Digest, Content-MD5, Accept-Ranges, and trailers.
+//
+// It sets {http.redact.count} to the number of values changed in the answer.
+type Handler struct {
+	// Rules for every caller.
+	Rules []Rule `json:"rules,omitempty"`
+
+	// Rules that depend on the caller. An anonymous caller is subject to all
+	// of them: it gets the strictest view there is. At most 63.
+	Groups []Group `json:"groups,omitempty"`
+
+	// Rules for request bodies, applied before the upstream sees them.
+	Requests *Requests `json:"requests,omitempty"`
+
+	// The deepest nesting of arrays and objects that is read; deeper bodies
+	// are unreadable. Default: 512.
+	MaxDepth int `json:"max_depth,omitempty"`
+
+	// The longest value a rule may have to look at as a whole, and the
+	// longest member name, in bytes; bodies with longer ones are unreadable.
+	// Values that no rule names may have any length. Default: 65536.
+	MaxValue int `json:"max_value,omitempty"`
+
+	// The longest Server-Sent Event, in bytes; a stream with a longer one is
+	// unreadable. Default: 1048576.
+	MaxEvent int `json:"max_event,omitempty"`
+
+	// What happens to an answer that cannot be read: "block" refuses it, and
+	// "pass" lets it through. Broken JSON is refused in either case. So is a
+	// part of a JSON document. Default: block.
+	Unreadable string `json:"unreadable,omitempty"`
+
+	// Media types that pass unread, such as text/html or text/*. A body that
+	// looks like JSON is redacted even so.
+	Pass []string `json:"pass,omitempty"`
+
+	// How many bytes of an answer are held until it is wholly understood. A
+	// fault within them is a clean HTTP 502; one that comes later aborts the
+	// connection. Holding ends when the upstream flushes: at once in a stream
+	// of events or lines, after 25 ms in any other body. Default: 65536;
+	// -1 holds nothing.
+	Hold int `json:"hold,omitempty"`
+
+	// Replaces the bodies of 5xx answers, and of 4xx answers that are
+	// unreadable or look like stack traces, database errors or debug pages,
+	// by a problem document with code upstream_error and a reference that
+	// the log repeats beside the masked beginning of the original.
+	HideErrors bool `json:"hide_errors,omitempty"`
+
+	// "allow" lets the upstream switch protocols (WebSocket). What passes
+	// then is not redacted. Otherwise a switch is refused with HTTP 502, code
+	// upgrade_refused.
+	WebSocket string `json:"websocket,omitempty"`
+
+	// The key of the hash action: at least 16 bytes, or "internal", which is
+	// a random key made on first use and kept in Caddy's storage. {env.*}
+	// and {file.*} are resolved when the configuration is loaded. Default:
+	// internal.
+	HashKey string `json:"hash_key,omitempty"`
+
+	// The key of the encrypt action: 32 bytes, in base64 or hexadecimal, or
+	// "internal". Placeholders as with hash_key. Default: internal.
+	EncryptKey string `json:"encrypt_key,omitempty"`
+
+	answers  *views
+	requests *views
+	pass     mediaTypes
+	reqPass  mediaTypes
+	errors   *errorMasker
+	metrics  metrics
+	logger   *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.redact",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision compiles the rules and resolves the keys.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	h.setDefaults()
+	if err := h.Validate(); err != nil {
+		return err
+	}
+	var err error
+	if h.metrics, err = newMetrics(ctx); err != nil {
+		return fmt.Errorf("redact: %w", err)
+	}
+	return h.compile(newKeyring(ctx, h))
+}
+
+func (h *Handler) setDefaults() {
+	set := func(n *int, to int) {
+		if *n == 0 {
+			*n = to
+		}
+	}
+	set(&h.MaxDepth, defaultMaxDepth)
+	set(&h.MaxValue, defaultMaxValue)
+	set(&h.MaxEvent, defaultMaxEvent)
+	set(&h.Hold, defaultHold)
+}
+
+// compile makes the programs of all the rules, with the keys they need.
+func (h *Handler) compile(keys *keyring) error {
+	opts := limits{depth: h.MaxDepth, value: h.MaxValue}
+	var err error
+	if h.answers, err = newViews(h.Rules, h.Groups, keys, opts); err != nil {
+		return fmt.Errorf("redact: %w", err)
+	}
+	if h.pass, err = parseMediaTypes(h.Pass); err != nil {
+		return fmt.Errorf("redact: pass: %w", err)
+	}
+	if h.HideErrors {
+		if h.errors, err = newErrorMasker(h.answers); err != nil {
+			return fmt.Errorf("redact: hide_errors: %w", err)
+		}
+	}
+	if h.Requests == nil {
+		return nil
+	}
+	if h.requests, err = newViews(h.Requests.Rules, h.Requests.Groups, keys, opts); err != nil {
+		return fmt.Errorf("redact: requests: %w", err)
+	}
+	if h.reqPass, err = parseMediaTypes(h.Requests.Pass); err != nil {
+		return fmt.Errorf("redact: requests: pass: %w", err)
+	}
+	return nil
+}
+
+// Validate checks the options.
+func (h *Handler) Validate() error {
+	if len(h.Rules) == 0 && len(h.Groups) == 0 && h.Requests == nil && !h.HideErrors {
+		return errors.New("redact: there is no rule: write at least one, such as `remove password`")
+	}
+	for _, o := range []struct {
+		name  string
+		value string
+		known [2]string
+	}{
+		{"unreadable", h.Unreadable, [2]string{"block", "pass"}},
+		{"websocket", h.WebSocket, [2]string{"block", "allow"}},
+	} {
+		if o.value != "" && o.value != o.known[0] && o.value != o.known[1] {
+			return fmt.Errorf("redact: %s %q: write %s or %s", o.name, o.value, o.known[0], o.known[1])
+		}
+	}
+	if h.MaxDepth < 0 || h.MaxDepth > 100_000 {
+		return errors.New("redact: max_depth must be between 1 and 100000")
+	}
+	if h.MaxValue < 0 || h.MaxValue > 64<<20 {
+		return errors.New("redact: max_value must be between 1 B and 64 MiB")
+	}
+	if h.MaxEvent < 0 || h.MaxEvent > 64<<20 {
+		return errors.New("redact: max_event must be between 1 B and 64 MiB")
+	}
+	if h.Hold < -1 || h.Hold > maxHold {
+		return errors.New("redact: hold must be at most 64 MiB")
+	}
+	if h.Requests != nil && len(h.Requests.Rules) == 0 && len(h.Requests.Groups) == 0 {
+		return errors.New("redact: requests: there is no rule")
+	}
+	return nil
+}
+
+// ServeHTTP redacts the request body and then the answer of next.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	repl := adapter.Replacer(r)
+	if repl != nil {
+		repl.Set("http.redact.count", 0)
+	}
+	p := adapter.Principal(r)
+	v, err := h.answers.of(p)
+	if err != nil {
+		return h.refuse(w, r, internalFault(err))
+	}
+	if r.Method == http.MethodConnect && h.WebSocket != "allow" {
+		return h.refuse(w, r, upgradeRefused())
+	}
+	var body *requestBody
+	if h.requests != nil {
+		if body, err = h.redactRequest(r, p); err != nil {
+			var refusal *problem.Problem
+			if errors.As(err, &refusal) {
+				return h.refuse(w, r, refusal)
+			}
+			return err
+		}
+		defer body.account(h, r)
+	}
+	if v == nil && !h.HideErrors && !h.answers.depends && body == nil {
+		return next.ServeHTTP(w, r)
+	}
+
+	rw := newResponseWriter(h, w, r, v, p)
+	defer rw.asked.restore(r)
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = rw.recovered(cause, body)
+		}
+	}()
+	err = next.ServeHTTP(rw, r)
+	return rw.finish(err, body)
+}
+
+// refuse ends a request that nothing of has been answered yet.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) error {
+	h.note(r, p, "refused")
+	result := decision.Deny
+	if p.Status >= 500 {
+		result = decision.Error
+	}
+	h.metrics.decided.WithLabelValues("redact", result, p.Code).Inc()
+	adapter.Decisions(r).Add(decision.Decision{Layer: "redact", Result: result, Code: p.Code})
+	return adapter.Refuse(w, r, p)
+}
+
+// Cleanup has nothing to end: no goroutine outlives its request.
+func (*Handler) Cleanup() error { return nil }
+
+// names reports whether p is one of the callers that g names.
+func (g *Group) names(p *principal.Principal) bool {
+	if p == nil {
+		return false
+	}
+	for _, name := range g.Names {
+		switch g.Of {
+		case "role":
+			if p.HasRole(name) {
+				return true
+			}
+		case "scope":
+			if p.HasScope(name) {
+				return true
+			}
+		case "user":
+			if p.ID == name {
+				return true
+			}
+		case "kind":
+			if p.Kind == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

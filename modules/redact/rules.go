@@ -1,0 +1,196 @@
+package redact
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Rule is one action on the values that its selectors find.
+type Rule struct {
+	// What happens to the value:
+	//
+	//   - remove: the member or element disappears
+	//   - null: it becomes null
+	//   - replace: it becomes the string in args
+	//   - mask: it is masked by the preset in args: last4, first3last4,
+	//     mobile, landline, id_card, bank_card, name, address, email, plate, ip
+	//   - keep: as many first and last characters are kept as args say; the
+	//     others become a star, or the third of args
+	//   - hash: it becomes a pseudonym, keyed HMAC-SHA-256 (see hash_key);
+	//     equal values have equal pseudonyms
+	//   - truncate: it keeps as many first characters as args say
+	//   - round: a number becomes a multiple of the step in args
+	//   - shift_dates: a date is moved by a number of days that is secret and
+	//     the same for every value that the key is used for, at most as
+	//     many as args say
+	//   - encrypt: it is encrypted (see encrypt_key); `caddy moat decrypt` undoes that
+	//   - detect: what kinds name is looked for in every string value, and
+	//     what is found is treated as then says
+	Action string `json:"action"`
+
+	// The arguments of the action.
+	Args []string `json:"args,omitempty"`
+
+	// For detect: pan, id_card, mobile, email, jwt, api_key.
+	Kinds []string `json:"kinds,omitempty"`
+
+	// For detect: the action, and its arguments.
+	Then *Rule `json:"then,omitempty"`
+
+	// Which values: a member's name, at any depth, or a path of RFC 9535.
+	// detect needs none: it looks at every value.
+	Selectors []string `json:"selectors,omitempty"`
+}
+
+// Group is rules that only apply to some callers.
+type Group struct {
+	// Whether the named callers are spared ("except") or concerned ("only").
+	// Anonymous callers are concerned in either case.
+	Mode string `json:"mode"`
+
+	// What the names are: role, scope, user (the ID of the caller) or kind
+	// (of the credential: jwt, basic, …).
+	Of string `json:"of"`
+
+	// The names. Any one of them suffices.
+	Names []string `json:"names"`
+
+	// The rules.
+	Rules []Rule `json:"rules"`
+}
+
+// title is how the group begins in a Caddyfile.
+func (g *Group) title() string {
+	return g.Mode + " " + g.Of + " " + strings.Join(g.Names, " ")
+}
+
+// Requests is what is done to request bodies. What cannot be read is refused
+// with HTTP 400, code invalid_request_body, or, for a media type or coding
+// that is not read at all, HTTP 415, code unsupported_request_body. Bodies
+// longer than `hold` may have partly reached the upstream when a fault is
+// found in them; the upstream then sees an aborted request, never one that
+// looks complete.
+type Requests struct {
+	// Rules for every caller.
+	Rules []Rule `json:"rules,omitempty"`
+
+	// Rules that depend on the caller.
+	Groups []Group `json:"groups,omitempty"`
+
+	// Media types that pass unread, such as multipart/form-data. A body that
+	// looks like JSON is redacted even so.
+	Pass []string `json:"pass,omitempty"`
+}
+
+// usage is what each action is followed by, before the selectors: how many
+// arguments, and how to write them.
+var usage = map[string]struct {
+	args int
+	text string
+}{
+	"remove":      {0, "remove <selector>..."},
+	"null":        {0, "null <selector>..."},
+	"replace":     {1, "replace <text> <selector>..."},
+	"mask":        {1, "mask <preset> <selector>..."},
+	"keep":        {2, "keep <first> <last> [<char>] <selector>..."},
+	"hash":        {0, "hash <selector>..."},
+	"truncate":    {1, "truncate <characters> <selector>..."},
+	"round":       {1, "round <step> <selector>..."},
+	"shift_dates": {1, "shift_dates <days> <selector>..."},
+	"encrypt":     {0, "encrypt <selector>..."},
+	"detect":      {0, "detect <kind>... <action> [<selector>...]"},
+}
+
+// parseRule reads a rule from the words of one line, the action first.
+func parseRule(words []string) (Rule, error) {
+	if words[0] == "detect" {
+		return parseDetect(words)
+	}
+	rule, selectors, err := parseAction(words)
+	if err != nil {
+		return rule, err
+	}
+	if len(selectors) == 0 {
+		return rule, fmt.Errorf("%s needs a selector: write %s", rule.Action, usage[rule.Action].text)
+	}
+	rule.Selectors = selectors
+	return rule, nil
+}
+
+// parseAction reads an action with its arguments and returns the words that
+// follow them.
+func parseAction(words []string) (rule Rule, rest []string, err error) {
+	// `mask keep 3 4` is another way to write `keep 3 4`.
+	if words[0] == "mask" && len(words) > 1 && words[1] == "keep" {
+		words = words[1:]
+	}
+	u := usage[words[0]]
+	rule = Rule{Action: words[0]}
+	if len(words) < 1+u.args {
+		return rule, nil, fmt.Errorf("too few arguments: write %s", u.text)
+	}
+	rule.Args, rest = words[1:1+u.args:1+u.args], words[1+u.args:]
+	if len(rule.Args) == 0 {
+		rule.Args = nil
+	}
+	if rule.Action == "keep" && len(rest) > 0 && isMaskChar(rest[0]) {
+		rule.Args, rest = append(rule.Args, rest[0]), rest[1:]
+	}
+	if slices.Contains(rest, "") {
+		return rule, nil, fmt.Errorf("empty selector: write %s", u.text)
+	}
+	return rule, rest, nil
+}
+
+// isMaskChar tells the character of `keep` from a selector: it is a single
+// one, and no letter or digit, which could be the name of a member.
+func isMaskChar(word string) bool {
+	if utf8.RuneCountInString(word) != 1 {
+		return false
+	}
+	c, _ := utf8.DecodeRuneInString(word)
+	return c != utf8.RuneError && c > ' ' && c != '$' && c != '_' &&
+		(c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z')
+}
+
+func parseDetect(words []string) (Rule, error) {
+	rule := Rule{Action: "detect"}
+	rest := words[1:]
+	for len(rest) > 0 {
+		if _, ok := usage[rest[0]]; ok {
+			break
+		}
+		rule.Kinds, rest = append(rule.Kinds, rest[0]), rest[1:]
+	}
+	if len(rule.Kinds) == 0 || len(rest) == 0 || rest[0] == "detect" {
+		return rule, fmt.Errorf("write %s, such as detect pan mobile mask last4", usage["detect"].text)
+	}
+	then, selectors, err := parseAction(rest)
+	if err != nil {
+		return rule, err
+	}
+	rule.Then, rule.Selectors = &then, selectors
+	return rule, nil
+}
+
+// String is the rule without its selectors, as it is written in a Caddyfile.
+func (r *Rule) String() string {
+	words := append([]string{r.Action}, r.Kinds...)
+	for _, a := range r.Args {
+		words = append(words, quoted(a))
+	}
+	if r.Then != nil {
+		words = append(words, r.Then.String())
+	}
+	return strings.Join(words, " ")
+}
+
+func quoted(word string) string {
+	if word == "" || strings.ContainsAny(word, " \t\n\"{}") {
+		return strconv.Quote(word)
+	}
+	return word
+}

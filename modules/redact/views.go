@@ -1,0 +1,142 @@
+package redact
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+)
+
+// limits bound what a body may cost.
+type limits struct{ depth, value int }
+
+// maxGroups is how many groups there can be: which of them concern a caller
+// is kept in the bits of one word, and the highest stands for their rules
+// being there at all.
+const maxGroups = 63
+
+// maxViews is how many combinations of groups are kept compiled. Which ones
+// occur is up to the callers' roles, so there has to be a bound.
+const maxViews = 256
+
+// views are the programs of a set of rules, one for each combination of the
+// groups that a caller can be concerned by, made when it first occurs.
+type views struct {
+	rules  []redaction.Rule
+	groups []compiledGroup
+	limits limits
+
+	// depends is true if callers can see different things.
+	depends bool
+
+	// strict is the view of an anonymous caller: all the rules there are.
+	strict *view
+
+	mu    sync.RWMutex
+	known map[uint64]*view
+}
+
+type compiledGroup struct {
+	Group
+	rules []redaction.Rule
+}
+
+// newViews compiles rules. All that can be wrong with a rule is found here.
+func newViews(rules []Rule, groups []Group, keys *keyring, l limits) (*views, error) {
+	if len(groups) > maxGroups {
+		return nil, fmt.Errorf("%d groups of except and only: at most %d are possible", len(groups), maxGroups)
+	}
+	v := &views{limits: l, depends: len(groups) > 0, known: map[uint64]*view{}}
+	var err error
+	if v.rules, err = build(rules, "", keys); err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		c := compiledGroup{Group: g}
+		if g.Mode != "except" && g.Mode != "only" {
+			return nil, fmt.Errorf("group mode %q: write except or only", g.Mode)
+		}
+		switch g.Of {
+		case "role", "scope", "user", "kind":
+		default:
+			return nil, fmt.Errorf("%s %q: write role, scope, user or kind", g.Mode, g.Of)
+		}
+		if len(g.Names) == 0 || len(g.Rules) == 0 {
+			return nil, fmt.Errorf("%s needs names and rules", g.title())
+		}
+		if c.rules, err = build(g.Rules, g.title()+": ", keys); err != nil {
+			return nil, fmt.Errorf("%s: %w", g.title(), err)
+		}
+		v.groups = append(v.groups, c)
+	}
+	v.strict, err = v.of(nil)
+	return v, err
+}
+
+// of returns the view of a caller, nil for one that no rule concerns.
+func (v *views) of(p *principal.Principal) (*view, error) {
+	if p == nil && v.strict != nil {
+		return v.strict, nil
+	}
+	var key uint64
+	for i := range v.groups {
+		g := &v.groups[i]
+		if p == nil || g.names(p) == (g.Mode == "only") {
+			key |= 1 << i
+		}
+	}
+	v.mu.RLock()
+	found, ok := v.known[key]
+	v.mu.RUnlock()
+	if ok {
+		return found, nil
+	}
+	made, err := v.make(key)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if found, ok := v.known[key]; ok {
+		return found, nil
+	}
+	if len(v.known) >= maxViews {
+		clear(v.known)
+	}
+	v.known[key] = made
+	return made, nil
+}
+
+func (v *views) make(key uint64) (*view, error) {
+	rules := v.rules[:len(v.rules):len(v.rules)]
+	for i := range v.groups {
+		if key&(1<<i) != 0 {
+			rules = append(rules, v.groups[i].rules...)
+		}
+	}
+	if len(rules) == 0 {
+		return nil, nil
+	}
+	made := new(view)
+	for i := range made.programs {
+		p, err := redaction.Compile(rules, redaction.Options{MaxDepth: v.limits.depth, MaxValue: v.limits.value, Sequence: i == 1})
+		if err != nil {
+			return nil, err
+		}
+		made.programs[i] = p
+	}
+	return made, nil
+}
+
+// view is what some callers may see. A nil view is everything.
+type view struct {
+	programs [2]*redaction.Program // of a document, of a sequence
+}
+
+func (v *view) program(k kind) *redaction.Program {
+	if k == sequence {
+		return v.programs[1]
+	}
+	return v.programs[0]
+}

@@ -1,0 +1,501 @@
+package redact
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+)
+
+// flushDelay is how long a document may still be held after the upstream has
+// flushed. reverse_proxy flushes after every read of a body of unknown length,
+// so nearly all answers are flushed that are complete a moment later; with no
+// delay at all none of them could be refused cleanly.
+const flushDelay = 25 * time.Millisecond
+
+// mode is what happens to the bytes of the body.
+type mode uint8
+
+const (
+	waiting   mode = iota // no header yet
+	sniffing              // the first bytes are awaited, to know what it is
+	rewriting             // through the rewriter
+	streaming             // through the rewriter, event by event
+	passing               // as they are
+	dropping              // there is no body in this answer
+	hiding                // an error: kept for the log, to be replaced
+)
+
+// responseWriter stands between the handlers inside and the client. It is
+// an http.ResponseWriter and what http.ResponseController looks for, except
+// for Unwrap, ReadFrom and Push: there is no way round it.
+//
+// Its methods may be called from several goroutines: reverse_proxy flushes
+// from a timer and passes 1xx answers on from the transport's goroutine.
+type responseWriter struct {
+	h      *Handler
+	w      http.ResponseWriter
+	r      *http.Request
+	view   *view // nil: the caller may see everything
+	caller *principal.Principal
+	asked  asked
+	outer  snapshot // the header before the handlers inside touched it
+
+	mu        sync.Mutex // guards what follows, and writing to w
+	status    int
+	mode      mode
+	label     label
+	kind      kind
+	seen      bool // the body is not empty
+	committed bool // the header has left, and maybe some of the body
+	upgraded  bool // the connection has left HTTP
+	closed    bool // the handlers inside are done
+	flushed   bool // the handlers inside have flushed
+	due       bool // the delay after that is over
+	timer     *time.Timer
+	first     []byte // while sniffing or hiding
+	overflow  bool   // while hiding: there was more
+	held      []byte
+	heldIn    *[]byte // where held came from
+	rewriter  *redaction.Rewriter
+	events    *eventStream
+	decoding  *decoding
+	trailers  []string // the Trailer field of the upstream
+	count     int
+	fault     fault
+	refusal   func() error // instead of a fault: how to refuse
+}
+
+func newResponseWriter(h *Handler, w http.ResponseWriter, r *http.Request, v *view, p *principal.Principal) *responseWriter {
+	rw := &responseWriter{h: h, w: w, r: r, view: v, caller: p}
+	rw.outer.save(w.Header())
+	if v != nil || h.HideErrors {
+		rw.asked.narrow(r)
+	}
+	return rw
+}
+
+// Header returns the header that the client will get, which is the
+// underlying one, so that what the layers outside have set stands in it.
+func (rw *responseWriter) Header() http.Header { return rw.w.Header() }
+
+// WriteHeader notes the status and decides what becomes of the body. The
+// header leaves with the first bytes of it, or when it has ended.
+func (rw *responseWriter) WriteHeader(status int) {
+	rw.mu.Lock()
+	defer rw.mu.Unlock()
+	if rw.closed || rw.status != 0 {
+		return
+	}
+	switch {
+	case status == http.StatusSwitchingProtocols:
+		rw.status = status
+		rw.upgrade(status)
+	case status >= 100 && status < 200:
+		rw.w.WriteHeader(status)
+	default:
+		rw.begin(status)
+	}
+}
+
+// upgrade passes on an answer after which the connection is no longer HTTP.
+func (rw *responseWriter) upgrade(status int) {
+	if rw.h.WebSocket != "allow" {
+		rw.refusal = func() error { return rw.h.refuse(rw.w, rw.r, upgradeRefused()) }
+		return
+	}
+	rw.upgraded, rw.committed, rw.mode = true, true, passing
+	rw.w.WriteHeader(status)
+}
+
+// begin chooses the mode, as far as the header tells it.
+func (rw *responseWriter) begin(status int) {
+	rw.status = status
+	h := rw.w.Header()
+	rw.trailers = h["Trailer"]
+	rw.label = readLabel(h, rw.h.pass)
+	rw.kind = rw.label.kind
+	isError := status >= 400 && rw.h.HideErrors
+	switch {
+	case rw.r.Method == http.MethodConnect && status < 300:
+		rw.upgrade(status)
+		return
+	case rw.view == nil && !isError:
+		rw.mode = passing
+		rw.commit(false)
+		return
+	case rw.r.Method == http.MethodHead || !bodyAllowed(status):
+		rw.mode = dropping
+		return
+	case status == http.StatusPartialContent:
+		rw.partial()
+		return
+	}
+	rw.mode = sniffing
+	if isError {
+		rw.mode = hiding
+	}
+	name, f := coding(h)
+	if f.is() {
+		rw.fail(f)
+		return
+	}
+	if name != "" {
+		rw.decoding = startDecoding(rw, name)
+	}
+	if rw.mode == sniffing && decisive(rw.label, nil) {
+		_ = rw.decide()
+	}
+}
+
+// partial is about an answer with a part of something, which was not asked
+// for. A part of a document is no document.
+func (rw *responseWriter) partial() {
+	f := fault{reason: "partial", detail: "a part of a body, status 206, that was not asked for"}
+	switch rw.label.kind {
+	case media, listed:
+		rw.mode = passing
+		return
+	case opaque:
+		f.passable = rw.label.mediaType != "multipart/byteranges"
+	}
+	rw.fail(f)
+}
+
+// fail notes a fault, or lets a body pass that may pass unread.
+func (rw *responseWriter) fail(f fault) error {
+	if f.passable && rw.h.Unreadable == "pass" {
+		rw.mode = passing
+		return nil
+	}
+	if !rw.fault.is() {
+		rw.fault = f
+	}
+	return errRefused
+}
+
+// Write takes bytes of the body.
+func (rw *responseWriter) Write(p []byte) (int, error) {
+	rw.mu.Lock()
+	if rw.closed {
+		rw.mu.Unlock()
+		return 0, http.ErrHandlerTimeout
+	}
+	if rw.status == 0 {
+		rw.begin(http.StatusOK)
+	}
+	if d := rw.decoding; d != nil {
+		rw.mu.Unlock()
+		return d.write(p)
+	}
+	defer rw.mu.Unlock()
+	if err := rw.body(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// WriteString takes bytes of the body.
+func (rw *responseWriter) WriteString(s string) (int, error) { return rw.Write([]byte(s)) }
+
+// body takes bytes of the decoded body.
+func (rw *responseWriter) body(p []byte) error {
+	if rw.fault.is() || rw.refusal != nil {
+		return errRefused
+	}
+	if len(p) == 0 || rw.mode == dropping {
+		return nil
+	}
+	rw.seen = true
+	var err error
+	switch rw.mode {
+	case hiding:
+		return rw.hide(p)
+	case sniffing:
+		err = rw.sniff(p)
+	default:
+		err = rw.process(p)
+	}
+	if err == nil && rw.due && !rw.committed && rw.mode != sniffing {
+		err = rw.flush()
+	}
+	return err
+}
+
+// sniff collects the first bytes until they tell what the body is.
+func (rw *responseWriter) sniff(p []byte) error {
+	n := min(len(p), sniffLen-len(rw.first))
+	if len(rw.first) == 0 && decisive(rw.label, p) {
+		n = 0 // the usual case: no copy is needed
+		if err := rw.decideBy(p); err != nil {
+			return err
+		}
+		return rw.process(p)
+	}
+	rw.first = append(rw.first, p[:n]...)
+	if !decisive(rw.label, rw.first) {
+		return nil
+	}
+	if err := rw.decide(); err != nil {
+		return err
+	}
+	return rw.process(p[n:])
+}
+
+// decide ends the sniffing with what there is, and processes that.
+func (rw *responseWriter) decide() error {
+	first := rw.first
+	rw.first = nil
+	if err := rw.decideBy(first); err != nil {
+		return err
+	}
+	return rw.process(first)
+}
+
+func (rw *responseWriter) decideBy(first []byte) error {
+	k, f := judge(rw.label, first)
+	rw.kind = k
+	if f.is() {
+		return rw.fail(f)
+	}
+	switch k {
+	case document, sequence:
+		if rw.view == nil { // a harmless error to a caller that no rule concerns
+			rw.mode = passing
+			return nil
+		}
+		rw.mode = rewriting
+		rw.rewriter = rw.view.program(k).Get((*output)(rw))
+		rw.rewriter.SetCaller(callerName(rw.caller))
+	case events:
+		if rw.view == nil {
+			rw.mode = passing
+			return nil
+		}
+		rw.mode = streaming
+		rw.rewriter = rw.view.program(k).Get(nil)
+		rw.events = newEventStream((*output)(rw), rw.rewriter, rw.h, callerName(rw.caller))
+	default:
+		rw.mode = passing
+	}
+	return nil
+}
+
+// process takes bytes whose treatment is decided.
+func (rw *responseWriter) process(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	var err error
+	switch rw.mode {
+	case rewriting:
+		_, err = rw.rewriter.Write(p)
+	case streaming:
+		err = rw.events.write(p)
+	case passing:
+		_, err = (*output)(rw).Write(p)
+	}
+	return rw.blame(err)
+}
+
+// blame tells a fault of the body from a client that is gone.
+func (rw *responseWriter) blame(err error) error {
+	if err == nil {
+		return nil
+	}
+	var out *outputError
+	if errors.As(err, &out) {
+		return out.err
+	}
+	var f *fault
+	if errors.As(err, &f) {
+		return rw.fail(*f)
+	}
+	return rw.fail(syntaxFault(err))
+}
+
+// output is where the rewriter writes: what has been understood. It is held
+// until the hold is over.
+type output responseWriter
+
+// outputError is a failure of the connection to the client.
+type outputError struct{ err error }
+
+func (e *outputError) Error() string { return e.err.Error() }
+func (e *outputError) Unwrap() error { return e.err }
+
+func (o *output) Write(p []byte) (int, error) {
+	rw := (*responseWriter)(o)
+	if !rw.committed {
+		if rw.mode != passing && len(rw.held)+len(p) <= rw.h.Hold {
+			if rw.heldIn == nil {
+				rw.heldIn = buffers.Get().(*[]byte)
+				rw.held = (*rw.heldIn)[:0]
+			}
+			rw.held = append(rw.held, p...)
+			return len(p), nil
+		}
+		if err := rw.commit(false); err != nil {
+			return 0, &outputError{err}
+		}
+	}
+	n, err := rw.w.Write(p)
+	if err != nil {
+		err = &outputError{err}
+	}
+	return n, err
+}
+
+// commit sends the header and what has been held.
+func (rw *responseWriter) commit(final bool) error {
+	rw.committed = true
+	rw.stopTimer()
+	rw.fixHeader(final)
+	rw.w.WriteHeader(rw.status)
+	if len(rw.held) == 0 {
+		return nil
+	}
+	_, err := rw.w.Write(rw.held)
+	rw.releaseHeld()
+	return err
+}
+
+// fixHeader makes the header say what is true of the body that leaves.
+func (rw *responseWriter) fixHeader(final bool) {
+	h := rw.w.Header()
+	redacted := rw.mode == rewriting || rw.mode == streaming || rw.mode == sniffing ||
+		rw.mode == dropping && rw.view != nil && rw.kind != media && rw.kind != listed
+	if redacted || rw.decoding != nil {
+		removeDescribing(h)
+		removeTrailers(h, rw.trailers)
+	}
+	if rw.decoding != nil {
+		delete(h, "Content-Encoding")
+	}
+	if redacted && final && rw.mode != dropping && len(rw.held) > 0 {
+		h["Content-Length"] = []string{strconv.Itoa(len(rw.held))}
+	}
+	if rw.asked.done {
+		delete(h, "Accept-Ranges")
+	}
+	if rw.h.answers.depends && rw.kind != media && rw.kind != listed {
+		cookie := rw.caller != nil && rw.r.Header["Authorization"] == nil && rw.r.Header["Cookie"] != nil
+		dependOnCaller(h, cookie)
+	}
+}
+
+// FlushError is what http.ResponseController calls to flush. It ends the
+// hold, except that a document is held a moment longer.
+func (rw *responseWriter) FlushError() error {
+	rw.mu.Lock()
+	defer rw.mu.Unlock()
+	if rw.closed || rw.fault.is() || rw.refusal != nil {
+		return nil
+	}
+	if rw.status == 0 {
+		rw.begin(http.StatusOK)
+	}
+	rw.flushed = true
+	return rw.flush()
+}
+
+// Flush is FlushError for those who look for an http.Flusher.
+func (rw *responseWriter) Flush() { _ = rw.FlushError() }
+
+func (rw *responseWriter) flush() error {
+	if rw.fault.is() {
+		return nil
+	}
+	if !rw.committed {
+		switch {
+		case rw.mode == hiding || rw.mode == dropping:
+			return nil
+		case rw.mode == sniffing || !rw.due && rw.kind == document && !caddyhttp.IsIncremental(rw.w.Header()):
+			if rw.timer == nil {
+				rw.timer = time.AfterFunc(flushDelay, rw.release)
+			}
+			return nil
+		}
+		if err := rw.commit(false); err != nil {
+			return err
+		}
+	}
+	return http.NewResponseController(rw.w).Flush()
+}
+
+// release is called when the delay after a flush is over.
+func (rw *responseWriter) release() {
+	rw.mu.Lock()
+	defer rw.mu.Unlock()
+	if rw.closed || rw.committed || rw.refusal != nil {
+		return
+	}
+	rw.due = true
+	_ = rw.flush()
+}
+
+func (rw *responseWriter) stopTimer() {
+	if rw.timer != nil {
+		rw.timer.Stop()
+	}
+}
+
+// Hijack gives the connection away, if the upstream has switched protocols
+// and may.
+func (rw *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	rw.mu.Lock()
+	defer rw.mu.Unlock()
+	if !rw.upgraded {
+		return nil, nil, http.ErrNotSupported
+	}
+	return http.NewResponseController(rw.w).Hijack()
+}
+
+// SetReadDeadline serves http.ResponseController.
+func (rw *responseWriter) SetReadDeadline(t time.Time) error {
+	return http.NewResponseController(rw.w).SetReadDeadline(t)
+}
+
+// SetWriteDeadline serves http.ResponseController.
+func (rw *responseWriter) SetWriteDeadline(t time.Time) error {
+	return http.NewResponseController(rw.w).SetWriteDeadline(t)
+}
+
+// EnableFullDuplex serves http.ResponseController.
+func (rw *responseWriter) EnableFullDuplex() error {
+	return http.NewResponseController(rw.w).EnableFullDuplex()
+}
+
+// buffers are for what is held. Only those of usual size are kept.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func (rw *responseWriter) releaseHeld() {
+	if rw.heldIn != nil && cap(rw.held) <= 2*defaultHold {
+		*rw.heldIn = rw.held
+		buffers.Put(rw.heldIn)
+	}
+	rw.held, rw.heldIn = nil, nil
+}
+
+// callerName is what encrypted values are bound to.
+func callerName(p *principal.Principal) string {
+	if p == nil {
+		return ""
+	}
+	return p.ID
+}
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*responseWriter)(nil)
+	_ http.Flusher        = (*responseWriter)(nil)
+	_ http.Hijacker       = (*responseWriter)(nil)
+)
