@@ -1,0 +1,225 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// contestant is one configuration whose cost is measured.
+type contestant struct {
+	group, name string
+	base        bool // the bare configuration the others of its group are compared with
+
+	layers []string // directives, each a template for expand
+	local  bool     // answered by Caddy's respond, without a proxy and an upstream
+	body   []byte   // what is answered
+	conns  int
+
+	alg   string // of its tokens, "" for none
+	order pattern
+
+	expect expectation
+	target target
+}
+
+// title names a contestant in full.
+func (c *contestant) title() string { return c.group + ": " + c.name }
+
+// expectation says what a contestant must do before its speed is of interest.
+type expectation struct {
+	token   bool // refuses requests with no token or a bad one
+	role    bool // refuses a role it does not know
+	paths   bool // refuses paths that no rule allows
+	redacts bool // hides members of the document
+	records bool // keeps an audit trail
+	limits  bool // answers 429 at /limited
+}
+
+// target is what a contestant ought to reach; zero means none.
+type target struct {
+	addedMicros float64 // CPU on top of the bare configuration
+	cpuRatio    float64 // CPU as a multiple of it
+	p99Ratio    float64 // tail latency as a multiple of it
+	addedMiB    float64 // peak memory on top of it
+	coreMBs     float64 // MB of body for each second of CPU
+	syncs       float64 // added median latency in times of the disk's own fdatasync
+}
+
+const defaultConns = 32
+
+// The directives of each layer. @KEY@ and @ALG@ stand for the key of the
+// contestant's tokens, @DIR@ for the directory of the server.
+const (
+	accessLog = `	log {
+		output file @DIR@/access.log
+	}
+`
+	jwtLayer = `	jwt_auth {
+		issuer ` + issuer + ` {
+			key @ALG@ @KEY@
+		}
+		audience ` + audience + `
+		roles /realm_access/roles
+@REQUIRE@	}
+`
+	rbacLayer = `	rbac {
+		role clerk {
+			allow GET      /orders/*
+			allow POST     /orders
+		}
+		role manager inherits clerk {
+			allow *        /orders/*
+			deny  DELETE   /orders/*/invoice
+			allow GET      /teams/{team}/report
+		}
+		anyone {
+			allow GET      /health
+		}
+	}
+`
+	// rbacAnyone needs no authenticator in front of it.
+	rbacAnyone = `	rbac {
+		role manager {
+			allow *        /orders/*
+			deny  DELETE   /orders/*/invoice
+			allow GET      /teams/{team}/report
+		}
+		anyone {
+			allow GET      /orders/*
+			allow GET      /health
+		}
+	}
+`
+	redactLayer = `	redact {
+		remove password internal
+		mask   mobile phone
+		mask   id_card $..id_card
+	}
+`
+	auditBatch = `	audit @DIR@/trail
+`
+	auditAlways = `	audit @DIR@/trail {
+		sync always
+	}
+`
+	// The limit is never reached, except at /limited: what is measured is
+	// what it costs those who stay below it.
+	rateLimit = `	rate_limit {
+		zone clients {
+			key    @USER@
+			events 100
+			window 1ms
+		}
+	}
+	rate_limit /limited {
+		zone limited {
+			key    static
+			events 1
+			window 1h
+		}
+	}
+`
+)
+
+// expand fills in a template.
+func (c *contestant) expand(dir, key string) string {
+	require, user := "", "{http.auth.user.id}"
+	if c.expect.token && !c.expect.paths {
+		require = "\t\trequire /realm_access/roles clerk\n"
+	}
+	if !c.expect.token {
+		user = "{client_ip}"
+	}
+	return strings.NewReplacer("@DIR@", dir, "@ALG@", c.alg, "@KEY@", key, "@REQUIRE@", require, "@USER@", user).
+		Replace(strings.Join(c.layers, ""))
+}
+
+// respond is the directive that answers with a body.
+func respond(body []byte) string {
+	return fmt.Sprintf("\theader Content-Type application/json\n\trespond `%s` 200\n", body)
+}
+
+// Bodies that are answered, by name.
+var (
+	smallBody  = []byte(small)
+	body1KB    = document(1 << 10)
+	body100KB  = document(100 << 10)
+	body10MB   = document(10 << 20)
+	allLayers  = []string{auditBatch, jwtLayer, rbacLayer, redactLayer}
+	expectsAll = expectation{token: true, role: true, paths: true, redacts: true, records: true}
+)
+
+// contestants returns every configuration, group by group, the bare one first
+// in each.
+func contestants() []*contestant {
+	var all []*contestant
+	group := func(name string, local bool, body []byte, conns int, members ...contestant) {
+		all = append(all, &contestant{group: name, name: "bare", base: true, local: local, body: body, conns: conns})
+		for _, m := range members {
+			m.group, m.local, m.body, m.conns = name, local, body, conns
+			all = append(all, &m)
+		}
+	}
+	alone := []contestant{
+		{name: "Caddy's access log", layers: []string{accessLog}},
+		{name: "rate_limit", layers: []string{rateLimit}, expect: expectation{limits: true}},
+		{name: "rbac", layers: []string{rbacAnyone}, expect: expectation{paths: true}},
+		{name: "audit, batch", layers: []string{auditBatch}, expect: expectation{records: true}, target: target{addedMicros: 2}},
+	}
+	group("proxied", false, smallBody, defaultConns, append(alone, contestant{
+		name: "audit, always", layers: []string{auditAlways}, expect: expectation{records: true}, target: target{syncs: 2.5},
+	})...)
+	for _, alg := range algorithms {
+		group("jwt_auth "+alg, false, smallBody, defaultConns, jwtMembers(alg)...)
+	}
+	redact := contestant{name: "redact", layers: []string{redactLayer}, expect: expectation{redacts: true}}
+	group("1 KB", false, body1KB, defaultConns, append([]contestant{with(redact, target{addedMicros: 3})}, fourMembers()...)...)
+	group("100 KB", false, body100KB, 8, with(redact, target{coreMBs: 450}))
+	group("10 MB", false, body10MB, 8, with(redact, target{addedMiB: 5}))
+	jwtAuth, allFour := jwtMembers("HS256")[0], fourMembers()[0]
+	jwtAuth.name = "jwt_auth HS256, " + jwtAuth.name
+	group("respond 1 KB", true, body1KB, defaultConns, append(alone,
+		with(jwtAuth, target{addedMicros: 2}), with(redact, target{addedMicros: 3}), with(allFour, target{addedMicros: 8}))...)
+	return all
+}
+
+func with(c contestant, t target) contestant {
+	c.target = t
+	return c
+}
+
+// jwtMembers are the three patterns of tokens of one algorithm.
+func jwtMembers(alg string) []contestant {
+	added := map[string]float64{"RS256": 31, "ES256": 58, "HS256": 6, "EdDSA": 43}[alg]
+	targets := map[pattern]target{
+		repeated: {addedMicros: 2, cpuRatio: 1.03},
+		cycling:  {addedMicros: 3, addedMiB: 20},
+		unique:   {addedMicros: added, p99Ratio: 1.3},
+	}
+	members := make([]contestant, 0, 3)
+	for _, order := range []pattern{repeated, cycling, unique} {
+		members = append(members, contestant{
+			name: string(order), layers: []string{jwtLayer}, alg: alg, order: order,
+			expect: expectation{token: true, role: true}, target: targets[order],
+		})
+	}
+	return members
+}
+
+// fourMembers are all four layers at once.
+func fourMembers() []contestant {
+	four := contestant{layers: allLayers, alg: "RS256", expect: expectsAll}
+	members := make([]contestant, 0, 4)
+	for _, order := range []pattern{repeated, cycling, unique} {
+		c := four
+		c.name, c.order = "all four, "+string(order), order
+		if order == repeated {
+			c.target = target{addedMicros: 8, cpuRatio: 1.12, p99Ratio: 1.3}
+		}
+		members = append(members, c)
+	}
+	five := four
+	five.name, five.order = "all four and rate_limit, one repeated", repeated
+	five.layers = append([]string{rateLimit}, allLayers...)
+	return append(members, five)
+}
