@@ -251,13 +251,27 @@ func names(dst [][]byte, value []byte) ([][]byte, bool) {
 		if len(text) == 0 {
 			return dst, true
 		}
-		end := bytes.IndexFunc(text, unicode.IsSpace)
-		if end < 0 {
-			end = len(text)
-		}
+		end := wordLen(text)
 		dst = append(dst, text[:end:end])
 		text = text[end:]
 	}
+}
+
+// wordLen returns the length of the word that text starts with. What lies
+// between words is what strings.Fields takes for it.
+func wordLen(text []byte) int {
+	for i, c := range text {
+		if c == ' ' {
+			return i
+		}
+		if c >= utf8.RuneSelf {
+			if end := bytes.IndexFunc(text[i:], unicode.IsSpace); end >= 0 {
+				return i + end
+			}
+			break
+		}
+	}
+	return len(text)
 }
 
 // manyNames is how many names are compared with each other to find those
