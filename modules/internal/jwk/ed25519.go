@@ -13,7 +13,7 @@ var (
 
 // edSmall are the y coordinates of the eight points whose order divides 8.
 var edSmall = func() []*big.Int {
-	y8, _ := new(big.Int).SetString("2707385501144840649318225287225658788936804267575313519463743609750303021540", 10)
+	y8, _ := new(big.Int).SetString("2707385501144840649318225287225658788936804267575313519463743609750303402022", 10)
 	return []*big.Int{
 		big.NewInt(0), big.NewInt(1), new(big.Int).Sub(edP, big.NewInt(1)),
 		y8, new(big.Int).Sub(edP, y8),
