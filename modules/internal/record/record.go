@@ -1,0 +1,474 @@
+// Package record is the form of one audit record: one JSON object on one
+// line.
+//
+// # Format, version 1
+//
+// Members whose value is empty, zero or false are left out. Unknown members
+// are to be ignored by readers; a change of meaning raises "v".
+//
+//	v              1
+//	kind           intent, outcome or change
+//	time           when the request came, RFC 3339 in UTC
+//
+// Of a request, intent and outcome alike:
+//
+//	id             request id, the same in intent and outcome
+//	trace          trace-id of a valid traceparent header (W3C)
+//	site           the site as the administrator named it
+//	host           what the client asked for
+//	proto          HTTP/1.1, HTTP/2.0, HTTP/3.0
+//	method, path   of the request as it came, the path percent-decoded
+//	query          names of parameters, with values where they are recorded
+//	client         address of the client, behind trusted proxies too
+//	peer           address and port of the other end of the connection
+//	tls            version, as in 1.3
+//	headers        object of arrays, those that are recorded
+//
+// Of an outcome besides:
+//
+//	upstream       object: method and path as the inner handlers left them,
+//	               where they differ
+//	user           object: id, issuer, kind of credential, key (its id),
+//	               token (its id)
+//	roles          names
+//	decisions      array of objects: layer, result (allow, deny, skip,
+//	               error), rule, code
+//	status         of the answer
+//	code           stable error code of a refusal
+//	end            how it ended, where not as usual: aborted, timeout,
+//	               upgraded, panic, error
+//	received       bytes of the request's body that were read
+//	sent           bytes of the answer's body, before compression if that
+//	               is done outside
+//	us             duration in microseconds
+//	redacted       values changed by redaction
+//	redacted_by    rules that changed them
+//	request_body   the beginning of the bodies, where they are recorded,
+//	response_body  cleaned of credentials
+//
+// Of a change:
+//
+//	layer          directive whose decisions change
+//	what           policy loaded, key set, revocation, …
+//	source, by     where it came from, and who asked for it
+//	old, new       hashes or versions
+//	detail         the difference in words
+//
+// Of all:
+//
+//	cut            names of members whose text was too long and ends early
+//
+// # Text
+//
+// Everything that a client can choose may be in these texts. A line holds no
+// control character, no invalid UTF-8 and none of the characters that turn the
+// direction of text or end a line anywhere (U+0080 to U+009F, U+200E, U+200F,
+// U+2028 to U+202E, U+2066 to U+2069): they are written as \u escapes, and
+// bytes that are not UTF-8 as U+FFFD. So a line is safe on a terminal.
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+)
+
+// Version is the version of the format.
+const Version = 1
+
+// Kinds of record.
+const (
+	Intent  = "intent"  // a request is about to be served
+	Outcome = "outcome" // a request has been served, or refused
+	Change  = "change"  // what decides about requests has changed
+)
+
+// Ways for a request to end.
+const (
+	EndAborted  = "aborted"  // the client, or the server on purpose, broke the connection
+	EndTimeout  = "timeout"  // the request ran into a deadline
+	EndUpgraded = "upgraded" // the connection was given away, as for a WebSocket
+	EndPanic    = "panic"    // a handler panicked
+	EndError    = "error"    // the answer was begun and then failed
+)
+
+// Limits of texts in bytes and of lists. They keep a record far below what a
+// trail accepts.
+const (
+	maxShort  = 256
+	maxText   = 1024
+	maxPath   = 4096
+	maxBody   = 256 << 10
+	maxList   = 64
+	maxDetail = 16 << 10
+)
+
+// Record is one record. See the package for what the members mean.
+type Record struct {
+	V    int       `json:"v"`
+	Kind string    `json:"kind"`
+	Time time.Time `json:"time"`
+
+	ID      string              `json:"id"`
+	Trace   string              `json:"trace"`
+	Site    string              `json:"site"`
+	Host    string              `json:"host"`
+	Proto   string              `json:"proto"`
+	Method  string              `json:"method"`
+	Path    string              `json:"path"`
+	Query   string              `json:"query"`
+	Client  string              `json:"client"`
+	Peer    string              `json:"peer"`
+	TLS     string              `json:"tls"`
+	Headers map[string][]string `json:"headers"`
+
+	Upstream  Upstream   `json:"upstream"`
+	User      User       `json:"user"`
+	Roles     []string   `json:"roles"`
+	Decisions []Decision `json:"decisions"`
+
+	Status     int      `json:"status"`
+	Code       string   `json:"code"`
+	End        string   `json:"end"`
+	Received   int64    `json:"received"`
+	Sent       int64    `json:"sent"`
+	Micros     int64    `json:"us"`
+	Redacted   int      `json:"redacted"`
+	RedactedBy []string `json:"redacted_by"`
+
+	RequestBody  string `json:"request_body"`
+	ResponseBody string `json:"response_body"`
+
+	Layer  string `json:"layer"`
+	What   string `json:"what"`
+	Source string `json:"source"`
+	By     string `json:"by"`
+	Old    string `json:"old"`
+	New    string `json:"new"`
+	Detail string `json:"detail"`
+
+	Cut []string `json:"cut"`
+
+	// HeaderOrder lists the names in Headers in the order in which Append
+	// writes them; without it, Headers are not written.
+	HeaderOrder []string `json:"-"`
+}
+
+// Upstream is the request line as the inner handlers left it.
+type Upstream struct {
+	Method string `json:"method"`
+	Path   string `json:"path"`
+}
+
+// User is who made the request.
+type User struct {
+	ID     string `json:"id"`
+	Issuer string `json:"issuer"`
+	Kind   string `json:"kind"`
+	Key    string `json:"key"`
+	Token  string `json:"token"`
+}
+
+// Decision is what one layer decided.
+type Decision = decision.Decision
+
+// Duration returns how long the request took.
+func (r *Record) Duration() time.Duration { return time.Duration(r.Micros) * time.Microsecond }
+
+// Refused returns the decision that refused the request, and whether one did.
+func (r *Record) Refused() (Decision, bool) {
+	for i := len(r.Decisions) - 1; i >= 0; i-- {
+		if d := r.Decisions[i]; d.Result == decision.Deny || d.Result == decision.Error {
+			return d, true
+		}
+	}
+	return Decision{}, false
+}
+
+// Append appends the record to dst as JSON, without newline. It allocates
+// nothing but what dst needs to grow.
+func (r *Record) Append(dst []byte) []byte {
+	w := writer{buf: append(dst, `{"v":1,"kind":"`...)}
+	w.buf = append(append(w.buf, r.Kind...), `","time":"`...)
+	w.buf = r.Time.UTC().AppendFormat(w.buf, "2006-01-02T15:04:05.000000Z07:00")
+	w.buf = append(w.buf, '"')
+	w.text("id", r.ID, maxShort)
+	w.text("trace", r.Trace, maxShort)
+	w.text("site", r.Site, maxShort)
+	w.text("host", r.Host, maxShort)
+	w.text("proto", r.Proto, maxShort)
+	w.text("method", r.Method, maxShort)
+	w.text("path", r.Path, maxPath)
+	w.text("query", r.Query, maxPath)
+	w.text("client", r.Client, maxShort)
+	w.text("peer", r.Peer, maxShort)
+	w.text("tls", r.TLS, maxShort)
+	w.headers(r)
+	if r.Upstream != (Upstream{}) {
+		w.open("upstream")
+		w.text("method", r.Upstream.Method, maxShort)
+		w.text("path", r.Upstream.Path, maxPath)
+		w.close()
+	}
+	if r.User != (User{}) {
+		w.open("user")
+		w.text("id", r.User.ID, maxShort)
+		w.text("issuer", r.User.Issuer, maxText)
+		w.text("kind", r.User.Kind, maxShort)
+		w.text("key", r.User.Key, maxShort)
+		w.text("token", r.User.Token, maxShort)
+		w.close()
+	}
+	w.list("roles", r.Roles, maxShort)
+	w.decisions(r.Decisions)
+	w.number("status", int64(r.Status))
+	w.text("code", r.Code, maxShort)
+	w.text("end", r.End, maxShort)
+	w.number("received", r.Received)
+	w.number("sent", r.Sent)
+	w.number("us", r.Micros)
+	w.number("redacted", int64(r.Redacted))
+	w.list("redacted_by", r.RedactedBy, maxText)
+	w.text("request_body", r.RequestBody, maxBody)
+	w.text("response_body", r.ResponseBody, maxBody)
+	w.text("layer", r.Layer, maxShort)
+	w.text("what", r.What, maxShort)
+	w.text("source", r.Source, maxText)
+	w.text("by", r.By, maxText)
+	w.text("old", r.Old, maxShort)
+	w.text("new", r.New, maxShort)
+	w.text("detail", r.Detail, maxDetail)
+	w.finish(r.Cut)
+	return w.buf
+}
+
+// writer appends members. It notes the names of those that it had to cut.
+type writer struct {
+	buf   []byte
+	cut   [8]string
+	cuts  int
+	fresh bool // the last byte opened an object
+}
+
+func (w *writer) key(name string) {
+	if !w.fresh {
+		w.buf = append(w.buf, ',')
+	}
+	w.fresh = false
+	w.buf = append(append(append(w.buf, '"'), name...), '"', ':')
+}
+
+func (w *writer) open(name string) {
+	w.key(name)
+	w.buf = append(w.buf, '{')
+	w.fresh = true
+}
+
+func (w *writer) close() {
+	w.buf = append(w.buf, '}')
+	w.fresh = false
+}
+
+func (w *writer) text(name, s string, limit int) {
+	if s != "" {
+		w.key(name)
+		w.value(name, s, limit)
+	}
+}
+
+// value writes s, or as much of it as the limit allows.
+func (w *writer) value(name, s string, limit int) {
+	if len(s) > limit {
+		for limit > 0 && !utf8.RuneStart(s[limit]) {
+			limit--
+		}
+		s = s[:limit]
+		w.mark(name)
+	}
+	w.buf = AppendString(w.buf, s)
+}
+
+// mark notes that the text of a member is not all there was.
+func (w *writer) mark(name string) {
+	for _, c := range w.cut[:w.cuts] {
+		if c == name {
+			return
+		}
+	}
+	if w.cuts < len(w.cut) {
+		w.cut[w.cuts] = name
+		w.cuts++
+	}
+}
+
+func (w *writer) number(name string, n int64) {
+	if n != 0 {
+		w.key(name)
+		w.buf = strconv.AppendInt(w.buf, n, 10)
+	}
+}
+
+func (w *writer) list(name string, list []string, limit int) {
+	if len(list) == 0 {
+		return
+	}
+	w.key(name)
+	w.elements(name, list, limit)
+}
+
+func (w *writer) elements(name string, list []string, limit int) {
+	w.buf = append(w.buf, '[')
+	for i, s := range list {
+		if i == maxList {
+			w.mark(name)
+			break
+		}
+		if i > 0 {
+			w.buf = append(w.buf, ',')
+		}
+		w.value(name, s, limit)
+	}
+	w.buf = append(w.buf, ']')
+}
+
+func (w *writer) headers(r *Record) {
+	opened := false
+	for _, name := range r.HeaderOrder {
+		values := r.Headers[name]
+		if len(values) == 0 {
+			continue
+		}
+		if !opened {
+			w.open("headers")
+			opened = true
+		}
+		if !w.fresh {
+			w.buf = append(w.buf, ',')
+		}
+		w.fresh = false
+		w.buf = append(AppendString(w.buf, name), ':')
+		w.elements("headers", values, maxText)
+	}
+	if opened {
+		w.close()
+	}
+}
+
+func (w *writer) decisions(list []Decision) {
+	if len(list) == 0 {
+		return
+	}
+	w.key("decisions")
+	w.buf = append(w.buf, '[')
+	for i := range list {
+		if i == maxList {
+			w.mark("decisions")
+			break
+		}
+		if i > 0 {
+			w.buf = append(w.buf, ',')
+		}
+		d := &list[i]
+		w.buf = append(w.buf, '{')
+		w.fresh = true
+		w.text("layer", d.Layer, maxShort)
+		w.text("result", d.Result, maxShort)
+		w.text("rule", d.Rule, maxText)
+		w.text("code", d.Code, maxShort)
+		w.close()
+	}
+	w.buf = append(w.buf, ']')
+}
+
+// finish writes what was cut, here and by the caller, and ends the record.
+func (w *writer) finish(before []string) {
+	for _, name := range before {
+		w.mark(name)
+	}
+	if w.cuts > 0 {
+		names := w.cut[:w.cuts]
+		w.key("cut")
+		w.buf = append(w.buf, '[')
+		for i, name := range names {
+			if i > 0 {
+				w.buf = append(w.buf, ',')
+			}
+			w.buf = AppendString(w.buf, name)
+		}
+		w.buf = append(w.buf, ']')
+	}
+	w.buf = append(w.buf, '}')
+}
+
+const hex = "0123456789abcdef"
+
+// plain[b] tells that b stands for itself in a string.
+var plain = func() (t [256]bool) {
+	for b := 0x20; b < 0x7f; b++ {
+		t[b] = b != '"' && b != '\\'
+	}
+	return t
+}()
+
+// AppendString appends s as a JSON string that is safe on one line and on a
+// terminal; see the package.
+func AppendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		b := s[i]
+		if plain[b] {
+			i++
+			continue
+		}
+		if b < utf8.RuneSelf {
+			dst = append(dst, s[start:i]...)
+			switch b {
+			case '"', '\\':
+				dst = append(dst, '\\', b)
+			case '\n':
+				dst = append(dst, '\\', 'n')
+			case '\r':
+				dst = append(dst, '\\', 'r')
+			case '\t':
+				dst = append(dst, '\\', 't')
+			default:
+				dst = append(dst, '\\', 'u', '0', '0', hex[b>>4], hex[b&15])
+			}
+			i++
+			start = i
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 || unsafeRune(r) {
+			dst = append(append(dst, s[start:i]...), '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+			i += n
+			start = i
+			continue
+		}
+		i += n
+	}
+	return append(append(dst, s[start:]...), '"')
+}
+
+// unsafeRune reports whether r ends lines, turns the direction of text or
+// controls a terminal somewhere.
+func unsafeRune(r rune) bool {
+	return r < 0xa0 || r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff
+}
+
+// Decode reads one record. Members that are not known are ignored.
+func Decode(line []byte, r *Record) error {
+	*r = Record{}
+	if err := json.Unmarshal(line, r); err != nil {
+		return fmt.Errorf("not an audit record: %w", err)
+	}
+	if r.V != Version {
+		return fmt.Errorf("not an audit record of version %d", Version)
+	}
+	return nil
+}

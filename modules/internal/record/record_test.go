@@ -1,0 +1,122 @@
+package record
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func full() *Record {
+	return &Record{
+		V: 1, Kind: Outcome, Time: time.Date(2026, 11, 22, 10, 0, 0, 123456000, time.UTC),
+		ID: "6f1c", Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Site: "api.example.com", Host: "api.example.com:8443",
+		Proto: "HTTP/2.0", Method: "GET", Path: "/客户/1", Query: "a=1&token=****", Client: "192.0.2.7", Peer: "10.0.0.1:40000", TLS: "1.3",
+		Headers: map[string][]string{"Accept": {"a", "b"}, "X-Y": {"c"}}, HeaderOrder: []string{"Accept", "X-Y", "X-Z"},
+		Upstream: Upstream{Method: "POST", Path: "/v2"},
+		User:     User{ID: "alice", Issuer: "https://id", Kind: "jwt", Key: "k1", Token: "t1"},
+		Roles:    []string{"clerk", "auditor"},
+		Decisions: []Decision{
+			{Layer: "jwt_auth", Result: "allow"},
+			{Layer: "rbac", Result: "deny", Rule: `role clerk: deny DELETE "x"`, Code: "forbidden"},
+		},
+		Status: 403, Code: "forbidden", End: EndAborted, Received: 7, Sent: 99, Micros: 1234, Redacted: 3, RedactedBy: []string{"mask $..phone"},
+		RequestBody: `{"a":1}`, ResponseBody: "line\n",
+	}
+}
+
+func TestAppendGolden(t *testing.T) {
+	want := `{"v":1,"kind":"outcome","time":"2026-11-22T10:00:00.123456Z","id":"6f1c","trace":"4bf92f3577b34da6a3ce929d0e0e4736","site":"api.example.com",` +
+		`"host":"api.example.com:8443","proto":"HTTP/2.0","method":"GET","path":"/客户/1","query":"a=1&token=****","client":"192.0.2.7","peer":"10.0.0.1:40000","tls":"1.3",` +
+		`"headers":{"Accept":["a","b"],"X-Y":["c"]},"upstream":{"method":"POST","path":"/v2"},"user":{"id":"alice","issuer":"https://id","kind":"jwt","key":"k1","token":"t1"},` +
+		`"roles":["clerk","auditor"],"decisions":[{"layer":"jwt_auth","result":"allow"},{"layer":"rbac","result":"deny","rule":"role clerk: deny DELETE \"x\"","code":"forbidden"}],` +
+		`"status":403,"code":"forbidden","end":"aborted","received":7,"sent":99,"us":1234,"redacted":3,"redacted_by":["mask $..phone"],"request_body":"{\"a\":1}","response_body":"line\n"}`
+	if got := string(full().Append(nil)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	change := &Record{Kind: Change, Time: time.Unix(0, 0), Layer: "rbac", What: "policy loaded", Source: "/etc/p.yaml", Old: "a", New: "b", Detail: "+ x\n- y"}
+	want = `{"v":1,"kind":"change","time":"1970-01-01T00:00:00.000000Z","layer":"rbac","what":"policy loaded","source":"/etc/p.yaml","old":"a","new":"b","detail":"+ x\n- y"}`
+	if got := string(change.Append(nil)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestDecodeIsTheInverseOfAppend(t *testing.T) {
+	want := full()
+	var got Record
+	if err := Decode(want.Append(nil), &got); err != nil {
+		t.Fatal(err)
+	}
+	want.HeaderOrder = nil
+	if !reflect.DeepEqual(&got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, *want)
+	}
+}
+
+func TestLongTextIsCutAndSaidToBe(t *testing.T) {
+	r := &Record{
+		Kind: Outcome, Path: strings.Repeat("ä", maxPath), Host: strings.Repeat("h", 10_000),
+		Roles: make([]string, 100), User: User{ID: strings.Repeat("u", 1<<20)},
+	}
+	line := r.Append(nil)
+	var got Record
+	if err := Decode(line, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(line) > 10_000 || len(got.Path) != maxPath || !utf8.ValidString(got.Path) || len(got.Roles) != maxList {
+		t.Errorf("%d bytes, path of %d, %d roles", len(line), len(got.Path), len(got.Roles))
+	}
+	if want := []string{"host", "path", "id", "roles"}; !reflect.DeepEqual(got.Cut, want) {
+		t.Errorf("cut %v, want %v", got.Cut, want)
+	}
+}
+
+func TestAppendAllocatesNothing(t *testing.T) {
+	r, buf := full(), make([]byte, 0, 4096)
+	if n := testing.AllocsPerRun(100, func() { buf = r.Append(buf[:0]) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// The law: whatever a client sends stays one line of harmless JSON that says
+// what was sent, but for bytes that are no UTF-8.
+func FuzzAppendString(f *testing.F) {
+	for _, s := range []string{"", "plain", "\r\n{\"v\":1}", "\x00\x1b[31m\x7f", "\xff\xc0\x80", "\u0085\u2028\u202e\u2066\ufeff", `"\`, "客户", "\xed\xa0\x80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		out := AppendString(nil, s)
+		for _, r := range string(out) {
+			if r < ' ' || r == 0x7f || r >= 0x80 && unsafeRune(r) {
+				t.Fatalf("%q has %U", out, r)
+			}
+		}
+		var back string
+		if err := json.Unmarshal(out, &back); err != nil {
+			t.Fatalf("%q: %v", out, err)
+		}
+		if want := strings.ToValidUTF8(perByte(s), "\ufffd"); back != want {
+			t.Fatalf("%q became %q, want %q", s, back, want)
+		}
+	})
+}
+
+// perByte replaces each byte that is no UTF-8, one by one.
+func perByte(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func BenchmarkAppend(b *testing.B) {
+	r, buf := full(), make([]byte, 0, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = r.Append(buf[:0])
+	}
+	b.SetBytes(int64(len(buf)))
+}
