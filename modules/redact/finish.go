@@ -28,7 +28,7 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 		return rw.h.refuse(rw.w, rw.r, f)
 	}
 	switch {
-	case err != nil:
+	case err != nil && !rw.fault.is() && rw.refusal == nil:
 		return rw.failed(err)
 	case rw.refusal != nil:
 		rw.outer.restore(rw.w.Header())
@@ -174,18 +174,18 @@ func (rw *responseWriter) reset() {
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	// The one inside TLS: closing that of TLS would say that all is well.
 	for {
-		switch c := conn.(type) {
-		case interface{ SetLinger(int) error }:
-			_ = c.SetLinger(0)
-			return
-		case interface{ NetConn() net.Conn }:
-			conn = c.NetConn()
-		default:
-			return
+		c, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
 		}
+		conn = c.NetConn()
 	}
+	if c, ok := conn.(interface{ SetLinger(int) error }); ok {
+		_ = c.SetLinger(0)
+	}
+	_ = conn.Close()
 }
 
 // done gives back what was borrowed, and says what was redacted.

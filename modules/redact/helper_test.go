@@ -275,3 +275,16 @@ func chunked(header string, chunks ...string) string {
 	}
 	return headed("200 OK", header+"\nTransfer-Encoding: chunked", b.String()+"0\r\n\r\n")
 }
+
+// direct calls the handler without a network.
+func direct(t testing.TB, h *Handler, next caddyhttp.Handler, change ...func(*http.Request)) (*httptest.ResponseRecorder, error) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/x", nil)
+	for _, f := range change {
+		f(r)
+	}
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{})
+	err := h.ServeHTTP(w, r, next)
+	return w, err
+}
