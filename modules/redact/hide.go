@@ -44,6 +44,11 @@ func (rw *responseWriter) harmless() bool {
 	if len(body) == 0 {
 		return true
 	}
+	if rw.view == nil { // no rule concerns the caller: it may be of any kind
+		rw.mode = passing
+		_ = rw.process(body)
+		return true
+	}
 	if _, f := judge(rw.label, body); f.is() && !(f.passable && rw.h.Unreadable == "pass") {
 		rw.first, rw.mode = body, hiding
 		return false

@@ -95,10 +95,11 @@ type Handler struct {
 	// -1 holds nothing.
 	Hold int `json:"hold,omitempty"`
 
-	// Replaces the bodies of 5xx answers, and of 4xx answers that are
-	// unreadable or look like stack traces, database errors or debug pages,
-	// by a problem document with code upstream_error and a reference that
-	// the log repeats beside the masked beginning of the original.
+	// Replaces the bodies of 5xx answers, and of 4xx answers that look like
+	// stack traces, database errors or debug pages or (to callers whom rules
+	// concern) are unreadable, by a problem document with code upstream_error
+	// and a reference that the log repeats beside the masked beginning of
+	// the original. The status stays.
 	HideErrors bool `json:"hide_errors,omitempty"`
 
 	// "allow" lets the upstream switch protocols (WebSocket). What passes
