@@ -1,0 +1,224 @@
+package rbac
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
+)
+
+// UnmarshalCaddyfile sets up the handler. Syntax:
+//
+//	rbac [<matcher>] {
+//	    role <name> [inherits <role>...] {
+//	        allow <methods|*> <path> [when <condition>]
+//	        deny  <methods|*> <path> [when <condition>]
+//	    }
+//	    scope <name> [inherits <scope>...] {
+//	        allow|deny …
+//	    }
+//	    anyone {
+//	        allow|deny …
+//	    }
+//	    authenticated {
+//	        allow|deny …
+//	    }
+//	    user   <id> roles <role>...
+//	    policy <file>
+//	    dry_run
+//	}
+//
+// Methods are a list with commas and without spaces: GET,POST. A condition is
+// written in backquotes, or as it stands if that is easier to read.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume directive name
+	if d.NextArg() {
+		return d.Errf("rbac: unexpected '%s'; rules are written in a block: rbac { … }", d.Val())
+	}
+	p := &parser{Dispenser: d, h: h}
+	for d.NextBlock(0) {
+		if err := p.option(); err != nil {
+			return err
+		}
+	}
+	// With a policy file the rest of the policy is not known yet.
+	if h.PolicyFile != "" {
+		return nil
+	}
+	if _, err := policy.Compile(&h.Document); err != nil {
+		return p.located(err)
+	}
+	return nil
+}
+
+// parser reads one rbac block.
+type parser struct {
+	*caddyfile.Dispenser
+	h     *Handler
+	conds condition.Compiler
+}
+
+// located puts the place of a mistake where Caddy puts it.
+func (p *parser) located(err error) error {
+	e, ok := err.(*policy.Error)
+	if !ok || e.Place == "" {
+		return p.Errf("rbac: %v", err)
+	}
+	at := e.Place
+	bare := *e
+	bare.Place = ""
+	return fmt.Errorf("rbac: %w, at %s", &bare, at)
+}
+
+func (p *parser) mark(where, rule string) {
+	p.h.Mark(where, rule, fmt.Sprintf("%s:%d", p.File(), p.Line()))
+}
+
+func (p *parser) option() error {
+	h := p.h
+	switch p.Val() {
+	case "role":
+		return p.named("role", &h.Roles)
+	case "scope":
+		return p.named("scope", &h.Scopes)
+	case "anyone":
+		return p.unnamed("anyone", &h.Anyone)
+	case "authenticated":
+		return p.unnamed("authenticated", &h.Authenticated)
+	case "user":
+		return p.user()
+	case "policy":
+		if h.PolicyFile != "" {
+			return p.Err("rbac: policy already specified")
+		}
+		if !p.AllArgs(&h.PolicyFile) {
+			return p.Err("rbac: policy needs one file: policy <file>")
+		}
+		if h.PolicyFile == "" {
+			return p.Err("rbac: policy: the name of the file is empty")
+		}
+	case "dry_run":
+		if h.DryRun {
+			return p.Err("rbac: dry_run already specified")
+		}
+		if p.NextArg() {
+			return p.Errf("rbac: dry_run takes no argument, and here is '%s'", p.Val())
+		}
+		h.DryRun = true
+	case "allow", "deny":
+		return p.Errf("rbac: %s must stand inside a role, scope, anyone or authenticated block", p.Val())
+	default:
+		return p.Errf("rbac: unrecognized subdirective '%s'; it has role, scope, anyone, authenticated, user, policy and dry_run", p.Val())
+	}
+	return nil
+}
+
+// named reads a role or a scope.
+func (p *parser) named(kind string, blocks *map[string]*policy.Block) error {
+	if !p.NextArg() {
+		return p.Errf("rbac: %s needs a name: %s <name> { … }", kind, kind)
+	}
+	name := p.Val()
+	where := kind + " " + name
+	if _, ok := (*blocks)[name]; ok {
+		return p.Errf("rbac: %s already specified; write all its rules in one block", where)
+	}
+	b := new(policy.Block)
+	if *blocks == nil {
+		*blocks = make(map[string]*policy.Block)
+	}
+	(*blocks)[name] = b
+	p.mark(where, "")
+	if p.NextArg() {
+		if p.Val() != "inherits" {
+			return p.Errf("rbac: %s: unexpected '%s'; write: %s inherits <%s>... { … }", where, p.Val(), where, kind)
+		}
+		if b.Inherits = p.RemainingArgs(); len(b.Inherits) == 0 {
+			return p.Errf("rbac: %s: inherits needs the name of a %s", where, kind)
+		}
+	}
+	return p.rules(where, b)
+}
+
+// unnamed reads anyone or authenticated.
+func (p *parser) unnamed(where string, block **policy.Block) error {
+	if *block != nil {
+		return p.Errf("rbac: %s already specified; write all its rules in one block", where)
+	}
+	if p.NextArg() {
+		return p.Errf("rbac: %s takes no argument, and here is '%s'", where, p.Val())
+	}
+	*block = new(policy.Block)
+	p.mark(where, "")
+	if err := p.rules(where, *block); err != nil {
+		return err
+	}
+	if len((*block).Allow)+len((*block).Deny) == 0 {
+		return p.Errf("rbac: %s: it has no rules; write some or remove it", where)
+	}
+	return nil
+}
+
+// rules reads a block of rules.
+func (p *parser) rules(where string, b *policy.Block) error {
+	for nesting := p.Nesting(); p.NextBlock(nesting); {
+		effect := p.Val()
+		list := &b.Allow
+		switch effect {
+		case "allow":
+		case "deny":
+			list = &b.Deny
+		default:
+			return p.Errf("rbac: %s: unrecognized subdirective '%s'; a rule is written as: allow GET /path", where, effect)
+		}
+		line, err := p.rule()
+		if err == nil {
+			err = line.Check(&p.conds)
+		}
+		if err != nil {
+			return p.Errf("rbac: %s: %s: %v", where, effect, err)
+		}
+		text := line.String()
+		if slices.Contains(*list, text) {
+			return p.Errf("rbac: %s: %s: %s is repeated", where, effect, strings.Join(strings.Fields(text), " "))
+		}
+		*list = append(*list, text)
+		p.mark(where+": "+effect, text)
+	}
+	return nil
+}
+
+// rule reads the rest of a line. A condition that is one token is taken
+// without its quotes; one that is written plainly keeps the quotes in it.
+func (p *parser) rule() (policy.Line, error) {
+	var args, raw []string
+	for p.NextArg() {
+		args, raw = append(args, p.Val()), append(raw, p.ValRaw())
+	}
+	if len(args) > 4 && args[2] == "when" {
+		args = append(args[:3:3], strings.Join(raw[3:], " "))
+	}
+	return policy.ParseArgs(args)
+}
+
+// user reads: user <id> roles <role>...
+func (p *parser) user() error {
+	args := p.RemainingArgs()
+	if len(args) < 3 || args[1] != "roles" {
+		return p.Err("rbac: user is written as: user <id> roles <role>...")
+	}
+	id := args[0]
+	if _, ok := p.h.Users[id]; ok {
+		return p.Errf("rbac: user %s already specified", id)
+	}
+	if p.h.Users == nil {
+		p.h.Users = make(map[string][]string)
+	}
+	p.h.Users[id] = args[2:]
+	p.mark("user "+id, "")
+	return nil
+}

@@ -1,0 +1,43 @@
+package rbac
+
+import (
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+var environments = sync.Pool{New: func() any { return new(condition.Env) }}
+
+// environment makes what conditions see of the request and puts it into q.
+func environment(r *http.Request, q *policy.Request, p *principal.Principal, pol *policy.Policy) *condition.Env {
+	ip, _ := adapter.Vars(r)[caddyhttp.ClientIPVarKey].(string)
+	env := environments.Get().(*condition.Env)
+	*env = condition.Env{
+		Method: q.Method, Path: q.Path, RawQuery: r.URL.RawQuery,
+		Header: r.Header, Host: r.Host, ClientIP: ip, Now: time.Now(),
+	}
+	if p != nil {
+		env.Claims, env.User, env.Roles, env.Scopes = p.Claims, p.ID, p.Roles, p.Scopes
+		for _, role := range pol.UserRoles(p.ID) {
+			if !slices.Contains(env.Roles, role) {
+				env.Roles = append(slices.Clip(env.Roles), role)
+			}
+		}
+	}
+	q.Env = env
+	return env
+}
+
+// release gives the environment back. Nothing keeps a hold on it.
+func release(env *condition.Env) {
+	*env = condition.Env{}
+	environments.Put(env)
+}

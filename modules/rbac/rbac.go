@@ -1,0 +1,252 @@
+// Package rbac decides whether a request may pass: by the roles and scopes of
+// its caller, its method and path, and conditions over everything else that is
+// known about it.
+package rbac
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
+	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// layer is the handler's name in records and metrics.
+const layer = "rbac"
+
+// Handler lets a request pass if its policy allows it, and refuses it
+// otherwise. Nothing is allowed that no rule allows, and a rule that denies
+// beats all that allow.
+//
+// The caller is whom an authenticator before this handler verified: one of
+// ours, or any other that sets `{http.auth.user.id}`, with roles and scopes
+// in `{http.auth.user.roles}` and `{http.auth.user.scopes}`, separated by
+// commas or spaces. Without an identity only the rules of anyone apply.
+//
+// The decision is made on the method and path that the handlers behind this
+// one see, after whatever rewrote them before. A path that can be read in two
+// ways (with encoded slashes or dots, dot segments, empty segments,
+// backslashes, semicolons, control characters, double encoding, or what is
+// not UTF-8) is refused before any rule is looked at: a rule is worth nothing
+// if the upstream serves another path than the one that was decided on. What
+// comes behind can still change the path: a handle_path or a rewrite inside a
+// handle block, and the options of reverse_proxy. Write the rules for the path
+// as it is where rbac stands, or put rbac inside the block.
+//
+// A WebSocket over HTTP/2 or HTTP/3, whose method is CONNECT (RFC 8441, RFC
+// 9220), is decided on as the GET that it is for the upstream.
+//
+// Refusals, each with a stable code in `{http.moat.code}`:
+//
+//   - 400 ambiguous_path: the path has more than one reading
+//   - 401 missing_credentials: nothing allows it without an identity. The
+//     challenges are those of the authenticators that let the request pass
+//     without one, or else Bearer (RFC 6750 section 3)
+//   - 403 forbidden: the policy does not allow it to this caller. The answer
+//     says nothing about the policy; where the caller has a bearer token
+//     and the policy has scopes, it carries the challenge insufficient_scope
+//     (RFC 6750 section 3.1)
+//
+// `{http.rbac.rule}` is the rule that decided, or "default: deny".
+type Handler struct {
+	policy.Document
+
+	// A file with a policy of the same form, as JSON if its name ends in
+	// .json and as YAML otherwise. What is in the file and what is written
+	// here apply together, but one role cannot be in both. Placeholders
+	// such as {env.X} are expanded when the configuration is loaded.
+	//
+	// The file is watched. A change takes effect at once and as a whole; a
+	// file that cannot be read or has a mistake is reported in the log, with
+	// its line, and the policy before it stays in force. When the
+	// configuration is loaded, such a file is an error.
+	PolicyFile string `json:"policy,omitempty"`
+
+	// Whether to let everything pass that would be refused. The log and the
+	// audit record say what would have been; {http.rbac.rule} too.
+	DryRun bool `json:"dry_run,omitempty"`
+
+	active    atomic.Pointer[loaded]
+	watcher   *filewatch.Watcher
+	reloading sync.Mutex
+	seen      [sha256.Size]byte // hash of the policy file as it was last read
+	fault     string            // of the policy file, as it was last reported
+	memory    *memory
+	memoryKey string
+
+	changes func(adapter.Change)
+	decided *prometheus.CounterVec
+	allowed prometheus.Counter // the usual case of decided
+	logger  *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.rbac",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision compiles the policy and begins to watch its file.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	h.changes = adapter.Changes(ctx)
+	var err error
+	if h.decided, err = adapter.Decided(ctx); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	h.allowed = h.decided.WithLabelValues(layer, decision.Allow, "")
+	if h.PolicyFile != "" {
+		if h.PolicyFile, err = adapter.Resolve(layer, "policy", h.PolicyFile); err != nil {
+			return err
+		}
+	}
+	now, err := h.load()
+	if err != nil {
+		return fmt.Errorf("rbac: %w", err)
+	}
+	h.activate(now)
+	if h.PolicyFile != "" {
+		h.watcher = filewatch.Start(h.PolicyFile, h.reload)
+		// The file may have changed between reading it and watching it.
+		h.reload()
+	}
+	if h.DryRun {
+		h.logger.Warn("dry_run: nothing is refused")
+	}
+	return nil
+}
+
+// Cleanup ends the watch.
+func (h *Handler) Cleanup() error {
+	if h.watcher != nil {
+		h.watcher.Stop()
+	}
+	h.forget()
+	return nil
+}
+
+// ServeHTTP decides on the request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	d, refusal := h.decide(r)
+	rule := d.RuleText()
+	if d.Reason == reasonPath {
+		rule = "path: deny what has two readings"
+	}
+	if repl := adapter.Replacer(r); repl != nil {
+		repl.Set("http.rbac.rule", rule)
+	}
+	if refusal == nil {
+		h.allowed.Inc()
+		adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule})
+		return next.ServeHTTP(w, r)
+	}
+	if d.Err != nil {
+		h.logger.Debug("condition failed", zap.Stringer("rule", d.Failed), zap.Error(d.Err))
+	}
+	if h.DryRun {
+		h.decided.WithLabelValues(layer, decision.Skip, refusal.Code).Inc()
+		h.logger.Info("dry_run: would have been refused",
+			zap.String("code", refusal.Code), zap.String("rule", rule), zap.String("method", r.Method), zap.String("path", r.URL.Path))
+		adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Skip, Rule: "dry_run: " + refusal.Code + " by " + rule})
+		return next.ServeHTTP(w, r)
+	}
+	h.decided.WithLabelValues(layer, decision.Deny, refusal.Code).Inc()
+	adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Deny, Rule: rule, Code: refusal.Code})
+	return adapter.Refuse(w, r, refusal)
+}
+
+// decide asks the policy. It returns nil or the refusal.
+func (h *Handler) decide(r *http.Request) (policy.Decision, *problem.Problem) {
+	path, err := requestpath.Of(r.Method, r.URL)
+	if err != nil {
+		return policy.Decision{Reason: reasonPath}, &problem.Problem{
+			Status: http.StatusBadRequest, Code: "ambiguous_path", Detail: err.Error(),
+		}
+	}
+	now := h.active.Load()
+	p := adapter.Principal(r)
+	q := policy.Request{Method: method(r), Path: path}
+	if p != nil {
+		q.Authenticated, q.User, q.Roles, q.Scopes = true, p.ID, p.Roles, p.Scopes
+	}
+	var d policy.Decision
+	if now.policy.Conditional() {
+		env := environment(r, &q, p, now.policy)
+		d = now.policy.Decide(&q)
+		release(env)
+	} else {
+		d = now.policy.Decide(&q)
+	}
+	if d.Allow {
+		return d, nil
+	}
+	return d, refusal(r, p, now.policy)
+}
+
+// reasonPath is the reason where no rule was looked at.
+const reasonPath policy.Reason = "ambiguous_path"
+
+// method returns the method that the upstream will see. Caddy's reverse_proxy
+// turns the extended CONNECT of a WebSocket into a GET, by these conditions.
+func method(r *http.Request) string {
+	if r.Method == http.MethodConnect &&
+		(r.ProtoMajor == 2 && r.Header.Get(":protocol") == "websocket" || r.ProtoMajor == 3 && r.Proto == "websocket") {
+		return http.MethodGet
+	}
+	return r.Method
+}
+
+// challengesVar is the key of the request's variable table under which an
+// authenticator that lets a request pass as anonymous leaves its challenges.
+const challengesVar = "moat.challenges"
+
+// refusal answers a request that the policy does not allow.
+func refusal(r *http.Request, p *principal.Principal, pol *policy.Policy) *problem.Problem {
+	if p == nil {
+		// RFC 9110 section 15.5.2: a 401 has at least one challenge. RFC
+		// 6750 section 3.1: without credentials, it names no error.
+		challenges, _ := adapter.Vars(r)[challengesVar].([]string)
+		if len(challenges) == 0 {
+			challenges = []string{"Bearer"}
+		}
+		return &problem.Problem{
+			Status: http.StatusUnauthorized, Code: "missing_credentials",
+			Detail: "this request needs credentials", Challenges: challenges,
+		}
+	}
+	refused := &problem.Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "this request is not allowed to this caller"}
+	// Whether the token's scopes were what it lacked is the policy's secret:
+	// the challenge is the same for every request that is refused.
+	if bearer := p.Kind == principal.KindJWT || p.Kind == principal.KindOpaque; bearer && len(pol.Scopes()) > 0 {
+		refused.Challenges = []string{`Bearer error="insufficient_scope"`}
+	}
+	return refused
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler       = (*Handler)(nil)
+)

@@ -1,0 +1,433 @@
+package rbac
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/goleak"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+const shop = `rbac {
+	role clerk {
+		allow GET      /orders/*
+		allow POST     /orders
+	}
+	role manager inherits clerk {
+		allow *        /orders/*
+		deny  DELETE   /orders/*/invoice
+		allow GET      /teams/{team}/report when ` + "`team in claims.teams`" + `
+	}
+	anyone {
+		allow GET      /health
+	}
+}`
+
+// parse reads a Caddyfile block and sends it through JSON, as Caddy does.
+func parse(t testing.TB, text string) *Handler {
+	t.Helper()
+	h := new(Handler)
+	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(text)); err != nil {
+		t.Fatal(err)
+	}
+	config, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h = new(Handler)
+	if err := caddy.StrictUnmarshalJSON(config, h); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// provision loads a block, until the test ends.
+func provision(t testing.TB, text string) *Handler {
+	t.Helper()
+	h := parse(t, text)
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	if err := h.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Cleanup(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// request makes a request as Caddy would have prepared it.
+func request(method, target string, p *principal.Principal) *http.Request {
+	u, err := url.ParseRequestURI(target) // as net/http reads it
+	if err != nil {
+		panic(err)
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	r.Method, r.URL, r.RequestURI = method, u, target
+	repl := caddy.NewReplacer()
+	r = caddyhttp.PrepareRequest(r, repl, httptest.NewRecorder(), nil)
+	caddyhttp.SetVar(r.Context(), decision.Var, new(decision.Log))
+	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.7")
+	if p != nil {
+		adapter.Identify(r, p)
+	}
+	return r
+}
+
+// serve returns the answer and whether the request got through.
+func serve(t testing.TB, h *Handler, r *http.Request) (*httptest.ResponseRecorder, bool) {
+	t.Helper()
+	passed := false
+	w := httptest.NewRecorder()
+	// Without error routes the refusal is written by the handler itself.
+	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.ServerCtxKey, new(caddyhttp.Server)))
+	err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+		passed = true
+		return nil
+	}))
+	if err != nil {
+		t.Fatalf("%s %s: %v", r.Method, r.URL, err)
+	}
+	return w, passed
+}
+
+func user(roles ...string) *principal.Principal {
+	return &principal.Principal{ID: "bob", Kind: principal.KindJWT, Roles: roles, Claims: principal.NewClaims([]byte(`{"teams":["red"]}`))}
+}
+
+func TestRefusals(t *testing.T) {
+	h := provision(t, shop)
+	for _, tc := range []struct {
+		method, target string
+		p              *principal.Principal
+		status         int
+		code, rule     string
+	}{
+		{"GET", "/health", nil, 200, "", "anyone: allow GET /health"},
+		{"HEAD", "/health", nil, 200, "", "anyone: allow GET /health"},
+		{"GET", "/orders/1", nil, 401, "missing_credentials", "default: deny"},
+		{"OPTIONS", "/orders/1", nil, 401, "missing_credentials", "default: deny"},
+		{"GET", "/orders/1", user(), 403, "forbidden", "default: deny"},
+		{"GET", "/orders/1", user("clerk"), 200, "", "role clerk: allow GET /orders/*"},
+		{"DELETE", "/orders/1/invoice", user("manager"), 403, "forbidden", "role manager: deny DELETE /orders/*/invoice"},
+		{"GET", "/teams/red/report", user("manager"), 200, "", "role manager: allow GET /teams/{team}/report when team in claims.teams"},
+		{"GET", "/teams/blue/report", user("manager"), 403, "forbidden", "default: deny"},
+		{"GET", "/teams/red/report", &principal.Principal{ID: "x", Roles: []string{"manager"}}, 403, "forbidden", "default: deny"},
+		{"GET", "/orders/%2e%2e/health", user("clerk"), 400, "ambiguous_path", "path: deny what has two readings"},
+		{"GET", "//health", nil, 400, "ambiguous_path", "path: deny what has two readings"},
+		{"GET", "/health;x", nil, 400, "ambiguous_path", "path: deny what has two readings"},
+	} {
+		r := request(tc.method, tc.target, tc.p)
+		w, passed := serve(t, h, r)
+		if w.Code != tc.status || passed != (tc.status == 200) {
+			t.Errorf("%s %s: got %d, passed %v; want %d", tc.method, tc.target, w.Code, passed, tc.status)
+		}
+		if tc.code != "" && (tc.method != "HEAD" && !strings.Contains(w.Body.String(), `"code":"`+tc.code+`"`)) {
+			t.Errorf("%s %s: got %s; want code %s", tc.method, tc.target, w.Body, tc.code)
+		}
+		if strings.Contains(w.Body.String(), "orders") || strings.Contains(w.Body.String(), "manager") {
+			t.Errorf("%s %s: the answer tells of the policy: %s", tc.method, tc.target, w.Body)
+		}
+		rule, _ := adapter.Replacer(r).GetString("http.rbac.rule")
+		log := decision.From(adapter.Vars(r))
+		result := decision.Deny
+		if passed {
+			result = decision.Allow
+		}
+		if want := (decision.Decision{Layer: "rbac", Result: result, Rule: tc.rule, Code: tc.code}); rule != tc.rule || !slices.Equal(log.Decisions(), []decision.Decision{want}) {
+			t.Errorf("%s %s: rule %q, recorded %+v; want %+v", tc.method, tc.target, rule, log.Decisions(), want)
+		}
+	}
+}
+
+func TestChallenges(t *testing.T) {
+	plain, scoped := provision(t, shop), provision(t, "rbac {\n scope a {\n allow GET /a\n}\n}")
+	basic := &principal.Principal{ID: "bob", Kind: principal.KindBasic}
+	for _, tc := range []struct {
+		h    *Handler
+		p    *principal.Principal
+		left []string
+		want []string
+	}{
+		{plain, nil, nil, []string{"Bearer"}},
+		{plain, nil, []string{`DPoP algs="ES256"`, `Basic realm="r"`}, []string{`DPoP algs="ES256"`, `Basic realm="r"`}},
+		{plain, user(), nil, nil},
+		{scoped, user(), nil, []string{`Bearer error="insufficient_scope"`}},
+		{scoped, basic, nil, nil},
+	} {
+		r := request("GET", "/x", tc.p)
+		if tc.left != nil {
+			caddyhttp.SetVar(r.Context(), "moat.challenges", tc.left)
+		}
+		if w, _ := serve(t, tc.h, r); !slices.Equal(w.Header()["Www-Authenticate"], tc.want) {
+			t.Errorf("got %q; want %q", w.Header()["Www-Authenticate"], tc.want)
+		}
+	}
+}
+
+func TestErrorRoutesGetTheRefusal(t *testing.T) {
+	h := provision(t, shop)
+	r := request("GET", "/x", nil)
+	srv := &caddyhttp.Server{Errors: &caddyhttp.HTTPErrorConfig{Routes: caddyhttp.RouteList{{}}}}
+	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.ServerCtxKey, srv))
+	err := h.ServeHTTP(httptest.NewRecorder(), r, nil)
+	if e, ok := err.(caddyhttp.HandlerError); !ok || e.StatusCode != 401 {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOtherAuthenticatorsAreUnderstood(t *testing.T) {
+	h := provision(t, shop)
+	r := request("GET", "/orders/1", nil)
+	adapter.Replacer(r).Set("http.auth.user.id", "bob")
+	adapter.Replacer(r).Set("http.auth.user.roles", "guest,clerk")
+	if _, passed := serve(t, h, r); !passed {
+		t.Error("roles from placeholders are not read")
+	}
+	r = request("GET", "/orders/1", nil)
+	adapter.Replacer(r).Set("http.auth.user.roles", "clerk")
+	if w, _ := serve(t, h, r); w.Code != 401 {
+		t.Errorf("roles without an identity: got %d", w.Code)
+	}
+}
+
+func TestUsersInThePolicyHaveRoles(t *testing.T) {
+	h := provision(t, "rbac {\n role clerk {\n allow GET /orders/*\n allow GET /c when `has_role(\"clerk\")`\n}\n user bob roles clerk\n}")
+	for _, path := range []string{"/orders/1", "/c"} {
+		if _, passed := serve(t, h, request("GET", path, user())); !passed {
+			t.Errorf("%s: bob is no clerk", path)
+		}
+	}
+	if _, passed := serve(t, h, request("GET", "/c", &principal.Principal{ID: "eve"})); passed {
+		t.Error("eve is a clerk")
+	}
+}
+
+func TestConditionsSeeTheRequest(t *testing.T) {
+	h := provision(t, "rbac {\n anyone {\n allow GET /a when `client_ip == \"192.0.2.7\" && query.x == \"1\" && headers[\"x-y\"] == \"z\" && now > timestamp(\"2020-01-01T00:00:00Z\") && path == \"/a\" && method == \"GET\"`\n}\n}")
+	r := request("GET", "/a?x=1", nil)
+	r.Header.Set("X-Y", "z")
+	if _, passed := serve(t, h, r); !passed {
+		t.Error("the condition does not hold")
+	}
+	r = request("GET", "/a?x=1&x=1", nil)
+	r.Header.Set("X-Y", "z")
+	if w, _ := serve(t, h, r); w.Code != 401 {
+		t.Errorf("a repeated parameter: got %d", w.Code)
+	}
+}
+
+func TestWebSocketOverHTTP2IsAGet(t *testing.T) {
+	h := provision(t, "rbac {\n anyone {\n allow * /*\n deny GET /ws\n}\n}")
+	r := request("CONNECT", "/ws", nil)
+	if _, passed := serve(t, h, r); !passed {
+		t.Error("CONNECT itself is denied")
+	}
+	r = request("CONNECT", "/ws", nil)
+	r.ProtoMajor = 2
+	r.Header[":protocol"] = []string{"websocket"}
+	if _, passed := serve(t, h, r); passed {
+		t.Error("a WebSocket over HTTP/2 gets round a rule for GET")
+	}
+	r = request("CONNECT", "/ws", nil)
+	r.ProtoMajor, r.Proto = 3, "websocket"
+	if _, passed := serve(t, h, r); passed {
+		t.Error("a WebSocket over HTTP/3 gets round a rule for GET")
+	}
+}
+
+func TestDryRunRecordsAndLetsPass(t *testing.T) {
+	h := provision(t, strings.Replace(shop, "{", "{\n dry_run", 1))
+	for target, want := range map[string]decision.Decision{
+		"/health":      {Layer: "rbac", Result: decision.Allow, Rule: "anyone: allow GET /health"},
+		"/orders/1":    {Layer: "rbac", Result: decision.Skip, Rule: "dry_run: missing_credentials by default: deny"},
+		"/orders/%2f1": {Layer: "rbac", Result: decision.Skip, Rule: "dry_run: ambiguous_path by path: deny what has two readings"},
+	} {
+		r := request("GET", target, nil)
+		if _, passed := serve(t, h, r); !passed {
+			t.Errorf("%s: refused", target)
+		}
+		log := decision.From(adapter.Vars(r))
+		if !slices.Equal(log.Decisions(), []decision.Decision{want}) || log.Code() != "" {
+			t.Errorf("%s: recorded %+v, code %q; want %+v", target, log.Decisions(), log.Code(), want)
+		}
+	}
+}
+
+func TestDecisionsAreCounted(t *testing.T) {
+	h := provision(t, shop)
+	serve(t, h, request("GET", "/health", nil))
+	serve(t, h, request("GET", "/x", nil))
+	serve(t, h, request("GET", "//x", nil))
+	for labels, want := range map[[2]string]float64{{"allow", ""}: 1, {"deny", "missing_credentials"}: 1, {"deny", "ambiguous_path"}: 1, {"deny", "forbidden"}: 0} {
+		var m dto.Metric
+		if err := h.decided.WithLabelValues("rbac", labels[0], labels[1]).Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.GetCounter().GetValue(); got != want {
+			t.Errorf("%v: got %v; want %v", labels, got, want)
+		}
+	}
+}
+
+// eventually waits for what the file watcher does by itself.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPolicyFileIsSwapped(t *testing.T) {
+	ignore := goleak.IgnoreCurrent()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "policy.yaml")
+	write(t, file, "anyone: {allow: [GET /a]}\n")
+	h := parse(t, "rbac {\n policy "+file+"\n role r {\n allow GET /r\n}\n}")
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	if err := h.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var changes []adapter.Change
+	changed := make(chan adapter.Change, 16)
+	h.reloading.Lock()
+	h.changes = func(c adapter.Change) { changed <- c }
+	h.reloading.Unlock()
+	allowed := func(path string) bool {
+		_, passed := serve(t, h, request("GET", path, nil))
+		return passed
+	}
+	if !allowed("/a") || allowed("/b") {
+		t.Error("the file is not read")
+	}
+	if _, passed := serve(t, h, request("GET", "/r", user("r"))); !passed {
+		t.Error("what the configuration says is lost")
+	}
+
+	write(t, file, "anyone: {allow: [GET /b]}\n") // edited in place
+	eventually(t, "edited", func() bool { return allowed("/b") && !allowed("/a") })
+
+	write(t, file+".new", `anyone: {allow: ["GET /c"]}`) // replaced
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "renamed", func() bool { return allowed("/c") && !allowed("/b") })
+
+	// None of these may change anything.
+	for _, bad := range []string{"", "anyone: {allow: [GET c]}", "anyone: {", "role: {}", "roles: {r: {allow: [GET /r]}}", strings.Repeat(" ", 1<<10)} {
+		write(t, file, bad)
+		c := <-changed
+		for c.What != "policy refused" {
+			changes = append(changes, c)
+			c = <-changed
+		}
+		if c.Source != file || !strings.Contains(c.Detail, file) || c.Old != c.New {
+			t.Errorf("%q: got %+v", bad, c)
+		}
+		if !allowed("/c") {
+			t.Errorf("%q: the policy before it is gone", bad)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "removal is noticed", func() bool { return (<-changed).What == "policy refused" })
+	if !allowed("/c") {
+		t.Error("the policy went with its file")
+	}
+	write(t, file, "anyone: {allow: [GET /d]}\n")
+	eventually(t, "it is back", func() bool { return allowed("/d") && !allowed("/c") })
+	changes = append(changes, <-changed)
+
+	var got []string
+	for _, c := range changes {
+		if c.What == "policy loaded" {
+			got = append(got, c.Detail)
+		}
+	}
+	want := []string{
+		"- anyone: allow GET /a\n+ anyone: allow GET /b",
+		"- anyone: allow GET /b\n+ anyone: allow GET /c",
+		"- anyone: allow GET /c\n+ anyone: allow GET /d",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("announced %q; want %q", got, want)
+	}
+	cancel()
+	if err := h.Cleanup(); err != nil {
+		t.Error(err)
+	}
+	goleak.VerifyNone(t, ignore)
+}
+
+func TestReloadSaysWhatChangedInTheFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	write(t, file, "anyone: {allow: [GET /a]}\n")
+	provision(t, "rbac {\n policy "+file+"\n}")
+	// As if the file had been changed together with the configuration.
+	h := parse(t, "rbac {\n policy "+file+"\n anyone {\n allow GET /b\n}\n}")
+	h.PolicyFile = file
+	before := h.recall()
+	defer h.forget()
+	if before == nil || len(before.policy.Rules()) != 1 || before.policy.Rules()[0].String() != "anyone: allow GET /a" {
+		t.Errorf("got %+v", before)
+	}
+}
+
+func TestFaultyPolicyFileIsAnErrorWhenLoading(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	t.Setenv("POLICY_DIR", filepath.Dir(file))
+	for content, want := range map[string]string{
+		"anyone: {allow: [GET a]}": "rbac: policy: " + file + ":1: anyone: allow: path 'a' must begin with '/'",
+		"":                         "rbac: policy: " + file + ": the file is empty",
+		"missing":                  "rbac: policy: open " + file,
+	} {
+		os.Remove(file)
+		if content != "missing" {
+			write(t, file, content)
+		}
+		h := parse(t, "rbac {\n policy {env.POLICY_DIR}/policy.yaml\n}")
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+		err := h.Provision(ctx)
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: got %v; want %q", content, err, want)
+		}
+		if err := h.Cleanup(); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}
+	h := parse(t, "rbac {\n policy {env.NO_SUCH_VARIABLE_HERE}\n}")
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	if err := h.Provision(ctx); err == nil || !strings.Contains(err.Error(), "rbac: policy {env.NO_SUCH_VARIABLE_HERE}") {
+		t.Errorf("got %v", err)
+	}
+}
