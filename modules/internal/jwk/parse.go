@@ -26,7 +26,7 @@ const (
 // Refusals of keys.
 var (
 	errPrivate   = errors.New("holds a private key; only the public key belongs here")
-	errSymmetric = errors.New("is a shared secret, which does not belong in a public key set")
+	errSymmetric = errors.New("is a shared secret, not a public key")
 )
 
 // fields are the members of one JWK that matter here.

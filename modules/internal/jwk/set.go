@@ -37,10 +37,7 @@ func ParseSet(doc []byte) (keys []*Key, skipped []error, err error) {
 	}
 	at := make([]int, 0, len(list)) // place of each key in the set
 	for i, text := range list {
-		k, err := parse(text)
-		if err == nil && k.Symmetric() {
-			err = errSymmetric
-		}
+		k, err := Parse(text)
 		if err != nil {
 			skipped = append(skipped, fmt.Errorf("key %d: %w", i, err))
 			continue
@@ -49,6 +46,16 @@ func ParseSet(doc []byte) (keys []*Key, skipped []error, err error) {
 	}
 	keys, twice := dropTwins(keys, at)
 	return keys, append(skipped, twice...), nil
+}
+
+// Parse reads one public key, RFC 7517 section 4, as ParseSet does for those of
+// a set.
+func Parse(doc []byte) (*Key, error) {
+	k, err := parse(doc)
+	if err == nil && k.Symmetric() {
+		return nil, errSymmetric
+	}
+	return k, err
 }
 
 func setElements(doc []byte) ([][]byte, error) {
