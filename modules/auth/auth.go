@@ -90,12 +90,13 @@ type Handler struct {
 	// they must not carry a spoofed identity either.
 	StripHeaders []string `json:"strip_headers,omitempty"`
 
-	methods []method
-	forward []forward
-	aliases aliases
-	decided *prometheus.CounterVec
-	allowed prometheus.Counter // the usual case of decided
-	logger  *zap.Logger
+	methods    []method
+	publishers []credential.Publisher
+	forward    []forward
+	aliases    aliases
+	decided    *prometheus.CounterVec
+	allowed    prometheus.Counter // the usual case of decided
+	logger     *zap.Logger
 }
 
 // method is one entry of the list, with the name of its module.
@@ -157,6 +158,9 @@ func (h *Handler) loadMethods(ctx caddy.Context) error {
 		switch mod := mod.(type) {
 		case credential.Method:
 			m.Method = mod
+			if p, ok := mod.(credential.Publisher); ok {
+				h.publishers = append(h.publishers, p)
+			}
 		case caddyauth.Authenticator:
 			m.foreign = &foreign{name: names[i], authenticator: mod}
 		default:
@@ -194,6 +198,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	h.aliases.drop(r)
 	if len(h.methods) == 0 {
 		return next.ServeHTTP(w, r)
+	}
+	for _, p := range h.publishers {
+		if p.Publish(w, r) {
+			h.decide(r, decision.Skip, "publish", "")
+			return nil
+		}
 	}
 	if h.Preflight && h.isPreflight(r) {
 		h.decide(r, decision.Skip, "preflight", "")

@@ -154,3 +154,11 @@ type Options struct {
 type WithOptions interface {
 	HandlerOptions() Options
 }
+
+// Publisher is a method that has something to tell everybody, such as the
+// public keys of its issuer.
+type Publisher interface {
+	// Publish answers the request if it is for what the method publishes,
+	// and reports whether it was.
+	Publish(w http.ResponseWriter, r *http.Request) bool
+}

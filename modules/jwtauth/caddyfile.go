@@ -1,0 +1,508 @@
+package jwtauth
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+// UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
+//
+//	jwt_auth [<matcher>] {
+//		issuer <iss> {
+//			jwks       <url>|<file>
+//			key        <alg> <pem file | base64 | {env.X} | {file.X}>
+//			audience   <aud>...|*
+//			algorithms <alg>...
+//			typ        <typ>
+//			max_age    <duration>
+//			require    <claim pointer> [<value>...]
+//			roles      <claim pointer>...
+//			scopes     <claim pointer>...
+//			subject    <claim pointer>
+//		}
+//		issuer internal [{
+//			name    <iss>
+//			rotate  <duration>
+//			publish <path>
+//			# and the options of any issuer but jwks and key
+//		}]
+//		# the options of an issuer may stand here too, as defaults of all
+//
+//		from        header <name> [<scheme>] | cookie <name> | query <name>
+//		realm       <text>
+//		leeway      <duration>
+//		forward     <claim pointer> <header>
+//		strip
+//		optional
+//		preflight
+//		revocations <file>
+//		cache       <entries>|off
+//		bind        tls
+//	}
+//
+// issuer, key, require, from and forward may be repeated. Without any issuer
+// line there is one issuer whose `iss` is not checked. The directive's matcher
+// is the business of who registers the directive.
+func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume directive name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := make(once)
+	defaults := new(Issuer)
+	inDefaults := make(once)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() == "issuer" {
+			i, err := unmarshalIssuer(d)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(p.Issuers, func(o *Issuer) bool { return o.name() == i.name() }) {
+				return d.Errf("issuer %s already specified", i.name())
+			}
+			p.Issuers = append(p.Issuers, i)
+			continue
+		}
+		known, err := defaults.unmarshalOption(d, inDefaults)
+		if err != nil {
+			return err
+		}
+		if known {
+			continue
+		}
+		if err := p.unmarshalOption(d, seen); err != nil {
+			return err
+		}
+	}
+	return p.finish(d, defaults)
+}
+
+// once remembers which options have been written.
+type once map[string]bool
+
+// check refuses an option that has been written before.
+func (o once) check(d *caddyfile.Dispenser) error {
+	if o[d.Val()] {
+		return d.Errf("%s already specified", d.Val())
+	}
+	o[d.Val()] = true
+	return nil
+}
+
+// unmarshalOption reads an option of the whole provider.
+func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
+	name := d.Val()
+	switch name {
+	case "from", "forward":
+	default:
+		if err := seen.check(d); err != nil {
+			return err
+		}
+	}
+	switch name {
+	case "from":
+		return p.unmarshalFrom(d)
+	case "forward":
+		f, err := adapter.UnmarshalForward(d)
+		if err != nil {
+			return err
+		}
+		for _, o := range p.options.Forward {
+			if strings.EqualFold(o.Header, f.Header) {
+				return d.Errf("forward: header %s already specified", f.Header)
+			}
+		}
+		p.options.Forward = append(p.options.Forward, f)
+		return nil
+	case "strip":
+		p.Strip = true
+		return noArgs(d)
+	case "optional":
+		p.options.Optional = true
+		return noArgs(d)
+	case "preflight":
+		p.options.Preflight = true
+		return noArgs(d)
+	case "realm":
+		return oneArg(d, &p.Realm)
+	case "revocations":
+		return oneArg(d, &p.Revocations)
+	case "leeway":
+		return p.unmarshalLeeway(d)
+	case "cache":
+		return p.unmarshalCache(d)
+	case "bind":
+		return p.unmarshalBind(d)
+	case "introspection":
+		return d.Err("introspection is not supported yet: only signed tokens are")
+	case "publish", "rotate", "name":
+		return d.Errf("%s belongs in the block of 'issuer internal'", name)
+	}
+	return d.Errf("unrecognized subdirective '%s'", name)
+}
+
+func noArgs(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return noBlock(d)
+}
+
+func oneArg(d *caddyfile.Dispenser, target *string) error {
+	if !d.AllArgs(target) || *target == "" {
+		return d.ArgErr()
+	}
+	return noBlock(d)
+}
+
+// noBlock refuses a block after an option that has none.
+func noBlock(d *caddyfile.Dispenser) error {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		return d.Errf("a block is not expected here: '%s'", d.Val())
+	}
+	return nil
+}
+
+func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	var s Source
+	switch {
+	case len(args) == 2 && args[0] == "header":
+		s.Header = args[1]
+	case len(args) == 3 && args[0] == "header":
+		s.Header, s.Scheme = args[1], args[2]
+	case len(args) == 2 && args[0] == "cookie":
+		s.Cookie = args[1]
+	case len(args) == 2 && args[0] == "query":
+		s.Query = args[1]
+	default:
+		return d.Err("from takes: header <name> [<scheme>], cookie <name> or query <name>")
+	}
+	c, err := s.compile()
+	if err != nil {
+		return d.Errf("from: %v", err)
+	}
+	for _, o := range p.From {
+		if other, err := o.compile(); err == nil && other.at == c.at {
+			return d.Errf("from %s already specified", c.at)
+		}
+	}
+	p.From = append(p.From, s)
+	return noBlock(d)
+}
+
+func (p *Provider) unmarshalLeeway(d *caddyfile.Dispenser) error {
+	v, err := duration(d)
+	if err != nil {
+		return err
+	}
+	if v < 0 || v > maxLeeway {
+		return d.Errf("leeway must be between 0 and %v", maxLeeway)
+	}
+	leeway := caddy.Duration(v)
+	p.Leeway = &leeway
+	return noBlock(d)
+}
+
+func duration(d *caddyfile.Dispenser) (time.Duration, error) {
+	name := d.Val()
+	var text string
+	if !d.AllArgs(&text) {
+		return 0, d.ArgErr()
+	}
+	v, err := caddy.ParseDuration(text)
+	if err != nil {
+		return 0, d.Errf("%s: '%s' is not a duration such as 30s, 15m or 1d", name, text)
+	}
+	return v, nil
+}
+
+func (p *Provider) unmarshalCache(d *caddyfile.Dispenser) error {
+	var text string
+	if !d.AllArgs(&text) {
+		return d.ArgErr()
+	}
+	n := 0
+	if text != "off" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n <= 0 || n > maxCache {
+			return d.Errf("cache takes a number of entries from 1 to %d, or off", maxCache)
+		}
+	}
+	p.Cache = &n
+	return noBlock(d)
+}
+
+func (p *Provider) unmarshalBind(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 1 {
+		return d.ArgErr()
+	}
+	switch args[0] {
+	case "tls":
+	case "dpop":
+		return d.Err("bind dpop is not supported yet: bind tls is")
+	default:
+		return d.Errf("bind takes tls, not '%s'", args[0])
+	}
+	p.Bind = args
+	return noBlock(d)
+}
+
+// unmarshalIssuer reads an issuer and its block.
+func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
+	args := d.RemainingArgs()
+	if len(args) != 1 || args[0] == "" {
+		return nil, d.ArgErr()
+	}
+	i := new(Issuer)
+	if args[0] == "internal" {
+		i.Internal = new(Internal)
+	} else {
+		i.Issuer = args[0]
+	}
+	seen := make(once)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if i.Internal != nil {
+			known, err := i.unmarshalInternal(d, seen)
+			if err != nil {
+				return nil, err
+			}
+			if known {
+				continue
+			}
+		}
+		known, err := i.unmarshalOption(d, seen)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			return nil, d.Errf("unrecognized subdirective '%s' in issuer: if it is about all issuers, write it outside the block", d.Val())
+		}
+	}
+	return i, nil
+}
+
+// unmarshalInternal reads an option of the internal issuer alone.
+func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen once) (known bool, err error) {
+	switch d.Val() {
+	case "jwks", "key":
+		return true, d.Errf("the internal issuer has its own key: %s has no place here", d.Val())
+	case "name", "rotate", "publish":
+		if err := seen.check(d); err != nil {
+			return true, err
+		}
+	}
+	switch d.Val() {
+	case "name":
+		return true, oneArg(d, &i.Issuer)
+	case "rotate":
+		v, err := duration(d)
+		if err != nil {
+			return true, err
+		}
+		if v < issuer.MinRotate {
+			return true, d.Errf("rotate must be at least %v", issuer.MinRotate)
+		}
+		i.Internal.Rotate = caddy.Duration(v)
+		return true, noBlock(d)
+	case "publish":
+		if err := oneArg(d, &i.Internal.Publish); err != nil {
+			return true, err
+		}
+		if err := checkPublish(i.Internal.Publish); err != nil {
+			return true, d.WrapErr(err)
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// unmarshalOption reads an option of an issuer, if it is one.
+func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen once) (known bool, err error) {
+	switch d.Val() {
+	case "jwks", "audience", "algorithms", "typ", "max_age", "roles", "scopes", "subject":
+		if err := seen.check(d); err != nil {
+			return true, err
+		}
+	case "key", "require":
+	default:
+		return false, nil
+	}
+	switch d.Val() {
+	case "jwks":
+		i.JWKS = make([]string, 1)
+		if err = oneArg(d, &i.JWKS[0]); err == nil {
+			err = checkJWKS(d, i.JWKS[0])
+		}
+	case "key":
+		err = i.unmarshalKey(d)
+	case "audience":
+		err = someArgs(d, &i.Audience)
+		if err == nil && len(i.Audience) > 1 && slices.Contains(i.Audience, "*") {
+			err = d.Err("audience * accepts every audience: remove the others or remove *")
+		}
+	case "algorithms":
+		err = someArgs(d, &i.Algorithms)
+		for _, a := range i.Algorithms {
+			if err == nil {
+				err = checkAlgorithm(d, a)
+			}
+		}
+	case "typ":
+		err = oneArg(d, &i.Type)
+	case "max_age":
+		var v time.Duration
+		if v, err = duration(d); err == nil && v <= 0 {
+			err = d.Err("max_age must be longer than 0")
+		}
+		i.MaxAge = caddy.Duration(v)
+	case "require":
+		var args []string
+		if err = someArgs(d, &args); err == nil {
+			i.Require = append(i.Require, Requirement{Claim: args[0], Values: args[1:]})
+			err = checkPointers(d, args[:1])
+		}
+	case "roles":
+		if err = someArgs(d, &i.Roles); err == nil {
+			err = checkPointers(d, i.Roles)
+		}
+	case "scopes":
+		if err = someArgs(d, &i.Scopes); err == nil {
+			err = checkPointers(d, i.Scopes)
+		}
+	case "subject":
+		if err = oneArg(d, &i.Subject); err == nil {
+			err = checkPointers(d, []string{i.Subject})
+		}
+	}
+	if err == nil {
+		err = noBlock(d)
+	}
+	return true, err
+}
+
+func someArgs(d *caddyfile.Dispenser, target *[]string) error {
+	*target = d.RemainingArgs()
+	if len(*target) == 0 || slices.Contains(*target, "") {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func checkPointers(d *caddyfile.Dispenser, texts []string) error {
+	for _, text := range texts {
+		if _, err := principal.ParsePointer(text); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	return nil
+}
+
+func checkAlgorithm(d *caddyfile.Dispenser, alg string) error {
+	if strings.EqualFold(alg, "none") {
+		return d.Err("the algorithm none is never accepted")
+	}
+	if _, ok := jwk.Supported([]byte(alg)); !ok {
+		return d.Errf("algorithm '%s' is not supported", alg)
+	}
+	return nil
+}
+
+func checkJWKS(d *caddyfile.Dispenser, where string) error {
+	if strings.ContainsAny(where, "{}") || !strings.Contains(where, "://") {
+		return nil // known when the configuration is loaded
+	}
+	if err := (keyset.Source{URL: where}).Check(); err != nil {
+		return d.Errf("jwks: %v", err)
+	}
+	return nil
+}
+
+func (i *Issuer) unmarshalKey(d *caddyfile.Dispenser) error {
+	var k Key
+	if !d.AllArgs(&k.Algorithm, &k.Value) {
+		return d.Err("key takes an algorithm and a key: key RS256 /etc/keys/public.pem, key HS256 {env.SECRET}")
+	}
+	if err := checkAlgorithm(d, k.Algorithm); err != nil {
+		return err
+	}
+	if k.Value == "" {
+		return d.Errf("key %s: the key is empty", k.Algorithm)
+	}
+	i.Keys = append(i.Keys, k)
+	return nil
+}
+
+// name is what tells issuers apart.
+func (i *Issuer) name() string {
+	if i.Internal != nil && i.Issuer == "" {
+		return issuer.DefaultName
+	}
+	return i.Issuer
+}
+
+// finish gives each issuer the defaults that it does not set itself.
+func (p *Provider) finish(d *caddyfile.Dispenser, defaults *Issuer) error {
+	if len(p.Issuers) == 0 {
+		if len(defaults.Keys) == 0 && len(defaults.JWKS) == 0 {
+			return d.Errf("%s needs an issuer, or a key or jwks line", Name)
+		}
+		p.Issuers = []*Issuer{defaults}
+		return nil
+	}
+	for _, i := range p.Issuers {
+		i.inherit(defaults)
+		if i.Internal != nil || len(i.Keys) > 0 || len(i.JWKS) > 0 || strings.ContainsAny(i.Issuer, "{}") {
+			continue
+		}
+		if err := (keyset.Source{Issuer: i.Issuer}).Check(); err != nil {
+			return d.Errf("issuer %s: its keys cannot be discovered (%v): write jwks or key in its block", i.Issuer, err)
+		}
+	}
+	return nil
+}
+
+func (i *Issuer) inherit(from *Issuer) {
+	if i.Internal == nil && len(i.Keys) == 0 && len(i.JWKS) == 0 {
+		i.Keys, i.JWKS = from.Keys, from.JWKS
+	}
+	if len(i.Audience) == 0 {
+		i.Audience = from.Audience
+	}
+	if len(i.Algorithms) == 0 && i.Internal == nil {
+		i.Algorithms = from.Algorithms
+	}
+	if i.Type == "" {
+		i.Type = from.Type
+	}
+	if i.MaxAge == 0 {
+		i.MaxAge = from.MaxAge
+	}
+	if len(i.Require) == 0 {
+		i.Require = from.Require
+	}
+	if len(i.Roles) == 0 {
+		i.Roles = from.Roles
+	}
+	if len(i.Scopes) == 0 {
+		i.Scopes = from.Scopes
+	}
+	if i.Subject == "" {
+		i.Subject = from.Subject
+	}
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Provider)(nil)

@@ -1,0 +1,252 @@
+package jwtauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+func init() {
+	adapter.RegisterCommand(tokenCommand)
+}
+
+// tokenFlags are the flags of `caddy moat token`.
+type tokenFlags struct {
+	config, subject, issuer, typ string
+	roles, scopes, claims        []string
+	audience                     []string
+	ttl                          time.Duration
+}
+
+func tokenCommand() *cobra.Command {
+	var f tokenFlags
+	cmd := &cobra.Command{
+		Use:   "token --config <file> --sub <subject> [--role <role>]... [--scope <scope>]... [--claim <name>=<value>]... [--ttl <duration>] [--aud <audience>]...",
+		Short: "Mint a token of the internal issuer",
+		Long: `Mint a token of the internal issuer and print it.
+
+The storage, the issuer, the audience and the places of roles and scopes come
+from the configuration, where some jwt_auth has a line "issuer internal". The
+server need not run; if it does, it accepts the token at once.
+
+The value of a claim is taken as JSON if it is JSON, else as text. The name is
+a claim's name or a JSON Pointer.
+
+Whoever can read Caddy's storage can mint tokens. Keep it as safe as the keys of
+your certificates, which are in the same place.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			raw, err := f.mint(cmd.Context())
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), raw)
+			return err
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&f.config, "config", "c", "Caddyfile", "configuration file, Caddyfile or JSON")
+	fl.StringVar(&f.subject, "sub", "", "subject: who the token is for")
+	fl.StringVar(&f.issuer, "issuer", "", "name of the internal issuer, where there are several")
+	fl.StringArrayVar(&f.roles, "role", nil, "role to grant, repeatable")
+	fl.StringArrayVar(&f.scopes, "scope", nil, "scope to grant, repeatable")
+	fl.StringArrayVar(&f.claims, "claim", nil, "further claim as name=value, repeatable")
+	fl.StringArrayVar(&f.audience, "aud", nil, "audience, repeatable (default: as configured)")
+	fl.StringVar(&f.typ, "typ", "", "type of the token (default: as configured)")
+	fl.DurationVar(&f.ttl, "ttl", 15*time.Minute, "how long the token is valid")
+	return cmd
+}
+
+func (f *tokenFlags) mint(ctx context.Context) (string, error) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if f.subject == "" {
+		return "", errors.New("--sub is required: who is the token for?")
+	}
+	config, err := adapter.LoadConfig(f.config)
+	if err != nil {
+		return "", err
+	}
+	i, err := f.find(config)
+	if err != nil {
+		return "", err
+	}
+	claims, err := f.payload(i)
+	if err != nil {
+		return "", err
+	}
+	storage, done, err := openStorage(ctx, config)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	name, err := resolve("issuer", i.name())
+	if err != nil {
+		return "", err
+	}
+	own, err := issuer.Open(ctx, storage, issuer.Options{Name: name, Rotate: time.Duration(i.Internal.Rotate)})
+	if err != nil {
+		return "", err
+	}
+	typ := f.typ
+	if typ == "" {
+		typ = i.Type
+	}
+	return own.Mint(claims, typ, f.ttl)
+}
+
+// find returns the internal issuer that the configuration names.
+func (f *tokenFlags) find(config []byte) (*Issuer, error) {
+	raws, err := adapter.FindModules(config, "provider", Name)
+	if err != nil {
+		return nil, err
+	}
+	var found []*Issuer
+	for _, raw := range raws {
+		var p Provider
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", Name, err)
+		}
+		for _, i := range p.Issuers {
+			if i.Internal != nil && (f.issuer == "" || f.issuer == i.name()) {
+				found = append(found, i)
+			}
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s has no jwt_auth with a line 'issuer internal'", f.config)
+	}
+	for _, i := range found[1:] {
+		if i.name() != found[0].name() {
+			return nil, fmt.Errorf("%s has several internal issuers: choose one with --issuer", f.config)
+		}
+		if len(f.audience) == 0 && !slices.Equal(i.Audience, found[0].Audience) {
+			return nil, fmt.Errorf("%s has several audiences: choose with --aud", f.config)
+		}
+	}
+	return found[0], nil
+}
+
+// payload makes the claims, each where the configuration looks for it.
+func (f *tokenFlags) payload(i *Issuer) (map[string]any, error) {
+	claims := make(map[string]any)
+	for _, c := range f.claims {
+		name, text, ok := strings.Cut(c, "=")
+		if !ok {
+			return nil, fmt.Errorf("--claim %s: write name=value", c)
+		}
+		var value any
+		d := json.NewDecoder(strings.NewReader(text))
+		d.UseNumber()
+		if d.Decode(&value) != nil || d.More() {
+			value = text
+		}
+		if err := put(claims, name, value); err != nil {
+			return nil, fmt.Errorf("--claim: %w", err)
+		}
+	}
+	if err := put(claims, first([]string{i.Subject}, "/sub"), f.subject); err != nil {
+		return nil, fmt.Errorf("--sub: %w", err)
+	}
+	if len(f.roles) > 0 {
+		if err := put(claims, first(i.Roles, "/roles"), f.roles); err != nil {
+			return nil, fmt.Errorf("--role: %w", err)
+		}
+	}
+	if len(f.scopes) > 0 {
+		// RFC 8693 section 4.2: one text, separated by spaces.
+		if err := put(claims, first(i.Scopes, "/scope"), strings.Join(f.scopes, " ")); err != nil {
+			return nil, fmt.Errorf("--scope: %w", err)
+		}
+	}
+	audience := f.audience
+	if len(audience) == 0 && !slices.Contains(i.Audience, "*") {
+		audience = slices.Clone(i.Audience)
+		for n, a := range audience {
+			var err error
+			if audience[n], err = resolve("audience", a); err != nil {
+				return nil, err
+			}
+		}
+	}
+	switch len(audience) {
+	case 0:
+	case 1:
+		claims["aud"] = audience[0]
+	default:
+		claims["aud"] = audience
+	}
+	return claims, nil
+}
+
+func first(list []string, or string) string {
+	if len(list) == 0 || list[0] == "" {
+		return or
+	}
+	return list[0]
+}
+
+// put sets the claim that a pointer points at, with objects on the way.
+func put(claims map[string]any, pointer string, value any) error {
+	p, err := principal.ParsePointer(pointer)
+	if err != nil {
+		return err
+	}
+	at := claims
+	for _, name := range p[:len(p)-1] {
+		next, ok := at[name].(map[string]any)
+		if !ok {
+			if _, taken := at[name]; taken {
+				return fmt.Errorf("%s goes through a claim that is no object", pointer)
+			}
+			next = make(map[string]any)
+			at[name] = next
+		}
+		at = next
+	}
+	last := p[len(p)-1]
+	if _, taken := at[last]; taken {
+		return fmt.Errorf("the claim %s is set twice", pointer)
+	}
+	at[last] = value
+	return nil
+}
+
+// openStorage opens the storage that a configuration names, or Caddy's
+// default one.
+func openStorage(ctx context.Context, config []byte) (certmagic.Storage, func(), error) {
+	var top struct {
+		StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
+	}
+	if err := json.Unmarshal(config, &top); err != nil {
+		return nil, nil, err
+	}
+	if len(top.StorageRaw) == 0 {
+		return caddy.DefaultStorage, func() {}, nil
+	}
+	cctx, cancel := caddy.NewContext(caddy.Context{Context: ctx})
+	mod, err := cctx.LoadModule(&top, "StorageRaw")
+	if err != nil {
+		cancel()
+		return nil, nil, fmt.Errorf("opening the storage: %w", err)
+	}
+	storage, err := mod.(caddy.StorageConverter).CertMagicStorage()
+	if err != nil {
+		cancel()
+		return nil, nil, fmt.Errorf("opening the storage: %w", err)
+	}
+	return storage, cancel, nil
+}

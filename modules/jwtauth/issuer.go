@@ -1,0 +1,341 @@
+package jwtauth
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+)
+
+// Issuer is one that tokens are accepted from.
+type Issuer struct {
+	// The exact `iss` of its tokens. Without it, `iss` is not checked, which
+	// is possible for the only issuer alone.
+	Issuer string `json:"issuer,omitempty"`
+
+	// This server's own issuer, whose key is made on first use and kept in
+	// Caddy's storage. `caddy moat token` mints its tokens. Its default name
+	// is urn:caddy-moat:internal.
+	Internal *Internal `json:"internal,omitempty"`
+
+	// Where public key sets (RFC 7517) are: URLs or files. Files are
+	// watched. Plain http is accepted where it is written out. Default,
+	// without any keys: discovery at the issuer (OpenID Connect Discovery,
+	// RFC 8414).
+	JWKS []string `json:"jwks,omitempty"`
+
+	// Single keys, each for one algorithm.
+	Keys []Key `json:"keys,omitempty"`
+
+	// Names of this service, one of which a token must be for. `*` accepts
+	// tokens whoever they are for. Without any, tokens that name an audience
+	// are refused (RFC 7519 section 4.1.3).
+	Audience []string `json:"audience,omitempty"`
+
+	// The signature algorithms allowed. Default: those that the keys are for.
+	Algorithms []string `json:"algorithms,omitempty"`
+
+	// The type that tokens must have, such as at+jwt (RFC 9068). Default:
+	// JWT, at+jwt or none at all.
+	Type string `json:"typ,omitempty"`
+
+	// How long after its `iat` a token is accepted. Default: only `exp` counts.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// Claims that a token must have. Where the claim is one of the scopes and
+	// has none of the values, the answer is 403 insufficient_scope; else
+	// 401 invalid_token.
+	Require []Requirement `json:"require,omitempty"`
+
+	// Where the roles are: JSON Pointers or names of top-level claims. A string
+	// is split at spaces, an array must hold strings. Default: /roles
+	// (RFC 9068 section 2.2.3.1)
+	Roles []string `json:"roles,omitempty"`
+
+	// Where the scopes are. Default: /scope and /scp
+	Scopes []string `json:"scopes,omitempty"`
+
+	// Where the identity is. Default: /sub
+	Subject string `json:"subject,omitempty"`
+}
+
+// Requirement is a claim that a token must have.
+type Requirement struct {
+	// A JSON Pointer or the name of a top-level claim.
+	Claim string `json:"claim"`
+
+	// The accepted values. A string, number or boolean must be one of them,
+	// an array must hold one. Without any, the claim must be there.
+	Values []string `json:"values,omitempty"`
+}
+
+// Internal configures this server's own issuer.
+type Internal struct {
+	// How long a key signs, at least 24h. Keys verify for 30 days more, which
+	// is the longest life of a token. Default: 720h
+	Rotate caddy.Duration `json:"rotate,omitempty"`
+
+	// A path at which the public key set is served to everybody, for other
+	// services that verify these tokens. Only requests that the handler
+	// sees count. Default: none
+	Publish string `json:"publish,omitempty"`
+}
+
+// scopeNeed is a required scope, one of values.
+type scopeNeed []string
+
+// resolve replaces the placeholders in an option.
+func resolve(option, text string) (string, error) {
+	if !strings.ContainsAny(text, "{}") {
+		return text, nil
+	}
+	return adapter.Resolve(Name, option, text)
+}
+
+// label names the issuer in error messages.
+func (i *Issuer) label() string {
+	switch {
+	case i.Internal != nil:
+		return "issuer internal"
+	case i.Issuer == "":
+		return "issuer (any)"
+	}
+	return "issuer " + i.Issuer
+}
+
+// openIssuer makes the engine's issuer of a configured one.
+func (p *Provider) openIssuer(ctx caddy.Context, i *Issuer) (token.Issuer, error) {
+	t, err := p.makeIssuer(i)
+	if err != nil {
+		return t, fmt.Errorf("%s: %w", i.label(), err)
+	}
+	return t, nil
+}
+
+func (p *Provider) makeIssuer(i *Issuer) (t token.Issuer, err error) {
+	t = token.Issuer{Algorithms: i.Algorithms, Type: i.Type, MaxAge: time.Duration(i.MaxAge)}
+	if t.Name, err = resolve("issuer", i.Issuer); err != nil {
+		return t, err
+	}
+	if t.MaxAge < 0 {
+		return t, errors.New("max_age must not be negative")
+	}
+	for _, a := range i.Audience {
+		if a, err = resolve("audience", a); err != nil {
+			return t, err
+		}
+		if a == "*" {
+			t.AnyAudience = true
+			continue
+		}
+		t.Audience = append(t.Audience, a)
+	}
+	if t.AnyAudience && len(i.Audience) > 1 {
+		return t, errors.New("audience * accepts every audience: remove the others or remove *")
+	}
+	if err := i.pointers(&t); err != nil {
+		return t, err
+	}
+	if i.Internal != nil {
+		return t, p.openInternal(i, &t)
+	}
+	t.Keys, err = p.openKeys(i, t.Name)
+	if err != nil {
+		return t, err
+	}
+	p.requireScopes(i, &t)
+	return t, nil
+}
+
+// pointers compiles the claim pointers.
+func (i *Issuer) pointers(t *token.Issuer) (err error) {
+	roles := i.Roles
+	if len(roles) == 0 {
+		roles = []string{"/roles"}
+	}
+	if t.Roles, err = parsePointers("roles", roles); err != nil {
+		return err
+	}
+	scopes := i.Scopes
+	if len(scopes) == 0 {
+		scopes = []string{"/scope", "/scp"}
+	}
+	if t.Scopes, err = parsePointers("scopes", scopes); err != nil {
+		return err
+	}
+	if i.Subject != "" {
+		subject, err := parsePointers("subject", []string{i.Subject})
+		if err != nil {
+			return err
+		}
+		t.Subject = subject[0]
+	}
+	for _, r := range i.Require {
+		claim, err := parsePointers("require", []string{r.Claim})
+		if err != nil {
+			return err
+		}
+		t.Require = append(t.Require, token.Requirement{Claim: claim[0], Values: r.Values})
+	}
+	return nil
+}
+
+func parsePointers(option string, texts []string) ([]principal.Pointer, error) {
+	var list []principal.Pointer
+	for _, text := range texts {
+		ptr, err := principal.ParsePointer(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", option, err)
+		}
+		list = append(list, ptr)
+	}
+	return list, nil
+}
+
+// requireScopes takes the requirements that are about scopes out of t, since
+// a scope is one name of several in a text, and missing one is not a fault of
+// the token: the answer is another (RFC 6750 section 3.1).
+func (p *Provider) requireScopes(i *Issuer, t *token.Issuer) {
+	t.Require = slices.DeleteFunc(t.Require, func(r token.Requirement) bool {
+		about := slices.ContainsFunc(t.Scopes, func(s principal.Pointer) bool { return slices.Equal(s, r.Claim) })
+		if !about || len(r.Values) == 0 {
+			return false
+		}
+		if p.needs == nil {
+			p.needs = make(map[string][]scopeNeed)
+		}
+		p.needs[t.Name] = append(p.needs[t.Name], r.Values)
+		return true
+	})
+}
+
+// checkScopes refuses a token that lacks a required scope.
+func (p *Provider) checkScopes(who *principal.Principal) error {
+	if p.needs == nil {
+		return nil
+	}
+	needs, ok := p.needs[who.Issuer]
+	if !ok {
+		needs = p.needs[""] // the issuer whose iss is not checked
+	}
+	for _, need := range needs {
+		if !slices.ContainsFunc(need, who.HasScope) {
+			return &credential.Error{
+				Kind: credential.Insufficient, Code: credential.CodeInsufficientScope,
+				Detail: "the token grants too little", Scope: strings.Join(need, " "), Rule: who.Issuer,
+			}
+		}
+	}
+	return nil
+}
+
+// openKeys opens all sources of an issuer's keys.
+func (p *Provider) openKeys(i *Issuer, name string) (token.KeySource, error) {
+	var union keyset.Union
+	var static []*jwk.Key
+	for _, k := range i.Keys {
+		key, err := k.load()
+		if err != nil {
+			return nil, err
+		}
+		static = append(static, key)
+	}
+	if len(static) > 0 {
+		union = append(union, token.StaticKeys(static...))
+	}
+	for _, where := range i.JWKS {
+		source, err := p.openJWKS(where, name)
+		if err != nil {
+			return nil, fmt.Errorf("jwks %s: %w", where, err)
+		}
+		union = append(union, source)
+	}
+	switch {
+	case len(union) == 0 && name == "":
+		return nil, errors.New("no keys: write `key`, `jwks`, or an issuer whose keys can be discovered")
+	case len(union) == 0:
+		source := keyset.Source{Issuer: name}
+		if err := source.Check(); err != nil {
+			return nil, fmt.Errorf("its keys cannot be discovered (%w): write `jwks` or `key`", err)
+		}
+		return p.sharedSet(source)
+	case len(i.JWKS) == 0:
+		if err := anyFits(static, i.Algorithms); err != nil {
+			return nil, err
+		}
+	}
+	if len(union) == 1 {
+		return union[0], nil
+	}
+	return union, nil
+}
+
+// anyFits refuses a list of algorithms that no key is for: every token would
+// be refused.
+func anyFits(keys []*jwk.Key, algorithms []string) error {
+	for _, alg := range algorithms {
+		if !slices.ContainsFunc(keys, func(k *jwk.Key) bool { return k.Fits(alg) }) {
+			return fmt.Errorf("algorithms: no key is for %s", alg)
+		}
+	}
+	return nil
+}
+
+func (p *Provider) openJWKS(where, issuer string) (token.KeySource, error) {
+	where, err := resolve("jwks", where)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.Contains(where, "://") {
+		return p.sharedFile(where)
+	}
+	source := keyset.Source{URL: where}
+	if err := source.Check(); err != nil {
+		return nil, err
+	}
+	// The address alone does not make two issuers share a set: each has the
+	// fetches that its own unknown keys cause.
+	source.Issuer = issuer
+	return p.sharedSet(source)
+}
+
+// openInternal opens this server's own issuer.
+func (p *Provider) openInternal(i *Issuer, t *token.Issuer) error {
+	if len(i.Keys) > 0 || len(i.JWKS) > 0 {
+		return errors.New("the internal issuer has its own key: remove `key` and `jwks`")
+	}
+	if t.Name == "" {
+		t.Name = issuer.DefaultName
+	}
+	own, err := p.sharedIssuer(t.Name, time.Duration(i.Internal.Rotate))
+	if err != nil {
+		return err
+	}
+	t.Keys = own
+	if path := i.Internal.Publish; path != "" {
+		if err := checkPublish(path); err != nil {
+			return err
+		}
+		p.publish = append(p.publish, published{path, own.PublicSet})
+	}
+	p.requireScopes(i, t)
+	return nil
+}
+
+func checkPublish(path string) error {
+	if path[0] != '/' || strings.ContainsAny(path, "*{}?#") {
+		return fmt.Errorf("publish: %q is not a path such as /.well-known/jwks.json", path)
+	}
+	return nil
+}

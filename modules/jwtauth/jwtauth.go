@@ -1,0 +1,287 @@
+// Package jwtauth authenticates requests by signed JSON Web Tokens.
+package jwtauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/revocation"
+	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+)
+
+func init() {
+	caddy.RegisterModule(Provider{})
+}
+
+const (
+	// Name is the name of the provider and of its directive.
+	Name = "jwt_auth"
+
+	defaultLeeway = 30 * time.Second
+	maxLeeway     = 10 * time.Minute
+	defaultCache  = 10_000
+	maxCache      = 10_000_000
+	defaultRealm  = "restricted"
+)
+
+// Provider authenticates requests by signed JSON Web Tokens (RFC 7519) and
+// bearer token usage (RFC 6750).
+//
+// A token is routed to an issuer by its exact `iss` and only the keys of that
+// issuer can verify it, each only with the algorithms it is for. It must not
+// have expired, and it must be for this service where it says for whom it is
+// (RFC 7519 section 4.1.3, RFC 8725). The exact rules are those of RFC 8725;
+// what has two readings (duplicate members, padding, spare bits) is refused.
+//
+// Within the `auth` handler, as the directives `jwt_auth` and `auth` set it up,
+// refusals have the codes invalid_request (400: more than one token, or none
+// where one is announced), missing_credentials and invalid_token (401),
+// insufficient_scope (403) and identity_provider_unavailable (503). It works
+// in Caddy's own `authentication` handler too, which answers all of these with
+// 401.
+//
+// Placeholders: those of the `auth` handler. In options, global placeholders
+// such as `{env.*}` and `{file.*}` are replaced when the configuration is
+// loaded, in issuer, jwks, key, audience and revocations; one that does not
+// resolve is an error.
+type Provider struct {
+	// The issuers whose tokens are accepted.
+	Issuers []*Issuer `json:"issuers,omitempty"`
+
+	// The places where a token may stand. A request with a token in two
+	// of them is refused with 400. Default: the Authorization header with
+	// the scheme Bearer, and nowhere else.
+	//
+	// A token in a query ends up in access logs, browser histories and
+	// Referer headers (RFC 6750 section 5.3); filter the logs if you must.
+	From []Source `json:"from,omitempty"`
+
+	// The realm of the challenge. Default: restricted
+	Realm string `json:"realm,omitempty"`
+
+	// How far the clock of an issuer may be off. At most 10m. Default: 30s
+	Leeway *caddy.Duration `json:"leeway,omitempty"`
+
+	// Whether the token is removed from the request before the upstream
+	// sees it, wherever it stands.
+	Strip bool `json:"strip,omitempty"`
+
+	// A file that lists revoked tokens, one JSON object a line: `{"jti":"…"}`,
+	// `{"sub":"…","issued_before":"2026-11-22T10:00:00Z"}` or `{"kid":"…"}`,
+	// each perhaps with `"expires"`. It is watched. Revocations made through
+	// the admin endpoint /moat/revocations apply besides.
+	Revocations string `json:"revocations,omitempty"`
+
+	// How many verified tokens are remembered, so that a token that comes
+	// again costs no signature check; about 2 KiB each. 0 remembers none.
+	// A token is forgotten when it expires, when a key leaves the issuer's
+	// set, and when it is revoked. Default: 10000
+	Cache *int `json:"cache,omitempty"`
+
+	// What a token must be bound to besides being carried: `tls`, the client
+	// certificate of the connection (RFC 8705 section 3.1). Default: nothing,
+	// and tokens that say they are bound are refused, since nobody would
+	// check.
+	Bind []string `json:"bind,omitempty"`
+
+	options  credential.Options
+	verifier *token.Verifier
+	from     []source
+	scheme   string
+	bindTLS  bool
+	needs    map[string][]scopeNeed // by issuer name; "" is any
+	file     *revocation.File
+	store    *revocation.Store
+	publish  []published
+	held     []func() // gives back what is shared
+	now      func() time.Time
+	storage  certmagic.Storage
+}
+
+// CaddyModule returns the Caddy module information.
+func (Provider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.authentication.providers.jwt_auth",
+		New: func() caddy.Module { return new(Provider) },
+	}
+}
+
+// Provision loads keys, opens key sets and prepares the verifier.
+func (p *Provider) Provision(ctx caddy.Context) error {
+	if p.now == nil {
+		p.now = time.Now
+	}
+	p.storage = ctx.Storage()
+	if p.Realm == "" {
+		p.Realm = defaultRealm
+	}
+	if err := p.compile(); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	opts := token.Options{Leeway: defaultLeeway, Cache: defaultCache, Revoked: p.revoked}
+	if p.Leeway != nil {
+		opts.Leeway = time.Duration(*p.Leeway)
+	}
+	if p.Cache != nil {
+		opts.Cache = *p.Cache
+	}
+	if opts.Leeway < 0 || opts.Leeway > maxLeeway {
+		return fmt.Errorf("%s: leeway must be between 0 and %v", Name, maxLeeway)
+	}
+	if opts.Cache < 0 || opts.Cache > maxCache {
+		return fmt.Errorf("%s: cache must be between 0 and %d entries", Name, maxCache)
+	}
+	if err := p.openRevocations(ctx); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	var issuers []token.Issuer
+	for _, i := range p.Issuers {
+		iss, err := p.openIssuer(ctx, i)
+		if err != nil {
+			return fmt.Errorf("%s: %w", Name, err)
+		}
+		issuers = append(issuers, iss)
+	}
+	var err error
+	if p.verifier, err = token.NewVerifier(issuers, opts); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	return p.registerMetrics(ctx)
+}
+
+// compile checks and prepares what needs nothing from outside.
+func (p *Provider) compile() error {
+	if len(p.Issuers) == 0 {
+		return errors.New("no issuer and no key is given")
+	}
+	for _, b := range p.Bind {
+		switch b {
+		case "tls":
+			p.bindTLS = true
+		default:
+			return fmt.Errorf("bind %s is not supported yet", b)
+		}
+	}
+	return p.compileFrom()
+}
+
+// Cleanup gives back what is shared with other instances.
+func (p *Provider) Cleanup() error {
+	for _, release := range p.held {
+		release()
+	}
+	p.held = nil
+	return nil
+}
+
+// Identify verifies the token of the request.
+func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
+	raw, err := p.read(r)
+	if err != nil {
+		return nil, err
+	}
+	tok, verr := p.verifier.Verify(r.Context(), raw, p.now())
+	if verr != nil {
+		return nil, explain(verr)
+	}
+	if err := p.checkBinding(r, tok); err != nil {
+		return nil, err
+	}
+	if err := p.checkScopes(tok.Principal); err != nil {
+		return nil, err
+	}
+	return tok.Principal, nil
+}
+
+// explain turns the engine's refusal into what the client is told.
+func explain(err error) *credential.Error {
+	var te *token.Error
+	if errors.As(err, &te) {
+		cause := error(nil)
+		if te.Detail != "" {
+			cause = errors.New(te.Detail)
+		}
+		return &credential.Error{
+			Kind: credential.Bad, Code: credential.CodeInvalidToken,
+			Detail: te.Error(), Cause: cause,
+		}
+	}
+	// Either the keys cannot be had, or the client has gone and nobody
+	// reads this.
+	return &credential.Error{
+		Kind: credential.Unavailable, Code: credential.CodeUnavailable,
+		Detail: "the token cannot be verified at the moment", Cause: err,
+	}
+}
+
+func (p *Provider) revoked(t *token.Token) bool {
+	who := t.Principal
+	now := p.now()
+	return p.store != nil && p.store.List().Revoked(who.TokenID, who.ID, who.KeyID, t.IssuedAt, now) ||
+		p.file != nil && p.file.List().Revoked(who.TokenID, who.ID, who.KeyID, t.IssuedAt, now)
+}
+
+// Challenges returns the value of WWW-Authenticate, RFC 6750 section 3. A
+// request without a token gets the bare challenge, without an error.
+func (p *Provider) Challenges(why *credential.Error) []string {
+	if why == nil || why.Kind == credential.Missing {
+		return []string{credential.Challenge(p.scheme, "realm", p.Realm)}
+	}
+	return []string{credential.Challenge(p.scheme, "realm", p.Realm,
+		"error", why.Code, "error_description", why.Detail, "scope", why.Scope)}
+}
+
+// HandlerOptions returns what the directive says that the handler does.
+func (p *Provider) HandlerOptions() credential.Options { return p.options }
+
+// Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
+func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	who, err := p.Identify(r)
+	if err != nil {
+		var ce *credential.Error
+		if !errors.As(err, &ce) || ce.Kind == credential.Unavailable {
+			return caddyauth.User{}, false, errors.New("the token cannot be verified at the moment")
+		}
+		for _, c := range p.Challenges(ce) {
+			w.Header().Add("WWW-Authenticate", c)
+		}
+		return caddyauth.User{}, false, nil
+	}
+	adapter.Identify(r, who)
+	p.Clean(r)
+	user := caddyauth.User{ID: who.ID, Metadata: map[string]string{}}
+	if repl := adapter.Replacer(r); repl != nil {
+		for _, name := range []string{"roles", "scopes"} {
+			if list, ok := repl.GetString("http.auth.user." + name); ok {
+				user.Metadata[name] = list
+			}
+		}
+	}
+	return user, true, nil
+}
+
+// background is the context of work that no single request or configuration
+// owns.
+func background() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 30*time.Second)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner       = (*Provider)(nil)
+	_ caddy.CleanerUpper      = (*Provider)(nil)
+	_ caddyauth.Authenticator = (*Provider)(nil)
+	_ credential.Method       = (*Provider)(nil)
+	_ credential.WithOptions  = (*Provider)(nil)
+	_ credential.Publisher    = (*Provider)(nil)
+)

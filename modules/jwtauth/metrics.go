@@ -1,0 +1,94 @@
+package jwtauth
+
+import (
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+)
+
+// collector says how the providers of one configuration and the key sets are.
+// Its labels are what the administrator has written.
+type collector struct {
+	mu        sync.Mutex
+	verifiers []*token.Verifier
+}
+
+var (
+	hitsDesc    = prometheus.NewDesc("caddy_moat_token_cache_hits_total", "Tokens that were found in the cache.", nil, nil)
+	missesDesc  = prometheus.NewDesc("caddy_moat_token_verifications_total", "Tokens that had to be verified.", nil, nil)
+	evictedDesc = prometheus.NewDesc("caddy_moat_token_cache_evictions_total", "Tokens that had to make room in the cache.", nil, nil)
+	entriesDesc = prometheus.NewDesc("caddy_moat_token_cache_entries", "Tokens in the cache.", nil, nil)
+	ageDesc     = prometheus.NewDesc("caddy_moat_keyset_age_seconds", "Time since the key set was fetched.", []string{"source"}, nil)
+	keysDesc    = prometheus.NewDesc("caddy_moat_keyset_keys", "Keys of the set that are in use.", []string{"source"}, nil)
+	failsDesc   = prometheus.NewDesc("caddy_moat_keyset_failures", "Failed fetches since the last that succeeded.", []string{"source"}, nil)
+	fetchesDesc = prometheus.NewDesc("caddy_moat_keyset_fetches_total", "Fetches of the key set.", []string{"source"}, nil)
+)
+
+func (p *Provider) registerMetrics(ctx caddy.Context) error {
+	c, err := adapter.Register(ctx, new(collector))
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.verifiers = append(c.verifiers, p.verifier)
+	return nil
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{hitsDesc, missesDesc, evictedDesc, entriesDesc, ageDesc, keysDesc, failsDesc, fetchesDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	var sum token.Stats
+	c.mu.Lock()
+	for _, v := range c.verifiers {
+		st := v.Stats()
+		sum.Hits += st.Hits
+		sum.Misses += st.Misses
+		sum.Evicted += st.Evicted
+		sum.Entries += st.Entries
+	}
+	c.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(hitsDesc, prometheus.CounterValue, float64(sum.Hits))
+	ch <- prometheus.MustNewConstMetric(missesDesc, prometheus.CounterValue, float64(sum.Misses))
+	ch <- prometheus.MustNewConstMetric(evictedDesc, prometheus.CounterValue, float64(sum.Evicted))
+	ch <- prometheus.MustNewConstMetric(entriesDesc, prometheus.GaugeValue, float64(sum.Entries))
+	seen := make(map[string]bool)
+	for _, st := range keySets() {
+		if seen[st.Source] {
+			continue // one address for two issuers
+		}
+		seen[st.Source] = true
+		if !st.Fetched.IsZero() {
+			ch <- prometheus.MustNewConstMetric(ageDesc, prometheus.GaugeValue, time.Since(st.Fetched).Seconds(), st.Source)
+		}
+		ch <- prometheus.MustNewConstMetric(keysDesc, prometheus.GaugeValue, float64(len(st.Keys)), st.Source)
+		ch <- prometheus.MustNewConstMetric(failsDesc, prometheus.GaugeValue, float64(st.Failures), st.Source)
+		ch <- prometheus.MustNewConstMetric(fetchesDesc, prometheus.CounterValue, float64(st.Attempts), st.Source)
+	}
+}
+
+// keySets returns the state of all key sets that are open.
+func keySets() []keyset.Status {
+	list := []keyset.Status{}
+	sets.Range(func(_, v any) bool {
+		if p, ok := v.(*pooled[token.KeySource]); ok {
+			if s, ok := p.engine.(interface{ Status() keyset.Status }); ok {
+				list = append(list, s.Status())
+			}
+		}
+		return true
+	})
+	return list
+}
