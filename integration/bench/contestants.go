@@ -161,6 +161,8 @@ func contestants() []*contestant {
 		}
 	}
 	alone := []contestant{
+		// What this differs from the bare configuration is the noise.
+		{name: "bare, once more"},
 		{name: "Caddy's access log", layers: []string{accessLog}},
 		{name: "rate_limit", layers: []string{rateLimit}, expect: expectation{limits: true}},
 		{name: "rbac", layers: []string{rbacAnyone}, expect: expectation{paths: true}},

@@ -8,8 +8,9 @@
 // loopback. Each contestant is first checked to be correct: a layer that lets
 // everything pass would win. Then it is warmed up, saturated while the
 // server's CPU time is read round exactly the measured requests, and asked at
-// a constant rate for the latencies. Every round measures every contestant,
-// in rotated order; reported are medians of the ratios within a round.
+// a constant rate for the latencies. Every round measures every contestant:
+// those of a group take turns, in rotated order, beside the bare configuration.
+// Reported are medians of the ratios within a round.
 //
 // Other work on the machine falsifies all of this. Nothing else should run.
 package main
