@@ -25,7 +25,10 @@ type Action struct {
 	// false if v is to stay as it is.
 	scalar func(dst []byte, v *Value) ([]byte, bool)
 
-	detect detector
+	// places tells that scalar asks for the pointer of a value.
+	places bool
+
+	detect *detector
 }
 
 // actionKind orders actions: the first wins where several apply to one value.
@@ -98,6 +101,105 @@ func masking(f mask.Func) Action {
 	}}
 }
 
+// Hash puts a pseudonym in the place of a scalar: the same for equal values,
+// another for the string "1" than for the number 1, and without the key of no
+// use. Numbers are equal if their values are: 1.0 and 1e0.
+func Hash(key []byte) Action {
+	p := mask.NewPseudonym(key)
+	return Action{kind: actHash, scalar: func(dst []byte, v *Value) ([]byte, bool) {
+		domain, text := "string", v.Text
+		switch v.Kind {
+		case Literal:
+			domain = "literal"
+		case Number:
+			domain = "number"
+			if d, ok := mask.ParseDecimal(text); ok {
+				text = d.Append(nil)
+			}
+		}
+		return append(p.Append(append(dst, '"'), domain, text), '"'), true
+	}}
+}
+
+// Encrypt seals a scalar, as JSON, for the holder of the key: see
+// [mask.Sealer.Open]. The path is the RFC 6901 pointer of the value in what
+// leaves, the caller that of Rewriter.SetCaller. A value whose path has a name
+// of more than 4096 bytes is replaced as one that is too large.
+func Encrypt(s *mask.Sealer) Action {
+	return Action{kind: actHash, places: true, scalar: func(dst []byte, v *Value) ([]byte, bool) {
+		path, ok := v.Pointer()
+		if !ok {
+			return appendFixed(dst), true
+		}
+		return append(s.Seal(append(dst, '"'), v.Raw, path, v.Caller()), '"'), true
+	}}
+}
+
+// Truncate leaves the first n characters. A number that is longer becomes a
+// string.
+func Truncate(n int) Action {
+	return Action{kind: actTruncate, scalar: func(dst []byte, v *Value) ([]byte, bool) {
+		head, whole := mask.Truncate(v.Text, max(n, 0))
+		if whole {
+			return dst, false
+		}
+		if v.Kind == Literal {
+			return appendFixed(dst), true
+		}
+		return appendQuoted(dst, head), true
+	}}
+}
+
+// Round leaves places digits after the decimal point, or, if places is
+// negative, makes as many before it zero: 2 makes 12.345 to 12.35, -3 makes
+// 12345 to 12000. Numbers in strings are rounded there. Null stays, anything
+// else is hidden, since it is not what the rule was written for.
+func Round(places int) Action {
+	return Action{kind: actRound, scalar: func(dst []byte, v *Value) ([]byte, bool) {
+		d, ok := mask.ParseDecimal(v.Text)
+		if !ok {
+			return orFixed(dst, v)
+		}
+		v.scratch = d.Round(places).Append(v.scratch[:0])
+		return appendAs(dst, v, v.scratch), true
+	}}
+}
+
+// ShiftDates moves dates by a number of days, at most so many to either side,
+// that follows from key alone, so the time between two dates stays. Dates are
+// strings as [mask.ShiftDate] knows them, and numbers of seconds or milliseconds
+// since 1970. Null stays, anything else is hidden.
+func ShiftDates(key []byte, most int) Action {
+	days := mask.ShiftDays(key, most)
+	return Action{kind: actRound, scalar: func(dst []byte, v *Value) ([]byte, bool) {
+		out, ok := mask.ShiftDate(v.scratch[:0], v.Text, days)
+		if v.Kind == Number || !ok {
+			out, ok = mask.ShiftUnix(v.scratch[:0], v.Text, days)
+		}
+		if !ok {
+			return orFixed(dst, v)
+		}
+		v.scratch = out
+		return appendAs(dst, v, out), true
+	}}
+}
+
+// orFixed hides a value that is not of the kind a rule is for.
+func orFixed(dst []byte, v *Value) ([]byte, bool) {
+	if string(v.Raw) == "null" {
+		return dst, false
+	}
+	return appendFixed(dst), true
+}
+
+// appendAs appends text as a value of the type of v.
+func appendAs(dst []byte, v *Value, text []byte) []byte {
+	if v.Kind == String {
+		return appendQuoted(dst, text)
+	}
+	return append(dst, text...)
+}
+
 // appendFixed appends what stands in for values that show nothing.
 func appendFixed(dst []byte) []byte { return append(dst, `"`+mask.Fixed+`"`...) }
 
@@ -113,20 +215,28 @@ const (
 // Value is a scalar that an action is applied to.
 type Value struct {
 	Kind Kind
-	Text []byte // of a string what it stands for, otherwise as it is written
+	Raw  []byte // as it is written
+	Text []byte // of a string what it stands for, otherwise Raw
 
-	// Pointer returns the RFC 6901 pointer of the value, Caller is what
-	// Rewriter.SetCaller was given.
-	// It reports false if a name in it was too long to be kept.
-	Pointer func() (string, bool)
-	Caller  string
-
+	w       *Rewriter // nil where there is no document round the value
+	write   []byte    // the current one of w
 	scratch []byte
 }
 
-// detector finds things in strings.
-type detector interface {
-	// redact appends the redacted form of text, and reports whether there
-	// was anything to redact. If null is true, the value is to become null.
-	redact(dst, text []byte) (out []byte, found, null bool)
+// Pointer returns the RFC 6901 pointer of the value in what leaves. It reports
+// false if a name in it was too long to be kept.
+func (v *Value) Pointer() (string, bool) {
+	if v.w == nil {
+		return "", true
+	}
+	path, exact := v.w.pointer(v.write, true)
+	return v.w.path + path, exact
+}
+
+// Caller returns what Rewriter.SetCaller was given.
+func (v *Value) Caller() string {
+	if v.w == nil {
+		return ""
+	}
+	return v.w.caller
 }

@@ -2,7 +2,6 @@ package redaction
 
 import (
 	"encoding/binary"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -133,7 +132,6 @@ func (a *automaton) intern(positions, hits []int32) *state {
 		if a.root.Load() != nil {
 			// A fresh root lets go of everything reachable from
 			// the old one, once the rewriters at work are done.
-			a.root.Store(nil)
 			a.root.Store(a.intern(slices.Clone(a.start), a.whole))
 		}
 	}
@@ -290,5 +288,5 @@ func (a *automaton) elementAt(s *state, index int64) *state {
 func (a *automaton) size() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(maps.Clone(a.states))
+	return len(a.states)
 }

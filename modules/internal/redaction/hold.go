@@ -28,6 +28,7 @@ func (w *Rewriter) decide(p []byte, top *frame, s *state) *state {
 		}
 		w.release()
 		w.fire(s.rule)
+		top.gone++
 		w.mode, w.modeDepth = modeSkip, len(w.stack)
 		return dead
 	}
@@ -67,7 +68,7 @@ func (w *Rewriter) act(p []byte, i int, s *state) {
 			w.mode, w.modeDepth = modeSkip, len(w.stack)
 			return
 		}
-	} else if c != '"' {
+	} else if c != '"' && !w.program.any {
 		return
 	}
 	switch c {
@@ -136,20 +137,51 @@ func (w *Rewriter) replacement(p, raw []byte) ([]byte, bool) {
 		w.repl = appendFixed(w.repl[:0])
 		return w.repl, true
 	}
-	v := Value{
-		Kind: w.kind, Text: raw, Caller: w.caller, scratch: w.scratch,
-		Pointer: func() (string, bool) { return w.pointer(p) },
-	}
+	v := &w.actOn
+	*v = Value{Kind: w.kind, Raw: raw, Text: raw, w: w, write: p, scratch: v.scratch}
 	if w.kind == String {
 		w.text = appendDecoded(w.text[:0], raw[1:len(raw)-1])
 		v.Text = w.text
 	}
-	out, changed := w.program.rules[rule].Action.scalar(w.repl[:0], &v)
-	w.repl, w.scratch = out, v.scratch
-	if changed {
-		w.fire(rule)
+	return w.applyTo(v, s)
+}
+
+// applyTo applies the rules of s to v.
+func (w *Rewriter) applyTo(v *Value, s *state) ([]byte, bool) {
+	rules := w.program.rules
+	found := false
+	if s.rule == none || rules[s.rule].Action.kind == actTruncate {
+		// What is detected goes before anything is cut off, which
+		// could make it unrecognizable.
+		for _, d := range s.detects {
+			if v.Kind != String && (v.Kind != Number || !rules[d].Action.detect.any) {
+				continue
+			}
+			out, hit, null := rules[d].Action.detect.redact(nil, v)
+			if !hit {
+				continue
+			}
+			w.fire(d)
+			found = true
+			if null {
+				w.repl = append(w.repl[:0], "null"...)
+				return w.repl, true
+			}
+			v.Text = out
+		}
 	}
-	return out, changed
+	if s.rule != none {
+		out, changed := rules[s.rule].Action.scalar(w.repl[:0], v)
+		w.repl = out
+		if changed {
+			w.fire(s.rule)
+			return out, true
+		}
+	}
+	if found {
+		w.repl = appendQuoted(w.repl[:0], v.Text)
+	}
+	return w.repl, found
 }
 
 // pause settles at the end of a Write what of it can leave, and keeps the

@@ -66,6 +66,8 @@ const (
 
 	// shortName is how much of a name is kept for the pointers of errors.
 	shortName = 256
+	// longName is the same where values are bound to their place.
+	longName = 4096
 )
 
 // Program is a compiled set of rules. It never changes and may be used by any
@@ -75,8 +77,9 @@ type Program struct {
 	paths   []jsonpath.Path
 	options Options
 	auto    *automaton
-	nameMax int // longest spelling of a name in a pointer
-	keyMax  int // longest spelling of a name that is held
+	nameMax int  // longest spelling of a name in a pointer
+	keyMax  int  // longest spelling of a name that is held
+	any     bool // some rule detects in numbers too
 
 	special sync.Map // of string to *Program, by Specialize
 	pool    sync.Pool
@@ -118,6 +121,13 @@ func Compile(rules []Rule, o Options) (*Program, error) {
 func (p *Program) link() {
 	p.auto = newAutomaton(p.rules, p.paths)
 	p.nameMax = shortName
+	for i := range p.rules {
+		action := &p.rules[i].Action
+		if action.places {
+			p.nameMax = longName
+		}
+		p.any = p.any || action.kind == actDetect && action.detect.any
+	}
 	p.keyMax = max(p.nameMax, p.auto.names.rawOf)
 }
 

@@ -176,14 +176,14 @@ func referenceWrite(t testing.TB, rules []Rule, n *node, inherited []int) string
 	if winner < 0 {
 		return n.raw
 	}
-	v := Value{Kind: Literal, Text: []byte(n.raw)}
+	v := Value{Kind: Literal, Raw: []byte(n.raw), Text: []byte(n.raw)}
 	switch n.kind {
 	case '"':
 		var s string
 		if err := json.Unmarshal([]byte(n.raw), &s); err != nil {
 			t.Fatal(err)
 		}
-		v = Value{Kind: String, Text: []byte(s)}
+		v.Kind, v.Text = String, []byte(s)
 	case '0':
 		v.Kind = Number
 	}

@@ -16,6 +16,8 @@ type Rewriter struct {
 	count   int
 	fired   []uint64
 	caller  string
+	path    string // of the text within another one
+	actOn   Value
 
 	// Where the walk stands; see walk.go.
 	at       place
@@ -59,8 +61,9 @@ type frame struct {
 	state *state
 	index int64 // of the current element
 	array bool
-	kept  bool // a member or element of it was kept
-	fresh bool // the name is in the current Write, not in names
+	kept  bool  // a member or element of it was kept
+	gone  int64 // elements that were removed
+	fresh bool  // the name is in the current Write, not in names
 
 	// The name of the member, inside this object, in which the
 	// next frame stands: where in the current Write or in names.
@@ -74,7 +77,7 @@ const outSize = 16 << 10
 // Reset makes w ready for another text. Everything about the last one is
 // forgotten.
 func (w *Rewriter) Reset(dst io.Writer) {
-	w.dst, w.err, w.base, w.count, w.caller = dst, nil, 0, 0, ""
+	w.dst, w.err, w.base, w.count, w.caller, w.path = dst, nil, 0, 0, "", ""
 	if n := (len(w.program.rules) + 63) / 64; len(w.fired) < n {
 		w.fired = make([]uint64, n)
 	}
@@ -164,7 +167,7 @@ func (w *Rewriter) fault(p []byte, at int, reason Reason) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
-	pointer, _ := w.pointer(p)
+	pointer, _ := w.pointer(p, false)
 	e := &Error{Offset: w.base + int64(at), Pointer: pointer, Reason: reason}
 	w.base = e.Offset
 	w.err = e
@@ -222,8 +225,8 @@ func (w *Rewriter) fire(rule int32) {
 
 // pointer returns the RFC 6901 pointer of the innermost value that was begun,
 // and whether it is exact: names longer than nameMax are left out of it. p is
-// the current Write.
-func (w *Rewriter) pointer(p []byte) (string, bool) {
+// the current Write. Indices are those in the text, or in what leaves.
+func (w *Rewriter) pointer(p []byte, leaves bool) (string, bool) {
 	var b []byte
 	exact := true
 	for i := range w.stack {
@@ -232,7 +235,11 @@ func (w *Rewriter) pointer(p []byte) (string, bool) {
 		var raw []byte
 		switch {
 		case f.array && f.index >= 0:
-			b = strconv.AppendInt(append(b, '/'), f.index, 10)
+			index := f.index
+			if leaves {
+				index -= f.gone
+			}
+			b = strconv.AppendInt(append(b, '/'), index, 10)
 			continue
 		case f.array || inner && w.keyEnd < 0:
 			continue

@@ -475,6 +475,6 @@ func (w *Rewriter) push(s *state) *frame {
 		w.stack = w.stack[:n+1]
 	}
 	f := &w.stack[n]
-	f.state, f.index, f.array, f.kept, f.fresh = s, -1, false, false, false
+	*f = frame{state: s, index: -1}
 	return f
 }

@@ -1,0 +1,367 @@
+package mask
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Detector finds things in text that are known by their form.
+type Detector struct {
+	kinds kindSet
+}
+
+type kindSet uint8
+
+const (
+	kindPAN kindSet = 1 << iota
+	kindIDCard
+	kindMobile
+	kindEmail
+	kindJWT
+	kindAPIKey
+)
+
+// kindNames are what a Detector knows.
+var kindNames = []string{"pan", "id_card", "mobile", "email", "jwt", "api_key"}
+
+// Kinds returns the names of what a Detector can find:
+//
+//	pan      payment card numbers of 13 to 19 digits, in groups or not, whose
+//	         last digit is right (ISO/IEC 7812-1 annex B, "Luhn")
+//	id_card  Chinese resident identity numbers of 18 characters with a date
+//	         that exists and the right last one (GB 11643)
+//	mobile   Chinese mobile numbers, in groups or not, with or without +86, and
+//	         numbers of other countries that begin with +
+//	email    addresses whose local part is ASCII
+//	jwt      JSON Web Tokens, signed or encrypted
+//	api_key  keys of well-known issuers, by their prefix, and PEM private keys
+func Kinds() []string { return slices.Clone(kindNames) }
+
+// NewDetector returns a Detector of these kinds.
+func NewDetector(kinds []string) (*Detector, error) {
+	d := &Detector{}
+	for _, k := range kinds {
+		i := slices.Index(kindNames, k)
+		if i < 0 {
+			return nil, fmt.Errorf("unknown kind %q: the kinds are %s", k, strings.Join(kindNames, ", "))
+		}
+		d.kinds |= 1 << i
+	}
+	if d.kinds == 0 {
+		return nil, fmt.Errorf("no kind to detect: the kinds are %s", strings.Join(kindNames, ", "))
+	}
+	return d, nil
+}
+
+// Find returns where the next thing is that begins at from or after it.
+func (d *Detector) Find(text []byte, from int) (start, end int, ok bool) {
+	for i := from; i < len(text); i++ {
+		switch c := text[i]; {
+		case '0' <= c && c <= '9' || c == '+':
+			if i > 0 && isDigit(text[i-1]) {
+				continue
+			}
+			if end := d.number(text, i); end > 0 {
+				return i, end, true
+			}
+		case c == '@':
+			if d.kinds&kindEmail == 0 {
+				continue
+			}
+			if start, end := emailAt(text, i, from); end > 0 {
+				return start, end, true
+			}
+		case c == 'e' && d.kinds&kindJWT != 0:
+			if end := jwt(text, i); end > 0 {
+				return i, end, true
+			}
+		}
+		if d.kinds&kindAPIKey != 0 && keyStart[text[i]] {
+			if end := apiKey(text, i); end > 0 {
+				return i, end, true
+			}
+		}
+	}
+	return 0, 0, false
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isAlnum(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// grouped reads up to 20 digits, with at most one space or hyphen between two.
+// It stops after the last digit.
+func grouped(text []byte, i int) (digits []byte, end int) {
+	var buf [20]byte
+	digits = buf[:0]
+	for i < len(text) && len(digits) < cap(buf[:]) {
+		c := text[i]
+		switch {
+		case isDigit(c):
+			digits = append(digits, c)
+			i++
+			end = i
+		case (c == ' ' || c == '-') && len(digits) > 0 && i == end:
+			i++
+		default:
+			return digits, end
+		}
+	}
+	return digits, end
+}
+
+// number returns the end of what begins at i with a digit or a plus sign, 0 if
+// it is nothing.
+func (d *Detector) number(text []byte, i int) int {
+	if d.kinds&kindIDCard != 0 {
+		if end := idCard(text, i); end > 0 {
+			return end
+		}
+	}
+	if d.kinds&kindPAN != 0 {
+		if end := pan(text, i); end > 0 {
+			return end
+		}
+	}
+	if d.kinds&kindMobile != 0 {
+		return mobile(text, i)
+	}
+	return 0
+}
+
+// pan tries every length from the longest, since what follows a space may be
+// another number.
+func pan(text []byte, i int) int {
+	digits, end := grouped(text, i)
+	if len(digits) < 13 || bytes.IndexByte([]byte("234569"), digits[0]) < 0 && digits[0] != '8' {
+		return 0
+	}
+	for ; len(digits) >= 13; digits, end = digits[:len(digits)-1], lastDigit(text, end-1) {
+		if len(digits) <= 19 && (end == len(text) || !isDigit(text[end])) && luhn(digits) {
+			return end
+		}
+	}
+	return 0
+}
+
+// lastDigit returns the index after the last digit before end.
+func lastDigit(text []byte, end int) int {
+	for !isDigit(text[end-1]) {
+		end--
+	}
+	return end
+}
+
+// luhn is the check of ISO/IEC 7812-1, of a number that is not one digit
+// repeated.
+func luhn(digits []byte) bool {
+	sum := 0
+	for i, c := range digits {
+		v := int(c - '0')
+		if (len(digits)-i)%2 == 0 {
+			if v *= 2; v > 9 {
+				v -= 9
+			}
+		}
+		sum += v
+	}
+	return sum%10 == 0 && bytes.Count(digits, digits[:1]) < len(digits)
+}
+
+func idCard(text []byte, i int) int {
+	if i+18 > len(text) || i+18 < len(text) && isAlnum(text[i+18]) {
+		return 0
+	}
+	if IsIDCard(text[i : i+18]) {
+		return i + 18
+	}
+	return 0
+}
+
+// IsIDCard reports whether text is a Chinese resident identity number of 18
+// characters: GB 11643 with the check character of ISO 7064, MOD 11-2.
+func IsIDCard(text []byte) bool {
+	if len(text) != 18 {
+		return false
+	}
+	sum := 0
+	for i, c := range text[:17] {
+		if !isDigit(c) {
+			return false
+		}
+		sum += int(c-'0') * (1 << (17 - i) % 11)
+	}
+	last := text[17]
+	if last == 'x' {
+		last = 'X'
+	}
+	if "10X98765432"[sum%11] != last || text[0] == '0' {
+		return false
+	}
+	_, err := time.Parse("20060102", string(text[6:14]))
+	return err == nil
+}
+
+func mobile(text []byte, i int) int {
+	if text[i] == '+' {
+		if end := mobileChina(text, i+1); end > 0 {
+			return end
+		}
+		digits, end := grouped(text, i+1)
+		if n := len(digits); n >= 8 && n <= 15 && digits[0] != '0' && i+1 < len(text) && isDigit(text[i+1]) {
+			return end
+		}
+		return 0
+	}
+	return mobileChina(text, i)
+}
+
+// mobileChina is 1, 3 to 9, and 9 digits more, after 86 or 0086 or not.
+func mobileChina(text []byte, i int) int {
+	if i >= len(text) || !isDigit(text[i]) {
+		return 0
+	}
+	digits, end := grouped(text, i)
+	rest := digits
+	for _, code := range []string{"0086", "86"} {
+		if after, ok := bytes.CutPrefix(digits, []byte(code)); ok && len(after) >= 11 {
+			rest = after
+			break
+		}
+	}
+	if len(rest) < 11 || rest[0] != '1' || rest[1] < '3' {
+		return 0
+	}
+	for len(rest) > 11 {
+		rest = rest[:len(rest)-1]
+		end = lastDigit(text, end-1)
+	}
+	if end < len(text) && isDigit(text[end]) {
+		return 0
+	}
+	return end
+}
+
+// emailAt returns the address round the @ at i, not before from.
+func emailAt(text []byte, at, from int) (start, end int) {
+	const more = "._%+-'~^!#$*`"
+	start = at
+	for start > from && (isAlnum(text[start-1]) || strings.IndexByte(more, text[start-1]) >= 0) {
+		start--
+	}
+	for start < at && !isAlnum(text[start]) {
+		start++
+	}
+	end = at + 1
+	dot := 0
+	for end < len(text) && (isAlnum(text[end]) || text[end] == '-' || text[end] == '.') {
+		if text[end] == '.' {
+			dot = end
+		}
+		end++
+	}
+	for end > at+1 && !isAlnum(text[end-1]) {
+		end--
+	}
+	if dot >= end {
+		dot = bytes.LastIndexByte(text[:end], '.')
+	}
+	if start == at || dot <= at+1 || end-dot < 3 {
+		return 0, 0
+	}
+	return start, end
+}
+
+func isBase64URL(c byte) bool { return isAlnum(c) || c == '-' || c == '_' }
+
+// jwt is a header, which is an object and so begins with {" or { and space, and
+// two or four more parts, of which the last may be empty.
+func jwt(text []byte, i int) int {
+	if !bytes.HasPrefix(text[i:], []byte("eyJ")) && !bytes.HasPrefix(text[i:], []byte("ewo")) && !bytes.HasPrefix(text[i:], []byte("eyA")) {
+		return 0
+	}
+	parts, end := 1, i
+	for {
+		from := end
+		for end < len(text) && isBase64URL(text[end]) {
+			end++
+		}
+		if parts <= 2 && end-from < 4 {
+			return 0
+		}
+		if parts == 5 || end == len(text) || text[end] != '.' {
+			break
+		}
+		parts++
+		end++
+	}
+	if parts < 3 {
+		return 0
+	}
+	return end
+}
+
+// keyForm is the form of the keys of one issuer: a prefix and at least so many
+// more characters.
+type keyForm struct {
+	prefix string
+	least  int
+}
+
+var keyForms = []keyForm{
+	{"AKIA", 16}, {"ASIA", 16}, {"LTAI", 12}, {"AKID", 13}, {"AIza", 30},
+	{"sk-", 20}, {"sk_live_", 10}, {"sk_test_", 10}, {"rk_live_", 10}, {"rk_test_", 10}, {"whsec_", 16},
+	{"ghp_", 30}, {"gho_", 30}, {"ghu_", 30}, {"ghs_", 30}, {"ghr_", 30}, {"github_pat_", 22}, {"glpat-", 20},
+	{"xoxa-", 10}, {"xoxb-", 10}, {"xoxp-", 10}, {"xoxr-", 10}, {"xoxs-", 10}, {"xapp-", 10},
+	{"npm_", 30}, {"pypi-", 30}, {"hf_", 30}, {"dop_v1_", 40}, {"SG.", 30}, {"ya29.", 20},
+}
+
+var keyStart = func() (set [256]bool) {
+	for _, f := range keyForms {
+		set[f.prefix[0]] = true
+	}
+	set['-'] = true
+	return set
+}()
+
+func apiKey(text []byte, i int) int {
+	if text[i] == '-' {
+		return privateKey(text, i)
+	}
+	if i > 0 && isBase64URL(text[i-1]) {
+		return 0
+	}
+	for _, f := range keyForms {
+		if !bytes.HasPrefix(text[i:], []byte(f.prefix)) {
+			continue
+		}
+		end := i + len(f.prefix)
+		for end < len(text) && (isBase64URL(text[end]) || text[end] == '.' && f.prefix[len(f.prefix)-1] == '.') {
+			end++
+		}
+		if end-i-len(f.prefix) >= f.least {
+			return end
+		}
+	}
+	return 0
+}
+
+// privateKey is a PEM block, up to its end or, if that is missing, to the end
+// of the text.
+func privateKey(text []byte, i int) int {
+	if !bytes.HasPrefix(text[i:], []byte("-----BEGIN ")) {
+		return 0
+	}
+	label, _, ok := bytes.Cut(text[i+len("-----BEGIN "):], []byte("-----"))
+	if !ok || !bytes.HasSuffix(label, []byte("PRIVATE KEY")) {
+		return 0
+	}
+	last := "-----END " + string(label) + "-----"
+	if at := bytes.Index(text[i:], []byte(last)); at >= 0 {
+		return i + at + len(last)
+	}
+	return len(text)
+}
