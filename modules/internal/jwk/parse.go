@@ -232,6 +232,8 @@ func newRSA(pub *rsa.PublicKey) (*Key, error) {
 		return nil, fmt.Errorf("modulus of %d bits is too large: %d are allowed", bits, maxRSABits)
 	case pub.N.Bit(0) == 0:
 		return nil, errors.New("modulus is even")
+	case weakModulus(pub.N):
+		return nil, errors.New("modulus is of a weak form (CVE-2017-15361) or has small factors: make a new key")
 	// FIPS 186-5 section 5.1. Smaller exponents are where forgeries have been found.
 	case pub.E < 1<<16+1 || pub.E&1 == 0:
 		return nil, errors.New("exponent is even or smaller than 65537")

@@ -120,6 +120,8 @@ func TestKeyOfASetThatIsNotFitIsLeftOut(t *testing.T) {
 		{"RSA of 8193 bits", `{` + n(8193, false) + `}`, "too large"},
 		{"RSA of a million bits", `{` + n(1_000_000, false) + `}`, "too large"},
 		{"RSA with an even modulus", `{` + n(2048, true) + `}`, "even"},
+		{"RSA with a small factor", `{"kty":"RSA","e":"AQAB","n":"` + b64(new(big.Int).Mul(k.rsa.N, big.NewInt(167)).Bytes()) + `"}`, "small factors"},
+		{"RSA in the form of CVE-2017-15361", `{"kty":"RSA","e":"AQAB","n":"` + b64(new(big.Int).Exp(big.NewInt(65537), big.NewInt(129), nil).Bytes()) + `"}`, "weak form"},
 		{"RSA without modulus", `{"kty":"RSA","e":"AQAB"}`, "missing"},
 		{"RSA without exponent", `{"kty":"RSA","n":"` + b64(k.rsa.N.Bytes()) + `"}`, "missing"},
 		{"RSA with exponent 1", `{` + strings.Replace(rsaMembers(), "AQAB", "AQ", 1) + `}`, "exponent"},
