@@ -10,7 +10,7 @@ import (
 )
 
 // everything is the selector of detect where none is written: every value.
-var everything = []string{"$", "$..*"}
+var everything = []string{"$"}
 
 // build makes rules of the engine, one for each selector. Their names are what
 // the audit record says: the line of the Caddyfile, after prefix.
@@ -43,9 +43,7 @@ func build(rules []Rule, prefix string, keys *keyring) ([]redaction.Rule, error)
 // check reports what is wrong with a rule, whatever the keys are, so that a
 // Caddyfile's mistake is reported with its line.
 func (r *Rule) check() error {
-	rules, err := build([]Rule{*r}, "", &keyring{known: map[string][]byte{
-		"hash_key": make([]byte, keyLen), "encrypt_key": make([]byte, keyLen),
-	}})
+	rules, err := build([]Rule{*r}, "", anyKeys())
 	if err != nil {
 		return err
 	}
@@ -77,17 +75,62 @@ func (r *Rule) build(keys *keyring) (redaction.Action, error) {
 		return redaction.Mask(r.Args[0])
 	case "keep":
 		return r.buildKeep()
+	case "hash":
+		key, err := keys.hashKey()
+		if err != nil {
+			return none, err
+		}
+		return redaction.Hash(key), nil
+	case "encrypt":
+		seal, err := keys.sealer()
+		if err != nil {
+			return none, err
+		}
+		return redaction.Encrypt(seal), nil
+	case "truncate":
+		n, err := number(r.Args[0], 0, 1<<20)
+		return redaction.Truncate(n), err
+	case "round":
+		n, err := number(r.Args[0], -100, 100)
+		return redaction.Round(n), err
+	case "shift_dates":
+		return r.buildShift(keys)
 	}
-	return none, fmt.Errorf("%s is not supported yet", r.Action)
+	return r.buildDetect(keys)
+}
+
+func (r *Rule) buildShift(keys *keyring) (redaction.Action, error) {
+	var none redaction.Action
+	most, err := number(r.Args[0], 1, 36500)
+	if err != nil {
+		return none, err
+	}
+	key, err := keys.hashKey()
+	if err != nil {
+		return none, err
+	}
+	return redaction.ShiftDates(key, most), nil
+}
+
+func (r *Rule) buildDetect(keys *keyring) (redaction.Action, error) {
+	var none redaction.Action
+	if r.Then == nil || r.Then.Action == "detect" {
+		return none, fmt.Errorf("write %s", usage["detect"].text)
+	}
+	then, err := r.Then.build(keys)
+	if err != nil {
+		return none, fmt.Errorf("%s: %w", r.Then.Action, err)
+	}
+	return redaction.Detect(r.Kinds, then)
 }
 
 func (r *Rule) buildKeep() (redaction.Action, error) {
 	var none redaction.Action
-	first, err := number(r.Args[0])
+	first, err := number(r.Args[0], 0, 1<<20)
 	if err != nil {
 		return none, err
 	}
-	last, err := number(r.Args[1])
+	last, err := number(r.Args[1], 0, 1<<20)
 	if err != nil {
 		return none, err
 	}
@@ -101,11 +144,11 @@ func (r *Rule) buildKeep() (redaction.Action, error) {
 	return redaction.Keep(first, last, char), nil
 }
 
-// number reads a count.
-func number(s string) (int, error) {
+// number reads a whole number within bounds.
+func number(s string, least, most int) (int, error) {
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 || n > 1<<20 {
-		return 0, fmt.Errorf("'%s' is not a number from 0 to %d", s, 1<<20)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("'%s' is not a number from %d to %d", s, least, most)
 	}
 	return n, nil
 }

@@ -17,8 +17,8 @@ import (
 //		keep        <first> <last> [<char>] <selector>...
 //		hash        <selector>...
 //		truncate    <characters> <selector>...
-//		round       <step> <selector>...
-//		shift_dates <days> <selector>...
+//		round       <places> <selector>...
+//		shift_dates <most days> <selector>...
 //		encrypt     <selector>...
 //		detect      <kind>... <action> [<selector>...]
 //
@@ -42,7 +42,7 @@ import (
 //		hide_errors
 //		websocket   block|allow
 //		hash_key    <key>|internal
-//		encrypt_key <key>|internal
+//		encrypt_key <key>|internal [<id>]
 //	}
 //
 // A selector is the name of a member, at any depth, or a path of RFC 9535
@@ -71,6 +71,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			continue
 		case "pass":
 			if err := unmarshalList(d, &h.Pass, "a media type, such as text/html"); err != nil {
+				return err
+			}
+			continue
+		case "encrypt_key":
+			if err := unmarshalEncryptKey(d, &h.EncryptKeys); err != nil {
 				return err
 			}
 			continue
@@ -122,8 +127,6 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return nil
 	case "hash_key":
 		return unmarshalKey(d, &h.HashKey)
-	case "encrypt_key":
-		return unmarshalKey(d, &h.EncryptKey)
 	}
 	return d.Errf("unrecognized subdirective '%s'", name)
 }
@@ -224,6 +227,24 @@ func unmarshalKey(d *caddyfile.Dispenser, to *string) error {
 	if !d.AllArgs(to) || *to == "" {
 		return d.Errf("write %s {env.NAME}, {file.PATH} or internal", name)
 	}
+	return nil
+}
+
+func unmarshalEncryptKey(d *caddyfile.Dispenser, to *[]EncryptKey) error {
+	args := d.RemainingArgs()
+	if len(args) < 1 || len(args) > 2 || args[0] == "" {
+		return d.Err("write encrypt_key {env.NAME}, {file.PATH} or internal, and an id for it if there are several")
+	}
+	k := EncryptKey{Key: args[0]}
+	if len(args) == 2 {
+		k.ID = args[1]
+	}
+	for _, other := range *to {
+		if other.id() == k.id() {
+			return d.Errf("encrypt_key: there are two keys with the id %s: write an id after each key", k.id())
+		}
+	}
+	*to = append(*to, k)
 	return nil
 }
 

@@ -15,6 +15,13 @@ func TestCaddyfileBecomesConfiguration(t *testing.T) {
 		mask keep 3 4 $..card
 		keep 1 2 • $..code
 		keep 1 2 x
+		hash $..id
+		encrypt $..key
+		truncate 8 $..street
+		round -3 $..income
+		shift_dates 30 $..born
+		detect pan mobile mask last4
+		detect jwt replace [token] $..note
 		except role manager auditor {
 			remove $..salary
 		}
@@ -39,6 +46,7 @@ func TestCaddyfileBecomesConfiguration(t *testing.T) {
 		hide_errors
 		websocket allow
 		hash_key {env.K}
+		encrypt_key {file.k} 2026
 		encrypt_key internal
 	}`)
 	if err != nil {
@@ -54,14 +62,19 @@ func TestCaddyfileBecomesConfiguration(t *testing.T) {
 		`{"action":"mask","args":["mobile"],"selectors":["$..phone"]},` +
 		`{"action":"keep","args":["3","4"],"selectors":["$..card"]},` +
 		`{"action":"keep","args":["1","2","•"],"selectors":["$..code"]},` +
-		`{"action":"keep","args":["1","2"],"selectors":["x"]}],` +
+		`{"action":"keep","args":["1","2"],"selectors":["x"]},` +
+		`{"action":"hash","selectors":["$..id"]},{"action":"encrypt","selectors":["$..key"]},` +
+		`{"action":"truncate","args":["8"],"selectors":["$..street"]},{"action":"round","args":["-3"],"selectors":["$..income"]},` +
+		`{"action":"shift_dates","args":["30"],"selectors":["$..born"]},` +
+		`{"action":"detect","kinds":["pan","mobile"],"then":{"action":"mask","args":["last4"]}},` +
+		`{"action":"detect","kinds":["jwt"],"then":{"action":"replace","args":["[token]"]},"selectors":["$..note"]}],` +
 		`"groups":[{"mode":"except","of":"role","names":["manager","auditor"],"rules":[{"action":"remove","selectors":["$..salary"]}]},` +
 		`{"mode":"only","of":"scope","names":["partner"],"rules":[{"action":"null","selectors":["$..margin"]},{"action":"remove","selectors":["$..cost"]}]}],` +
 		`"requests":{"rules":[{"action":"remove","selectors":["$..admin"]}],` +
 		`"groups":[{"mode":"only","of":"user","names":["eve"],"rules":[{"action":"null","selectors":["$"]}]}],` +
 		`"pass":["multipart/form-data"]},` +
 		`"max_depth":9,"max_value":2048,"max_event":3072,"unreadable":"pass","pass":["text/html","Text/*","application/pdf"],` +
-		`"hold":1024,"hide_errors":true,"websocket":"allow","hash_key":"{env.K}","encrypt_key":"internal"}`
+		`"hold":1024,"hide_errors":true,"websocket":"allow","hash_key":"{env.K}","encrypt_keys":[{"id":"2026","key":"{file.k}"},{"key":"internal"}]}`
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -95,6 +108,15 @@ func TestCaddyfileMistakesAreRefusedWithTheirLine(t *testing.T) {
 		{"redact {\n remove a\n websocket yes\n}", "write block or allow"},
 		{"redact {\n remove a\n hide_errors on\n}", "hide_errors takes no argument"},
 		{"redact {\n remove a\n hash_key\n}", "write hash_key {env.NAME}"},
+		{"redact {\n truncate $..street\n}", "write truncate <characters>"},
+		{"redact {\n truncate x $..street\n}", "'x' is not a number"},
+		{"redact {\n round x $..a\n}", "'x' is not a number"},
+		{"redact {\n shift_dates 0 $..a\n}", "'0' is not a number from 1"},
+		{"redact {\n detect passport remove\n}", "unknown kind"},
+		{"redact {\n detect pan mask mobil\n}", "unknown mask"},
+		{"redact {\n encrypt a\n encrypt_key\n}", "write encrypt_key"},
+		{"redact {\n encrypt a\n encrypt_key a b c\n}", "write encrypt_key"},
+		{"redact {\n encrypt a\n encrypt_key a\n encrypt_key b\n}", "two keys with the id 1"},
 		{"redact {\n remove a\n pass\n}", "pass needs a media type"},
 		{"redact {\n remove a\n pass html\n}", "'html' is no media type"},
 		{"redact {\n remove a\n pass text/h*\n}", "'text/h*' is no media type"},

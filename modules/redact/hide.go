@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/mask"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
 	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
 )
@@ -247,7 +248,11 @@ func apply(p *redaction.Program, body []byte) ([]byte, bool) {
 
 // newErrorMasker prepares what masks the errors in the log.
 func newErrorMasker(v *views) (*errorMasker, error) {
-	text, err := redaction.Compile(nil, redaction.Options{})
+	found, err := redaction.Detect(mask.Kinds(), redaction.Replace("[masked]"))
+	if err != nil {
+		return nil, err
+	}
+	text, err := redaction.Compile([]redaction.Rule{{Name: "detect", Selector: "$", Action: found}}, redaction.Options{})
 	if err != nil {
 		return nil, err
 	}

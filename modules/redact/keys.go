@@ -8,78 +8,118 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/mask"
 )
 
 // keyLen is the length of the keys made here, in bytes.
-const keyLen = 32
+const keyLen = mask.SealKeySize
+
+// internalKey is what is written in the place of a key to have one made.
+const internalKey = "internal"
 
 // keyring finds the keys that rules need, when the first one needs them.
 type keyring struct {
 	storage func() certmagic.Storage
 	ctx     context.Context
 	hash    string // as written in the configuration
-	encrypt string
+	encrypt []EncryptKey
 
-	known map[string][]byte
+	hashBytes []byte
+	sealers   []*mask.Sealer
 }
 
 func newKeyring(ctx caddy.Context, h *Handler) *keyring {
-	return &keyring{storage: ctx.Storage, ctx: ctx, hash: h.HashKey, encrypt: h.EncryptKey}
+	return &keyring{storage: ctx.Storage, ctx: ctx, hash: h.HashKey, encrypt: h.EncryptKeys}
+}
+
+// anyKeys is for checking rules without knowing their keys.
+func anyKeys() *keyring {
+	key := make([]byte, keyLen)
+	s, _ := mask.NewSealer("1", key)
+	return &keyring{hashBytes: key, sealers: []*mask.Sealer{s}}
 }
 
 // hashKey returns the key of hash and shift_dates.
 func (k *keyring) hashKey() ([]byte, error) {
-	return k.key("hash_key", k.hash, func(text string) ([]byte, error) {
+	if k.hashBytes != nil {
+		return k.hashBytes, nil
+	}
+	key, err := k.key("hash_key", k.hash, func(text string) ([]byte, error) {
 		if len(text) < 16 {
 			return nil, errors.New("is shorter than 16 bytes")
 		}
 		return []byte(text), nil
 	})
+	k.hashBytes = key
+	return key, err
 }
 
-// encryptKey returns the key of encrypt.
-func (k *keyring) encryptKey() ([]byte, error) {
-	return k.key("encrypt_key", k.encrypt, func(text string) ([]byte, error) {
-		for _, decode := range []func(string) ([]byte, error){
-			hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString,
-			base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
-		} {
-			if key, err := decode(text); err == nil && len(key) == keyLen {
-				return key, nil
-			}
-		}
-		return nil, errors.New("is not 32 bytes in base64 or hexadecimal")
-	})
-}
-
-func (k *keyring) key(option, text string, parse func(string) ([]byte, error)) ([]byte, error) {
-	if key, ok := k.known[option]; ok {
-		return key, nil
-	}
-	var key []byte
-	var err error
-	if text == "" || text == "internal" {
-		key, err = k.internal(option)
-	} else {
-		var value string
-		if value, err = adapter.Resolve("redact", option, text); err == nil {
-			if key, err = parse(value); err != nil {
-				err = fmt.Errorf("redact: %s: what %s stands for %w", option, source(text), err)
-			}
-		}
-	}
+// sealer returns what encrypts.
+func (k *keyring) sealer() (*mask.Sealer, error) {
+	all, err := k.openers()
 	if err != nil {
 		return nil, err
 	}
-	if k.known == nil {
-		k.known = map[string][]byte{}
+	return all[0], nil
+}
+
+// openers returns what decrypts, the one that encrypts first.
+func (k *keyring) openers() ([]*mask.Sealer, error) {
+	if k.sealers != nil {
+		return k.sealers, nil
 	}
-	k.known[option] = key
+	list := k.encrypt
+	if len(list) == 0 {
+		list = []EncryptKey{{Key: internalKey}}
+	}
+	var all []*mask.Sealer
+	for i := range list {
+		key, err := k.key("encrypt_key", list[i].Key, binaryKey)
+		if err != nil {
+			return nil, err
+		}
+		s, err := mask.NewSealer(list[i].id(), key)
+		if err != nil {
+			return nil, fmt.Errorf("redact: encrypt_key: %w", err)
+		}
+		all = append(all, s)
+	}
+	k.sealers = all
+	return all, nil
+}
+
+// binaryKey reads 32 bytes in base64 or hexadecimal.
+func binaryKey(text string) ([]byte, error) {
+	text = strings.TrimSpace(text) // files end with a line feed
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString,
+		base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+	} {
+		if key, err := decode(text); err == nil && len(key) == keyLen {
+			return key, nil
+		}
+	}
+	return nil, errors.New("is not 32 bytes in base64 or hexadecimal")
+}
+
+func (k *keyring) key(option, text string, parse func(string) ([]byte, error)) ([]byte, error) {
+	if text == "" || text == internalKey {
+		return k.internal(option)
+	}
+	value, err := adapter.Resolve("redact", option, text)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parse(value)
+	if err != nil {
+		return nil, fmt.Errorf("redact: %s: what %s stands for %w", option, source(text), err)
+	}
 	return key, nil
 }
 

@@ -113,9 +113,10 @@ type Handler struct {
 	// internal.
 	HashKey string `json:"hash_key,omitempty"`
 
-	// The key of the encrypt action: 32 bytes, in base64 or hexadecimal, or
-	// "internal". Placeholders as with hash_key. Default: internal.
-	EncryptKey string `json:"encrypt_key,omitempty"`
+	// The keys of the encrypt action. The first one encrypts; the others are
+	// for `caddy moat decrypt`, which finds the right one by its ID. Default:
+	// one that is made on first use and kept in Caddy's storage.
+	EncryptKeys []EncryptKey `json:"encrypt_keys,omitempty"`
 
 	answers  *views
 	requests *views
@@ -272,6 +273,27 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem.Prob
 	h.metrics.decided.WithLabelValues("redact", result, p.Code).Inc()
 	adapter.Decisions(r).Add(decision.Decision{Layer: "redact", Result: result, Code: p.Code})
 	return adapter.Refuse(w, r, p)
+}
+
+// EncryptKey is a key of the encrypt action.
+type EncryptKey struct {
+	// What the key is called in encrypted values: up to 64 letters, digits,
+	// dots, dashes and underscores. Default: 1, or internal.
+	ID string `json:"id,omitempty"`
+
+	// 32 bytes, in base64 or hexadecimal, or "internal". Placeholders as
+	// with hash_key.
+	Key string `json:"key"`
+}
+
+func (k *EncryptKey) id() string {
+	switch {
+	case k.ID != "":
+		return k.ID
+	case k.Key == internalKey:
+		return internalKey
+	}
+	return "1"
 }
 
 // Cleanup has nothing to end: no goroutine outlives its request.

@@ -21,14 +21,19 @@ type Rule struct {
 	//     others become a star, or the third of args
 	//   - hash: it becomes a pseudonym, keyed HMAC-SHA-256 (see hash_key);
 	//     equal values have equal pseudonyms
+	//   - encrypt: it is encrypted with AES-256-GCM (see encrypt_keys) for this
+	//     place and this caller; `caddy moat decrypt` undoes that
 	//   - truncate: it keeps as many first characters as args say
-	//   - round: a number becomes a multiple of the step in args
-	//   - shift_dates: a date is moved by a number of days that is secret and
-	//     the same for every value that the key is used for, at most as
-	//     many as args say
-	//   - encrypt: it is encrypted (see encrypt_key); `caddy moat decrypt` undoes that
+	//   - round: a number keeps as many digits behind the point as args say; if
+	//     that is negative, as many before it become zero
+	//   - shift_dates: a date moves by a number of days, at most as many as args
+	//     say, that follows from hash_key: the time between two dates stays
 	//   - detect: what kinds name is looked for in every string value, and
 	//     what is found is treated as then says
+	//
+	// Where several rules name one value, the strictest action is taken, in
+	// this order: remove, null, replace, hash and encrypt, mask and keep, round
+	// and shift_dates, truncate, detect.
 	Action string `json:"action"`
 
 	// The arguments of the action.
@@ -98,8 +103,8 @@ var usage = map[string]struct {
 	"keep":        {2, "keep <first> <last> [<char>] <selector>..."},
 	"hash":        {0, "hash <selector>..."},
 	"truncate":    {1, "truncate <characters> <selector>..."},
-	"round":       {1, "round <step> <selector>..."},
-	"shift_dates": {1, "shift_dates <days> <selector>..."},
+	"round":       {1, "round <places> <selector>..."},
+	"shift_dates": {1, "shift_dates <most days> <selector>..."},
 	"encrypt":     {0, "encrypt <selector>..."},
 	"detect":      {0, "detect <kind>... <action> [<selector>...]"},
 }
