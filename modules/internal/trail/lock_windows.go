@@ -1,0 +1,18 @@
+package trail
+
+import (
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// flock takes an exclusive lock on f or fails at once. The system drops it
+// when the process ends, however it ends.
+func flock(f *os.File) error {
+	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
+}
+
+// syncDir does nothing: NTFS journals names, and directories cannot be
+// flushed.
+func syncDir(string) error { return nil }

@@ -1,0 +1,360 @@
+package trail
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// position is a place between two records of the open segment.
+type position struct {
+	off  int64    // bytes of the segment
+	tree frontier // of all records before
+}
+
+// writer is the state of the one goroutine that writes. Nobody else touches
+// it while that goroutine runs.
+type writer struct {
+	t    *Trail
+	lock *os.File
+
+	f, hashes *os.File    // of the open segment; nil while failing
+	info      os.FileInfo // of f, to notice that it was removed
+	first     int64       // first record of the open segment
+	opened    int64       // when it was begun, Unix seconds
+	fresh     bool        // the segment before is sealed, the next not yet made
+
+	written position // records handed to the operating system
+	durable position // records synced
+	base    position // what retained follows: durable, or written with Off
+
+	// retained are the batches after base. They are written again after a
+	// failed sync, since the kernel forgets what it could not write.
+	retained      []*batch
+	retainedBytes int
+
+	pruned *pruned // what was removed, nil if nothing
+	sealed []*seal // closed segments that still exist, oldest first
+	clock  int64   // latest time seen, Unix seconds: never goes back
+	start  time.Time
+
+	pendingSince time.Time // when the oldest pending record was seen
+	unsynced     time.Time // when the oldest unsynced record was written
+	signAt       time.Time // next checkpoint
+	retryAt      time.Time
+	backoff      time.Duration
+	group        int // callers that shared the last sync
+
+	leaves []byte // scratch
+	last   error  // what Close returns
+}
+
+// The pauses between attempts to recover.
+const (
+	firstBackoff = 50 * time.Millisecond
+	lastBackoff  = 5 * time.Second
+)
+
+func (w *writer) run() {
+	defer close(w.t.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(w.sleep())
+		select {
+		case <-w.t.wake:
+		case <-timer.C:
+		case <-w.t.quit:
+			w.close()
+			return
+		}
+		w.step(false)
+	}
+}
+
+// sleep tells how long nothing needs to be done unless a record comes.
+func (w *writer) sleep() time.Duration {
+	o := w.t.opt.Load()
+	if w.f == nil {
+		return max(0, time.Until(w.retryAt))
+	}
+	next := w.signAt
+	earlier := func(since time.Time, d time.Duration) {
+		if at := since.Add(d); !since.IsZero() && at.Before(next) {
+			next = at
+		}
+	}
+	earlier(w.pendingSince, o.Interval)
+	if o.Sync != Off {
+		earlier(w.unsynced, o.Interval)
+	}
+	return max(0, time.Until(next))
+}
+
+// step does what is due. With all, everything is due.
+func (w *writer) step(all bool) {
+	o := w.t.opt.Load()
+	now := time.Now()
+	if w.f == nil && (all || !now.Before(w.retryAt)) {
+		w.recover()
+	}
+	if w.f == nil {
+		return
+	}
+	if o.Sync == Always {
+		w.gather()
+	}
+	b, waiters := w.take(o, now, all)
+	if b != nil {
+		if err := w.write(b); err != nil {
+			w.fail(err)
+			return
+		}
+	}
+	sign := all || !now.Before(w.signAt)
+	due := waiters > 0 || o.Sync == Always || w.retainedBytes > o.Queue/2 ||
+		o.Sync == Batch && now.Sub(w.unsynced) >= o.Interval
+	if w.written.off > w.durable.off && (due || sign) {
+		if err := w.commit(); err != nil {
+			w.fail(err)
+			return
+		}
+	}
+	w.group = waiters
+	if sign {
+		w.signAt = now.Add(o.Checkpoint)
+		w.tick(o)
+	}
+}
+
+// gather waits a moment for the callers that the last sync released: they
+// are about to come back, and whoever misses a sync waits for two.
+func (w *writer) gather() {
+	if w.group < 2 {
+		return
+	}
+	waiting := func() int {
+		w.t.mu.Lock()
+		defer w.t.mu.Unlock()
+		return w.t.pending.waiters
+	}
+	for range 20 {
+		if waiting() >= w.group {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// take returns the pending batch if it is due, and how many wait for it.
+func (w *writer) take(o *Options, now time.Time, all bool) (*batch, int) {
+	t := w.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.pending
+	if b.n == 0 {
+		return nil, 0
+	}
+	if w.pendingSince.IsZero() {
+		w.pendingSince = now
+	}
+	due := all || b.waiters > 0 || o.Sync == Always || len(b.buf) >= firstBatch || now.Sub(w.pendingSince) >= o.Interval
+	if !due {
+		return nil, 0
+	}
+	w.pendingSince = time.Time{}
+	t.pending = t.newBatch()
+	return b, b.waiters
+}
+
+// write appends a batch to the open segment. The batch is retained, also if
+// writing it fails.
+func (w *writer) write(b *batch) error {
+	o := w.t.opt.Load()
+	if w.rollDue(o, len(b.buf)-1) {
+		if err := w.roll(); err != nil {
+			w.retain(b)
+			return err
+		}
+	}
+	w.retain(b)
+	if w.unsynced.IsZero() {
+		w.unsynced = time.Now()
+	}
+	next := position{off: w.written.off + int64(len(b.buf)-1), tree: w.written.tree}
+	w.leaves = hashLines(b.buf, &next.tree, w.leaves[:0])
+	w.busy(true)
+	_, err := w.f.WriteAt(b.buf[1:], w.written.off)
+	if err == nil {
+		_, err = w.hashes.WriteAt(w.leaves, (w.written.tree.n-w.first)*tlog.HashSize)
+	}
+	w.busy(false)
+	if err != nil {
+		return err
+	}
+	w.written = next
+	if o.Sync == Off && b.waiters == 0 && len(w.retained) == 1 {
+		w.base = w.written
+		w.release()
+	}
+	return nil
+}
+
+// hashLines adds the lines of a batch to tree and their hashes to leaves.
+func hashLines(buf []byte, tree *frontier, leaves []byte) []byte {
+	for start := 1; start < len(buf); {
+		end := start + bytes.IndexByte(buf[start:], '\n')
+		before := buf[start-1]
+		leaf := leafHash(buf[start-1 : end])
+		buf[start-1] = before
+		tree.add(leaf)
+		leaves = append(leaves, leaf[:]...)
+		start = end + 1
+	}
+	return leaves
+}
+
+func (w *writer) retain(b *batch) {
+	w.retained = append(w.retained, b)
+	w.retainedBytes += len(b.buf) - 1
+}
+
+// release lets go of what is retained, all of which has been written.
+func (w *writer) release() {
+	t := w.t
+	t.mu.Lock()
+	t.queued -= w.retainedBytes
+	for i, b := range w.retained {
+		t.stats.Bytes += int64(len(b.buf) - 1)
+		if len(t.spare) < 4 && cap(b.buf) <= 4*firstBatch {
+			t.spare = append(t.spare, b.buf)
+			b.buf = nil
+		}
+		w.retained[i] = nil
+	}
+	t.mu.Unlock()
+	w.retained, w.retainedBytes = w.retained[:0], 0
+}
+
+// commit makes durable what is written, and tells those who wait for it.
+func (w *writer) commit() error {
+	o := w.t.opt.Load()
+	start := time.Now()
+	w.busy(true)
+	err := o.sync(w.f)
+	w.busy(false)
+	took := time.Since(start)
+	if err == nil {
+		err = w.inPlace()
+	}
+	if err != nil {
+		return &syncError{err}
+	}
+	w.durable, w.base = w.written, w.written
+	w.unsynced = time.Time{}
+	t := w.t
+	t.mu.Lock()
+	t.durable = w.durable.tree
+	t.stats.Syncs++
+	t.mu.Unlock()
+	for _, b := range w.retained {
+		b.finish(nil)
+	}
+	w.release()
+	if o.Observer.Fsync != nil {
+		o.Observer.Fsync(took)
+	}
+	return nil
+}
+
+// syncError says that it is unknown what of the written data reached the
+// disk.
+type syncError struct{ error }
+
+func (e *syncError) Unwrap() error { return e.error }
+
+var errRemoved = errors.New("its open segment was removed or replaced")
+
+// inPlace tells whether the open segment is still what its name stands for.
+// Writing to a file that was removed succeeds, and keeps nothing.
+func (w *writer) inPlace() error {
+	info, err := os.Stat(segmentPath(w.t.dir, w.first, recordsSuffix))
+	if errors.Is(err, os.ErrNotExist) {
+		return errRemoved
+	}
+	if err == nil && !os.SameFile(info, w.info) {
+		return errRemoved
+	}
+	return err
+}
+
+func (w *writer) busy(on bool) {
+	since := int64(0)
+	if on {
+		since = max(1, int64(time.Since(w.t.born)))
+	}
+	w.t.ioSince.Store(since)
+}
+
+// tick does what is done from time to time: it begins a new segment if the
+// open one is old, and has a checkpoint signed.
+func (w *writer) tick(o *Options) {
+	if w.written.off > 0 && w.rollDue(o, 0) {
+		if err := w.roll(); err != nil {
+			w.fail(err)
+			return
+		}
+	}
+	w.prune(o)
+	w.t.signer.offer(&w.durable.tree)
+}
+
+// close ends the writer.
+func (w *writer) close() {
+	w.step(true)
+	if w.f == nil { // failing: one more attempt was all there is time for
+		w.last = w.abandon()
+	} else {
+		tree := w.durable.tree
+		w.t.signer.ask <- &tree
+		w.last = errors.Join(w.f.Close(), w.hashes.Close())
+	}
+	close(w.t.signer.ask)
+	<-w.t.signed
+	w.lock.Close()
+}
+
+// abandon gives up what could not be written.
+func (w *writer) abandon() error {
+	t := w.t
+	t.mu.Lock()
+	lost := t.pending.n
+	t.pending.finish(t.failing)
+	t.stats.Lost += lost
+	t.mu.Unlock()
+	for _, b := range w.retained {
+		lost += b.n
+	}
+	if lost == 0 {
+		return nil
+	}
+	w.lose(lost)
+	return fmt.Errorf("audit trail %s: closed while unavailable: %d records are lost", t.dir, lost)
+}
+
+func (w *writer) lose(n int64) {
+	if n == 0 {
+		return
+	}
+	w.t.mu.Lock()
+	w.t.stats.Lost += n
+	w.t.mu.Unlock()
+	if f := w.t.opt.Load().Observer.Lost; f != nil {
+		f(n)
+	}
+}
