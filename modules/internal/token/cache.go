@@ -54,13 +54,15 @@ func newCache(entries int) *cache {
 	return c
 }
 
+func (c *cache) hash(raw string) uint64 { return maphash.String(c.seed, raw) }
+
 func (c *cache) shard(hash uint64) *shard {
 	return &c.shards[hash>>32&uint64(len(c.shards)-1)]
 }
 
 // get returns the token that raw is, if it is known and still good.
 func (c *cache) get(raw string, now int64) *Token {
-	hash := maphash.String(c.seed, raw)
+	hash := c.hash(raw)
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +84,7 @@ func (c *cache) get(raw string, now int64) *Token {
 // put remembers a token that has just been verified with keys of that
 // generation.
 func (c *cache) put(raw string, t *Token, now int64, iss *issuer, generation uint64) {
-	hash := maphash.String(c.seed, raw)
+	hash := c.hash(raw)
 	e := slot{hash: hash, raw: strings.Clone(raw), token: t, issuer: iss, generation: generation}
 	e.from, e.until = t.window(iss)
 	if now >= e.until {
