@@ -108,11 +108,15 @@ func (k Key) material(text string, resolved bool) ([]byte, error) {
 		return []byte(trimmed), nil
 	case k.isSecret() && resolved:
 		return []byte(text), nil
-	case k.isSecret() && !isBase64(trimmed):
-		return nil, errors.New("a secret that is written out must be base64; for one in a variable or a file write {env.NAME} or {file./path}")
+	case k.isSecret():
+		// Never taken for a path: an error would show it.
+		if !isBase64(trimmed) {
+			return nil, errors.New("a secret that is written out must be base64; for one in a variable or a file write {env.NAME} or {file./path}")
+		}
+		return decodeBase64(trimmed)
 	case isBase64(trimmed) && trimmed[0] != '/':
-		// No key but a secret begins with a slash in base64: keys begin
-		// with the tag of a sequence or with the text of PEM.
+		// base64 of a key does not begin with a slash: keys begin with the
+		// tag of a sequence or with the text of PEM.
 		return decodeBase64(trimmed)
 	}
 	return readKeyFile(trimmed)
