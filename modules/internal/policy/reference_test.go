@@ -197,9 +197,27 @@ func (c choice) request() *Request {
 func checkEqual(t *testing.T, p *Policy, doc *Document, q *Request) {
 	t.Helper()
 	got, want := p.Decide(q), reference(p, doc, q)
+	checkExplain(t, p, q, got)
 	if got != want {
 		t.Errorf("%s %s user %q roles %v scopes %v\ngot  %v by %s, %s, %v\nwant %v by %s, %s, %v\n%s", q.Method, q.Path, q.User, q.Roles, q.Scopes,
 			got.Allow, got.RuleText(), got.Reason, got.Err, want.Allow, want.RuleText(), want.Reason, want.Err, printRules(p))
+	}
+}
+
+// checkExplain holds that the rules Explain shows lead to the decision.
+func checkExplain(t *testing.T, p *Policy, q *Request, d Decision) {
+	t.Helper()
+	var denies, allows, named bool
+	for _, c := range p.Explain(q) {
+		if !c.Applies {
+			continue
+		}
+		named = named || c.Rule == d.Rule
+		denies = denies || !c.Rule.Allow && (c.Holds || c.Err != nil)
+		allows = allows || c.Rule.Allow && c.Holds && c.Err == nil
+	}
+	if d.Allow != (allows && !denies) || named != (d.Rule != nil) {
+		t.Errorf("%s %s: explained as denied %v, allowed %v, named %v, and is %+v by %s\n%s", q.Method, q.Path, denies, allows, named, d, d.RuleText(), printRules(p))
 	}
 }
 

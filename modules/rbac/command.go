@@ -1,0 +1,451 @@
+package rbac
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
+)
+
+func init() {
+	adapter.RegisterCommand(explainCommand)
+	adapter.RegisterCommand(policyCommand)
+}
+
+// errNo ends a command whose answer is no, with exit code 1 and no message:
+// the answer has been printed.
+var errNo = errors.New("no")
+
+// run makes a command's function one that exits with 0 for yes, 1 for no and
+// 2 if there is no answer.
+func run(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		cmd.SilenceUsage = true
+		err := f(cmd, args)
+		if err == nil || errors.Is(err, errNo) {
+			cmd.SilenceErrors = true
+			return err
+		}
+		return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return 2, err })(cmd, args)
+	}
+}
+
+// policies returns the rbac handlers of a configuration file, loaded.
+func policies(file string) ([]*loaded, error) {
+	if file == "" {
+		return nil, errors.New("name the configuration: --config Caddyfile")
+	}
+	config, err := adapter.LoadConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	raws, err := adapter.FindModules(config, "handler", "rbac")
+	if err != nil {
+		return nil, err
+	}
+	if len(raws) == 0 {
+		return nil, fmt.Errorf("%s has no rbac directive", file)
+	}
+	all := make([]*loaded, len(raws))
+	for i, raw := range raws {
+		h := new(Handler)
+		if err := json.Unmarshal(raw, h); err != nil {
+			return nil, fmt.Errorf("%s: rbac: %w", file, err)
+		}
+		if h.PolicyFile != "" {
+			if h.PolicyFile, err = adapter.Resolve(layer, "policy", h.PolicyFile); err != nil {
+				return nil, err
+			}
+		}
+		if all[i], err = h.load(); err != nil {
+			return nil, fmt.Errorf("%s: rbac: %w", file, err)
+		}
+	}
+	return all, nil
+}
+
+// choose returns the policy that the flags name. The n-th of several is
+// chosen by its number.
+func choose(file string, n int) (*loaded, error) {
+	all, err := policies(file)
+	switch {
+	case err != nil:
+		return nil, err
+	case n == 0 && len(all) == 1:
+		return all[0], nil
+	case n == 0:
+		var list strings.Builder
+		for i, l := range all {
+			fmt.Fprintf(&list, "\n  --rbac %d: %d rules, the first is %s", i+1, len(l.policy.Rules()), l.policy.Rules()[0])
+		}
+		return nil, fmt.Errorf("%s has %d rbac directives; choose one:%s", file, len(all), list.String())
+	case n < 1 || n > len(all):
+		return nil, fmt.Errorf("%s has %d rbac directives and no number %d", file, len(all), n)
+	}
+	return all[n-1], nil
+}
+
+// question is a request to ask a policy about.
+type question struct {
+	Request string         `yaml:"request" json:"request"` // "GET /orders/1?page=2"
+	User    string         `yaml:"user" json:"user"`
+	Roles   []string       `yaml:"roles" json:"roles"`
+	Scopes  []string       `yaml:"scopes" json:"scopes"`
+	Claims  map[string]any `yaml:"claims" json:"claims"`
+	Headers []string       `yaml:"headers" json:"headers"` // "X-Tenant: acme"
+	IP      string         `yaml:"client_ip" json:"client_ip"`
+	Now     string         `yaml:"now" json:"now"` // RFC 3339
+}
+
+// anonymous reports whether nothing says who asks.
+func (q *question) anonymous() bool {
+	return q.User == "" && len(q.Roles) == 0 && len(q.Scopes) == 0 && len(q.Claims) == 0
+}
+
+// caller says who asks, in words.
+func (q *question) caller() string {
+	if q.anonymous() {
+		return "an anonymous caller"
+	}
+	s := "a caller"
+	if q.User != "" {
+		s = "user " + q.User
+	}
+	if len(q.Roles) > 0 {
+		s += " with role " + strings.Join(q.Roles, ", ")
+	}
+	if len(q.Scopes) > 0 {
+		s += " with scope " + strings.Join(q.Scopes, ", ")
+	}
+	return s
+}
+
+// ask makes the policy's request of the question. The error is that of a
+// path with two readings is a requestpath.Error.
+func (q *question) ask(p *policy.Policy) (*policy.Request, error) {
+	methodName, target, ok := strings.Cut(strings.TrimSpace(q.Request), " ")
+	if !ok || !strings.HasPrefix(target, "/") {
+		return nil, fmt.Errorf("'%s' is not a method and a path such as: GET /orders/1", q.Request)
+	}
+	u, err := url.ParseRequestURI(target)
+	if err != nil {
+		return nil, fmt.Errorf("'%s': not a path", target)
+	}
+	env := &condition.Env{
+		Method: methodName, RawQuery: u.RawQuery, ClientIP: q.IP, Now: time.Now(), Header: make(http.Header),
+	}
+	if q.Now != "" {
+		if env.Now, err = time.Parse(time.RFC3339, q.Now); err != nil {
+			return nil, fmt.Errorf("'%s' is not a time such as 2026-11-22T10:00:00Z", q.Now)
+		}
+	}
+	for _, field := range q.Headers {
+		name, value, ok := strings.Cut(field, ":")
+		if !ok {
+			return nil, fmt.Errorf("'%s' is not a header field such as: X-Tenant: acme", field)
+		}
+		env.Header.Add(name, strings.TrimSpace(value))
+	}
+	if env.Path, err = requestpath.Of(methodName, u); err != nil {
+		return nil, err
+	}
+	r := &policy.Request{Method: methodName, Path: env.Path, Env: env}
+	if q.anonymous() {
+		return r, nil
+	}
+	r.Authenticated, r.User, r.Roles, r.Scopes = true, q.User, q.Roles, q.Scopes
+	env.User, env.Roles, env.Scopes = q.User, slices.Clone(q.Roles), q.Scopes
+	for _, role := range p.UserRoles(q.User) {
+		if !slices.Contains(env.Roles, role) {
+			env.Roles = append(env.Roles, role)
+		}
+	}
+	if q.Claims != nil {
+		claims, err := json.Marshal(q.Claims)
+		if err != nil {
+			return nil, fmt.Errorf("claims: %w", err)
+		}
+		env.Claims = principal.NewClaims(claims)
+	}
+	return r, nil
+}
+
+// verdict is what a policy answers to a question.
+type verdict struct {
+	allow  bool
+	status int // of the refusal
+	rule   string
+	d      policy.Decision
+	r      *policy.Request
+}
+
+func (q *question) decide(p *policy.Policy) (verdict, error) {
+	r, err := q.ask(p)
+	var two requestpath.Error
+	if errors.As(err, &two) {
+		return verdict{status: http.StatusBadRequest, rule: "the path itself: " + two.Error()}, nil
+	}
+	if err != nil {
+		return verdict{}, err
+	}
+	d := p.Decide(r)
+	v := verdict{allow: d.Allow, rule: d.RuleText(), d: d, r: r}
+	switch {
+	case d.Allow:
+	case r.Authenticated:
+		v.status = http.StatusForbidden
+	default:
+		v.status = http.StatusUnauthorized
+	}
+	return v, nil
+}
+
+func explainCommand() *cobra.Command {
+	var q question
+	var config, claims string
+	var number int
+	cmd := &cobra.Command{
+		Use:   "explain --config FILE [--role ROLE]... [--scope SCOPE]... [--user ID] [--claims JSON] METHOD PATH",
+		Short: "Says what rbac decides about a request, and by which rule",
+		Long: `Says what the rbac policy of a configuration decides about a request, which
+rule decided, and which other rules are for this method and path.
+
+Without --user, --role, --scope and --claims the request is anonymous. PATH may
+have a query. The exit code is 0 if the request is allowed, 1 if it is refused
+and 2 if there is no answer.`,
+		Example: `  caddy moat explain --config Caddyfile --role clerk GET /orders/1
+  caddy moat explain --config Caddyfile --role manager --claims '{"teams":["red"]}' GET /teams/red/report`,
+		Args: cobra.ExactArgs(2),
+		RunE: run(func(cmd *cobra.Command, args []string) error {
+			if claims != "" {
+				d := json.NewDecoder(strings.NewReader(claims))
+				d.UseNumber() // no digit is lost
+				if err := d.Decode(&q.Claims); err != nil {
+					return fmt.Errorf("--claims is not a JSON object: %w", err)
+				}
+			}
+			l, err := choose(config, number)
+			if err != nil {
+				return err
+			}
+			q.Request = args[0] + " " + args[1]
+			return explain(cmd.OutOrStdout(), l.policy, &q)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVarP(&config, "config", "c", "", "the configuration: a Caddyfile, or JSON if its name ends in .json")
+	f.IntVar(&number, "rbac", 0, "which rbac directive, where the configuration has several, from 1")
+	f.StringVar(&q.User, "user", "", "the caller's id")
+	f.StringArrayVar(&q.Roles, "role", nil, "a role of the caller; repeatable")
+	f.StringArrayVar(&q.Scopes, "scope", nil, "a scope of the caller; repeatable")
+	f.StringVar(&claims, "claims", "", "the caller's claims, as JSON")
+	f.StringArrayVar(&q.Headers, "header", nil, "a header field of the request; repeatable")
+	f.StringVar(&q.IP, "ip", "", "the client's address")
+	f.StringVar(&q.Now, "now", "", "the time of the request, in RFC 3339 form (default: now)")
+	return cmd
+}
+
+// explain prints the decision and what led to it.
+func explain(w io.Writer, p *policy.Policy, q *question) error {
+	v, err := q.decide(p)
+	if err != nil {
+		return err
+	}
+	answer := "ALLOWED"
+	if !v.allow {
+		answer = fmt.Sprintf("REFUSED with %d", v.status)
+	}
+	fmt.Fprintf(w, "%s: %s, for %s\n", answer, q.Request, q.caller())
+	fmt.Fprintf(w, "by %s\n", place(v.d.Rule, v.rule))
+	if v.r != nil {
+		fmt.Fprintf(w, "because %s\n", because(v.d))
+		considered(w, p, v)
+	}
+	if !v.allow {
+		return errNo
+	}
+	return nil
+}
+
+// place adds where a rule is written to its text.
+func place(r *policy.Rule, text string) string {
+	if r != nil && r.Place != "" {
+		return text + " (" + r.Place + ")"
+	}
+	return text
+}
+
+func because(d policy.Decision) string {
+	switch {
+	case d.Reason == policy.RuleAllows:
+		return "the rule allows it and no rule denies it"
+	case d.Reason == policy.RuleDenies:
+		return "a rule that denies beats every rule that allows"
+	case d.Reason == policy.ConditionFails:
+		return fmt.Sprintf("its condition has no result, which denies: %v", d.Err)
+	case d.Err != nil:
+		return fmt.Sprintf("no rule allows it; the condition of %s has no result: %v", d.Failed, d.Err)
+	}
+	return "no rule allows it"
+}
+
+// considered lists the rules that are for the method and path.
+func considered(w io.Writer, p *policy.Policy, v verdict) {
+	all := p.Explain(v.r)
+	if len(all) == 0 {
+		fmt.Fprintln(w, "\nno rule is for this method and path")
+		return
+	}
+	fmt.Fprintln(w, "\nrules for this method and path:")
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range all {
+		what := "applies"
+		switch {
+		case !c.Applies && c.Rule.Who == "authenticated":
+			what = "does not apply: the caller is anonymous"
+		case !c.Applies:
+			what = "does not apply: the caller does not have " + c.Rule.Who
+		case c.Err != nil:
+			what = "its condition has no result: " + c.Err.Error()
+		case !c.Holds:
+			what = "its condition does not hold"
+		}
+		fmt.Fprintf(tw, "  %s\t%s\n", strings.Join(strings.Fields(place(c.Rule, c.Rule.String())), " "), what)
+	}
+	tw.Flush()
+}
+
+func policyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Works with rbac policies",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(matrixCommand(), testCommand())
+	return cmd
+}
+
+func matrixCommand() *cobra.Command {
+	var config string
+	var number int
+	var asCSV bool
+	cmd := &cobra.Command{
+		Use:   "matrix --config FILE [--csv]",
+		Short: "Prints who may do what",
+		Long: `Prints a table of who may do what. There is a row for every path that a rule
+names; it stands for the requests that match it and no more specific path of
+another row. There is a column for everyone, for callers with an identity, and
+for each role and scope; what a role inherits, and what everybody may do, is in
+its column too.
+
+A cell lists the methods that are allowed: * for every method, (other) for those
+that no rule names, and a question mark behind a method that a condition
+decides about. HEAD is not listed where GET is.`,
+		Args: cobra.NoArgs,
+		RunE: run(func(cmd *cobra.Command, _ []string) error {
+			l, err := choose(config, number)
+			if err != nil {
+				return err
+			}
+			if asCSV {
+				return matrixCSV(cmd.OutOrStdout(), l.policy.Matrix())
+			}
+			return matrixText(cmd.OutOrStdout(), l.policy.Matrix())
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVarP(&config, "config", "c", "", "the configuration: a Caddyfile, or JSON if its name ends in .json")
+	f.IntVar(&number, "rbac", 0, "which rbac directive, where the configuration has several, from 1")
+	f.BoolVar(&asCSV, "csv", false, "print CSV (RFC 4180)")
+	return cmd
+}
+
+// matrixRows returns the table as text, its head first.
+func matrixRows(m *policy.Matrix) [][]string {
+	rows := [][]string{append([]string{"path"}, m.Subjects...)}
+	for _, r := range m.Rows {
+		row := []string{r.Path}
+		for _, cell := range r.Cells {
+			row = append(row, cellText(m.Methods, cell))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// cellText prints one cell.
+func cellText(methods []string, cell []policy.Allowed) string {
+	same := true
+	for _, a := range cell {
+		same = same && a == cell[0]
+	}
+	if same {
+		return map[policy.Allowed]string{policy.Always: "*", policy.Sometimes: "*?", policy.Never: ""}[cell[0]]
+	}
+	var list []string
+	get := slices.Index(methods, http.MethodGet)
+	for i, m := range methods {
+		if cell[i] == policy.Never || m == http.MethodHead && get >= 0 && cell[get] == cell[i] {
+			continue
+		}
+		if m == "*" {
+			m = "(other)"
+		}
+		if cell[i] == policy.Sometimes {
+			m += "?"
+		}
+		list = append(list, m)
+	}
+	return strings.Join(list, ",")
+}
+
+func matrixText(w io.Writer, m *policy.Matrix) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range matrixRows(m) {
+		for i, cell := range row {
+			if cell == "" {
+				cell = "-"
+			}
+			if i > 0 {
+				cell = "\t" + cell
+			}
+			if _, err := io.WriteString(tw, cell); err != nil {
+				return err
+			}
+		}
+		if _, err := io.WriteString(tw, "\n"); err != nil {
+			return err
+		}
+	}
+	return tw.Flush()
+}
+
+func matrixCSV(w io.Writer, m *policy.Matrix) error {
+	c := csv.NewWriter(w)
+	c.UseCRLF = true
+	if err := c.WriteAll(matrixRows(m)); err != nil {
+		return err
+	}
+	return c.Error()
+}
+
+// trimBOM drops a byte order mark that editors put before a file.
+func trimBOM(content []byte) []byte { return bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) }
