@@ -117,14 +117,19 @@ func (a aliases) match(name string) bool {
 
 // drop removes the fields from the header and from the trailer section, which
 // Caddy's reverse proxy passes on too.
-func (a aliases) drop(r *http.Request) {
+//
+// With spare, what a handler of this package has set stays: the handler that
+// only removes stands behind the one that sets. Without, it goes too: it is
+// about an identity that is being replaced.
+func (a aliases) drop(r *http.Request, spare bool) {
 	if a.byLength == nil {
 		return
 	}
 	ours, _ := adapter.Vars(r)[forwardedVar].(map[string]bool)
 	for name := range r.Header {
-		if a.match(name) && !ours[name] {
+		if a.match(name) && !(spare && ours[name]) {
 			delete(r.Header, name)
+			delete(ours, name)
 		}
 	}
 	if r.Trailer == nil {

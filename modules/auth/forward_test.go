@@ -202,3 +202,20 @@ func TestStripperSparesWhatAnotherHandlerSet(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestLaterHandlerRemovesWhatAnEarlierOneSaidOfAnotherIdentity(t *testing.T) {
+	methods := []method{ours(token{place: "X-Token"})}
+	first := &Handler{Forward: []credential.Forward{{Claim: "sub", Header: "X-User"}}, methods: methods}
+	reached := serve(t, first, request("X-Token", "alice")).reached
+	second := &Handler{Forward: []credential.Forward{{Claim: "none", Header: "X-User"}}, methods: methods}
+	provision(t, second)
+	next := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+		if got := r.Header.Get("X-User"); got != "" {
+			t.Errorf("got %q", got)
+		}
+		return nil
+	})
+	if err := second.ServeHTTP(httptest.NewRecorder(), reached, next); err != nil {
+		t.Fatal(err)
+	}
+}
