@@ -194,14 +194,11 @@ func (h *Handler) ForwardedHeaders() []string {
 
 // ServeHTTP authenticates the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	// First of all, and on every path: rule "one identity".
+	h.aliases.drop(r, len(h.methods) == 0)
 	if len(h.methods) == 0 {
-		h.aliases.drop(r, forwarded(r))
 		return next.ServeHTTP(w, r)
 	}
-	// First of all, and on every path: what the client says of itself, and
-	// what an earlier handler has said of an identity that this one may
-	// replace.
-	h.aliases.drop(r, nil)
 	for _, p := range h.publishers {
 		if p.Publish(w, r) {
 			h.decide(r, decision.Skip, "publish", "")

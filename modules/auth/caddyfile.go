@@ -172,9 +172,8 @@ func Wrap(name string, provider any) *Handler {
 
 // Stripper returns the handler that removes the headers which h hands to the
 // upstream from every request it sees, and does nothing else. It stands,
-// without a matcher, beside a handler that has one, in any order: behind it,
-// it spares what that handler has set. It is nil where there is nothing to
-// remove.
+// without a matcher, before a handler that has one. It is nil where there is
+// nothing to remove.
 func Stripper(h *Handler) *Handler {
 	names := h.ForwardedHeaders()
 	if len(names) == 0 {

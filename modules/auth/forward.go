@@ -5,11 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
-	"slices"
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
@@ -47,7 +45,6 @@ func compileForward(list []credential.Forward) ([]forward, error) {
 func (h *Handler) setForwarded(r *http.Request, p *principal.Principal) *credential.Error {
 	vars := adapter.Vars(r)
 	set, _ := vars[forwardedVar].(map[string]bool)
-	vars := adapter.Vars(r)
 	for _, f := range h.forward {
 		v, ok := p.Claims.Lookup(f.claim)
 		if !ok && p.Claims == nil && len(f.claim) == 1 && f.claim[0] == "sub" {
