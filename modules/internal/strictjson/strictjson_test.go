@@ -296,6 +296,9 @@ func FuzzObject(f *testing.F) {
 			}
 			walk(t, m.Value)
 		}
+		if n := Count(bytes.TrimSpace(doc)); n != len(std) {
+			t.Fatalf("%q: Count = %d, want %d", doc, n, len(std))
+		}
 		for name, want := range std {
 			if got, ok := Lookup(bytes.TrimSpace(doc), name); !ok || !bytes.Equal(got, want) {
 				t.Fatalf("%q: Lookup(%q) = %q, want %q", doc, name, got, want)

@@ -154,20 +154,38 @@ func Lookup(value []byte, name string) ([]byte, bool) {
 	return nil, false
 }
 
-func lookupMember(value []byte, name string) ([]byte, bool) {
-	for i := skipSpace(value, 1); value[i] != '}'; {
-		end := skipValue(value, i)
-		key, _ := Text(value[i:end])
-		i = skipSpace(value, skipSpace(value, end)+1) // over the colon
-		end = skipValue(value, i)
+func lookupMember(object []byte, name string) ([]byte, bool) {
+	for i := firstMember(object); object[i] != '}'; {
+		key, value, next := memberAt(object, i)
 		if string(key) == name {
-			return value[i:end:end], true
+			return value, true
 		}
-		if i = skipSpace(value, end); value[i] == ',' {
-			i = skipSpace(value, i+1)
-		}
+		i = next
 	}
 	return nil, false
+}
+
+// Count returns the number of members of an object.
+func Count(object []byte) (n int) {
+	for i := firstMember(object); object[i] != '}'; n++ {
+		_, _, i = memberAt(object, i)
+	}
+	return n
+}
+
+func firstMember(object []byte) int { return skipSpace(object, 1) }
+
+// memberAt reads the member at object[i] and returns the place of the next one,
+// or of the closing brace.
+func memberAt(object []byte, i int) (key, value []byte, next int) {
+	end := skipValue(object, i)
+	key, _ = Text(object[i:end])
+	i = skipSpace(object, skipSpace(object, end)+1) // over the colon
+	end = skipValue(object, i)
+	if next = skipSpace(object, end); object[next] == ',' {
+		next = skipSpace(object, next+1)
+	}
+	return key, object[i:end:end], next
 }
 
 // index reads an array index: digits without sign and leading zeros.

@@ -3,7 +3,6 @@ package token
 import (
 	"hash/maphash"
 	"math"
-	"strings"
 	"sync"
 	"time"
 )
@@ -82,10 +81,10 @@ func (c *cache) get(raw string, now int64) *Token {
 }
 
 // put remembers a token that has just been verified with keys of that
-// generation.
+// generation. It keeps raw.
 func (c *cache) put(raw string, t *Token, now int64, iss *issuer, generation uint64) {
 	hash := c.hash(raw)
-	e := slot{hash: hash, raw: strings.Clone(raw), token: t, issuer: iss, generation: generation}
+	e := slot{hash: hash, raw: raw, token: t, issuer: iss, generation: generation}
 	e.from, e.until = t.window(iss)
 	if now >= e.until {
 		return // in its leeway: good, but not for long

@@ -210,6 +210,43 @@ func (c *claims) subject(iss *issuer) ([]byte, bool) {
 	return text, len(text) > 0 && printable(text)
 }
 
+// confirmation reads cnf. It is false if that is something else than keys.
+func (c *claims) confirmation() (*Confirmation, bool) {
+	value, ok := c.members.Find("cnf")
+	if !ok {
+		return nil, true
+	}
+	if value[0] != '{' {
+		return nil, false
+	}
+	cnf := new(Confirmation)
+	cnf.Certificate, ok = keyName(value, "x5t#S256")
+	if !ok {
+		return nil, false
+	}
+	if cnf.Key, ok = keyName(value, "jkt"); !ok {
+		return nil, false
+	}
+	known := 0
+	for _, name := range []string{cnf.Certificate, cnf.Key} {
+		if name != "" {
+			known++
+		}
+	}
+	members := strictjson.Count(value)
+	cnf.Other = members > known
+	return cnf, members > 0
+}
+
+// keyName returns the name of a key in cnf, or nothing if there is none.
+func keyName(cnf []byte, member string) (string, bool) {
+	value, ok := strictjson.Lookup(cnf, member)
+	if !ok {
+		return "", true
+	}
+	return textOf(value)
+}
+
 // list appends to dst the names that the claims at pointers hold, each once.
 // Claims that are missing are passed over; claims that are no lists of names
 // are not.

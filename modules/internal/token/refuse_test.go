@@ -718,6 +718,30 @@ func TestSubjectMayBeAnotherClaim(t *testing.T) {
 	}
 }
 
+func TestConfirmationIsHandedOn(t *testing.T) {
+	p := families()["HS256"]
+	v := verifier(t, Options{}, standard(p))
+	for cnf, want := range map[string]Confirmation{
+		`{"x5t#S256":"abc"}`:              {Certificate: "abc"},
+		`{ "jkt" : "d\u0065f" }`:          {Key: "def"},
+		`{"jkt":"x","x5t#S256":"y"}`:      {Certificate: "y", Key: "x"},
+		`{"kid":"x"}`:                     {Other: true},
+		`{"jwk":{"kty":"OKP"},"jkt":"x"}`: {Key: "x", Other: true},
+	} {
+		tok, err := v.Verify(context.Background(), sign(t, p, claimsWith("cnf", cnf)), now)
+		if err != nil || tok.Confirmation == nil || *tok.Confirmation != want {
+			t.Errorf("%s: %v", cnf, err)
+		}
+	}
+	for _, cnf := range []string{`null`, `"x"`, `[]`, `{}`, `1`, `{"jkt":1}`, `{"jkt":""}`, `{"x5t#S256":null}`, `{"jkt":["x"]}`, `{"jkt":"a\nb"}`} {
+		refused(t, v, sign(t, p, claimsWith("cnf", cnf)), ReasonClaims)
+	}
+	tok, err := v.Verify(context.Background(), sign(t, p, claimsWith()), now)
+	if err != nil || tok.Confirmation != nil {
+		t.Error("a token without cnf is bound", err)
+	}
+}
+
 func TestUnavailableKeysAreNotARefusal(t *testing.T) {
 	p := families()["ES256"]
 	iss := standard(p)

@@ -118,6 +118,26 @@ type Token struct {
 
 	// Key is what it was verified with.
 	Key *jwk.Key
+
+	// Confirmation says whom the token is bound to. Nil if it is good in
+	// anybody's hands.
+	Confirmation *Confirmation
+}
+
+// Confirmation is the claim cnf, RFC 7800: the token is good only in the hands
+// of somebody who can show that he has a certain key. Whoever accepts the
+// token has to see to that.
+type Confirmation struct {
+	// Certificate is x5t#S256, the SHA-256 of the client's certificate in
+	// base64url: RFC 8705 section 3.1. Empty if there is none.
+	Certificate string
+
+	// Key is jkt, the thumbprint of the key of the client's proofs: RFC 9449
+	// section 6.1. Empty if there is none.
+	Key string
+
+	// Other says that there are members that are neither.
+	Other bool
 }
 
 // issuer is an Issuer made ready.
@@ -271,7 +291,10 @@ func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (*Toke
 	if fault != nil {
 		return nil, fault
 	}
-	token, err := accept(&t, &c, iss, key, now)
+	if v.cache != nil {
+		raw = strings.Clone(raw) // it may be part of a larger text, such as all cookies
+	}
+	token, err := accept(&t, &c, iss, key, now, raw)
 	if err != nil {
 		return nil, err
 	}
@@ -296,8 +319,9 @@ func (v *Verifier) admit(t *jws, c *claims, now time.Time) (*issuer, *Error) {
 	return iss, c.expiry(iss, now)
 }
 
-// accept makes the Token of a JWS whose signature has been verified.
-func accept(t *jws, c *claims, iss *issuer, key *jwk.Key, now time.Time) (*Token, *Error) {
+// accept makes the Token of a JWS whose signature has been verified. raw is
+// its text, a part of which the Token keeps.
+func accept(t *jws, c *claims, iss *issuer, key *jwk.Key, now time.Time, raw string) (*Token, *Error) {
 	if !iss.acceptsType(t.head.typ) {
 		return nil, errType
 	}
@@ -307,7 +331,7 @@ func accept(t *jws, c *claims, iss *issuer, key *jwk.Key, now time.Time) (*Token
 	if err := c.accept(iss); err != nil {
 		return nil, err
 	}
-	return newToken(t, c, iss, key)
+	return newToken(t, c, iss, key, raw)
 }
 
 func (iss *issuer) acceptsType(typ []byte) bool {
@@ -321,12 +345,13 @@ var (
 	errSubject = errClaim("the claim that names the subject is missing or no identity")
 	errRoles   = errClaim("a claim that holds roles is not a list of names")
 	errScopes  = errClaim("a claim that holds scopes is not a list of names")
+	errBinding = errClaim("cnf is not an object that names keys")
 	errNames   = errClaim("iss or jti holds control characters")
 )
 
 // newToken takes out of the claims what a Token says outright. All its texts
 // are in one string, however many there are.
-func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key) (*Token, *Error) {
+func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key, raw string) (*Token, *Error) {
 	sub, ok := c.subject(iss)
 	if !ok {
 		return nil, errSubject
@@ -343,6 +368,10 @@ func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key) (*Token, *Error) {
 	if list, ok = c.list(list, iss.Scopes); !ok {
 		return nil, errScopes
 	}
+	cnf, ok := c.confirmation()
+	if !ok {
+		return nil, errBinding
+	}
 	scopes := len(list)
 	list = append(list, sub, c.jti)
 	if iss.Name == "" {
@@ -354,7 +383,7 @@ func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key) (*Token, *Error) {
 		token Token
 		who   principal.Principal
 	}{
-		token: Token{IssuedAt: c.issued, Expires: c.exp, NotBefore: c.nbf, Algorithm: t.head.alg, Key: key},
+		token: Token{IssuedAt: c.issued, Expires: c.exp, NotBefore: c.nbf, Algorithm: t.head.alg, Key: key, Confirmation: cnf},
 		who: principal.Principal{
 			ID:      texts[scopes],
 			Issuer:  iss.Name,
@@ -363,7 +392,7 @@ func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key) (*Token, *Error) {
 			TokenID: texts[scopes+1],
 			Roles:   texts[:roles:roles],
 			Scopes:  texts[roles:scopes:scopes],
-			Claims:  principal.NewClaims(slices.Clone(t.payload)),
+			Claims:  principal.NewEncodedClaims(raw[t.headerLen+1 : len(t.signed)]),
 		},
 	}
 	if iss.Name == "" {
