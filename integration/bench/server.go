@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -182,10 +183,17 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return b.buf.Write(p)
 }
 
-// tail returns the last that was printed.
+// tail returns the last that was printed, without what Caddy tells of its
+// start before it knows its configuration.
 func (b *logBuffer) tail() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := b.buf.Bytes()
-	return string(all[max(len(all)-logKept, 0):])
+	var kept strings.Builder
+	for line := range bytes.Lines(all[max(len(all)-logKept, 0):]) {
+		if !bytes.HasPrefix(line, []byte(`{"level":"info"`)) {
+			kept.Write(line)
+		}
+	}
+	return kept.String()
 }

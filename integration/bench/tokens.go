@@ -29,7 +29,7 @@ var algorithms = []string{"RS256", "ES256", "HS256", "EdDSA"}
 const (
 	issuer   = "https://id.example.com/realms/bench"
 	audience = "orders-api"
-	hmacEnv  = "BENCH_HS256" // the environment variable with the shared secret, base64
+	hmacEnv  = "BENCH_HS256" // the environment variable with the shared secret
 )
 
 // signer signs with one algorithm.
@@ -74,7 +74,7 @@ func newSigner(alg string) (*signer, error) {
 // argument of jwt_auth's key option and the environment that goes with it.
 func (s *signer) install(dir string) (key string, env []string, err error) {
 	if secret, ok := s.key.([]byte); ok {
-		return "{env." + hmacEnv + "}", []string{hmacEnv + "=" + base64.StdEncoding.EncodeToString(secret)}, nil
+		return "{env." + hmacEnv + "}", []string{hmacEnv + "=base64:" + base64.StdEncoding.EncodeToString(secret)}, nil
 	}
 	der, err := x509.MarshalPKIXPublicKey(s.public)
 	if err != nil {
