@@ -81,21 +81,26 @@ func Keep(first, last int, char rune) Func {
 // keepOf is Keep for text of at least least characters.
 func keepOf(first, last, least int) Func {
 	return func(dst, text []byte) []byte {
-		if count(text) < least {
-			return hide(dst, text)
+		if n := count(text); n < least {
+			return repeat(dst, '*', n)
 		}
 		return keep(dst, text, first, last, '*')
 	}
 }
 
 func keep(dst, text []byte, first, last int, char rune) []byte {
-	n := count(text)
+	n := len(text)
+	head, tail := first, n-last
+	if !ascii(text) {
+		n = count(text)
+		head, tail = prefix(text, first), prefix(text, n-last)
+	}
 	if n <= first+last {
 		return repeat(dst, char, n)
 	}
-	dst = append(dst, text[:prefix(text, first)]...)
+	dst = append(dst, text[:head]...)
 	dst = repeat(dst, char, n-first-last)
-	return append(dst, text[prefix(text, n-last):]...)
+	return append(dst, text[tail:]...)
 }
 
 // Hide masks text entirely, one star for each character.
@@ -104,6 +109,10 @@ func Hide(dst, text []byte) []byte { return hide(dst, text) }
 func hide(dst, text []byte) []byte { return repeat(dst, '*', count(text)) }
 
 func repeat(dst []byte, char rune, n int) []byte {
+	const stars = "****************************************************************"
+	if char == '*' && n <= len(stars) {
+		return append(dst, stars[:n]...)
+	}
 	for range n {
 		dst = utf8.AppendRune(dst, char)
 	}

@@ -226,7 +226,7 @@ func BenchmarkRules(b *testing.B) {
 func BenchmarkClassify(b *testing.B) {
 	text := payload("api", 64<<10)[:blockSize]
 	var stop, ink bitmap
-	for name, f := range map[string]func(stop, ink []uint64, p []byte){"used": classifyWords, "portable": classifyPortable} {
+	for name, f := range map[string]func(stop, ink, p []byte){"used": classifyWords, "portable": classifyPortable} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {

@@ -17,62 +17,64 @@ import (
 // about where strings begin, so nothing has to be carried from block to block.
 const (
 	blockSize = 8 << 10
-	// Twice a block, so that a position in the text is also one in the
-	// bitmap, with the bits after the block still within reach.
-	indexWords = 2 * blockSize / 64
+	// A bitmap has room for two blocks, so that where a byte of the text has
+	// its bit follows from its position alone, also right after a block.
+	indexSpan  = 2 * blockSize
+	indexBytes = indexSpan / 8
 )
 
-type bitmap [indexWords]uint64
+// bitmap holds its bits from the lowest of the first byte on. Behind them is
+// room for what is read past the last.
+type bitmap [indexBytes + 16]byte
 
 // next returns the position of the first set bit at i or after it.
 func (m *bitmap) next(i int) int {
 	for {
-		k, s := uint(i)>>6, uint(i)&63
-		x := m[k%indexWords]>>s | m[(k+1)%indexWords]<<1<<(63-s)
+		k := uint(i) % indexSpan / 8
+		x := binary.LittleEndian.Uint64(m[k:k+8]) >> (uint(i) % 8)
 		if x != 0 {
 			return i + bits.TrailingZeros64(x)
 		}
-		i += 64
+		i += 64 - i%8
 	}
 }
 
 // classify fills the bitmaps for p[from:to], where from is a multiple of
-// blockSize and to at most blockSize more. Every bit after to is set, up to
-// where next may look.
+// blockSize and to at most blockSize more. Every bit after to is set, as far
+// as next looks.
 func classify(stop, ink *bitmap, p []byte, from, to int) {
-	k := uint(from) / 64 % indexWords
+	k := uint(from) % indexSpan / 8
 	whole := (to - from) &^ 63
 	if whole > 0 {
 		classifyWords(stop[k:], ink[k:], p[from:from+whole])
-		k += uint(whole) / 64
+		k += uint(whole) / 8
 	}
 	if rest := to - from - whole; rest > 0 {
 		var last [64]byte
+		for i := range last {
+			last[i] = '"' // sets the bits after to
+		}
 		copy(last[:], p[from+whole:to])
-		classifyWords(stop[k:k+1], ink[k:k+1], last[:])
-		after := ^uint64(0) << rest
-		stop[k] |= after
-		ink[k] |= after
-		k++
+		classifyWords(stop[k:], ink[k:], last[:])
+		k += 8
 	}
-	for range 2 {
-		stop[k%indexWords] = ^uint64(0)
-		ink[k%indexWords] = ^uint64(0)
-		k++
+	for _, m := range [...]*bitmap{stop, ink} {
+		binary.LittleEndian.PutUint64(m[k:], ^uint64(0))
+		binary.LittleEndian.PutUint64(m[k%indexBytes:], ^uint64(0))
 	}
 }
 
-// classifyPortable sets one word of stop and ink for every 64 bytes of p.
-func classifyPortable(stop, ink []uint64, p []byte) {
-	for k := 0; len(p) >= 64; k++ {
+// classifyPortable sets 8 bytes of stop and ink for every 64 bytes of p.
+func classifyPortable(stop, ink, p []byte) {
+	for ; len(p) >= 64; stop, ink, p = stop[8:], ink[8:], p[64:] {
 		var s, n uint64
 		for j := 0; j < 64; j += 8 {
 			x := binary.LittleEndian.Uint64(p[j : j+8])
 			s |= gather(x&high|zeros(x^quotes)|zeros(x^slashes)|zeros(x&upper)) << j
 			n |= gather(zeros(x^spaces)|zeros(x^tabs)|zeros(x^feeds)|zeros(x^returns)) << j
 		}
-		stop[k], ink[k] = s, ^n
-		p = p[64:]
+		binary.LittleEndian.PutUint64(stop, s)
+		binary.LittleEndian.PutUint64(ink, ^n)
 	}
 }
 

@@ -15,7 +15,7 @@ GLOBL quote<>(SB), RODATA|NOPTR, $1
 DATA slash<>+0(SB)/1, $0x5c
 GLOBL slash<>(SB), RODATA|NOPTR, $1
 
-// func classifyAVX2(stop, ink *uint64, p *byte, n int)
+// func classifyAVX2(stop, ink, p *byte, n int)
 TEXT ·classifyAVX2(SB), NOSPLIT, $0-32
 	MOVQ stop+0(FP), DI
 	MOVQ ink+8(FP), SI

@@ -2,4 +2,4 @@
 
 package redaction
 
-func classifyWords(stop, ink []uint64, p []byte) { classifyPortable(stop, ink, p) }
+func classifyWords(stop, ink, p []byte) { classifyPortable(stop, ink, p) }

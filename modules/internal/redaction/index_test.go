@@ -1,19 +1,20 @@
 package redaction
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"testing"
 )
 
 // slowClassify says what the bitmaps mean.
-func slowClassify(p []byte) (stop, ink []uint64) {
-	stop, ink = make([]uint64, len(p)/64), make([]uint64, len(p)/64)
+func slowClassify(p []byte) (stop, ink []byte) {
+	stop, ink = make([]byte, len(p)/8), make([]byte, len(p)/8)
 	for i, c := range p[:len(p)&^63] {
 		if c == '"' || c == '\\' || c < 0x20 || c >= 0x80 {
-			stop[i/64] |= 1 << (i % 64)
+			stop[i/8] |= 1 << (i % 8)
 		}
 		if !isSpace(c) {
-			ink[i/64] |= 1 << (i % 64)
+			ink[i/8] |= 1 << (i % 8)
 		}
 	}
 	return stop, ink
@@ -36,37 +37,38 @@ func TestClassifiersAgree(t *testing.T) {
 	}
 	for _, text := range texts {
 		wantStop, wantInk := slowClassify(text)
-		for name, f := range map[string]func(stop, ink []uint64, p []byte){"used": classifyWords, "portable": classifyPortable} {
-			stop, ink := make([]uint64, len(text)/64), make([]uint64, len(text)/64)
+		for name, f := range map[string]func(stop, ink, p []byte){"used": classifyWords, "portable": classifyPortable} {
+			stop, ink := make([]byte, len(text)/8), make([]byte, len(text)/8)
 			f(stop, ink, text)
-			for k := range stop {
-				if stop[k] != wantStop[k] || ink[k] != wantInk[k] {
-					t.Fatalf("%s: %q: %x %x, want %x %x", name, text[64*k:64*k+64], stop[k], ink[k], wantStop[k], wantInk[k])
-				}
+			if !bytes.Equal(stop, wantStop) || !bytes.Equal(ink, wantInk) {
+				t.Fatalf("%s: %q: %x %x, want %x %x", name, text, stop, ink, wantStop, wantInk)
 			}
 		}
 	}
 }
 
 func TestNextFindsEveryByte(t *testing.T) {
-	for size := range 300 {
+	for _, size := range []int{0, 1, 63, 64, 65, 127, 128, 129, 300, blockSize - 1, blockSize} {
 		text := make([]byte, size)
 		for i := range text {
 			text[i] = 'a'
 		}
-		for at := 0; at <= size; at += 7 {
+		for at := 0; at <= size; at += 1 + size/40 {
 			var stop, ink bitmap
 			if at < size {
 				text[at] = '"'
 			}
-			classify(&stop, &ink, text, 0, size)
-			for i := 0; i <= size; i++ {
-				want := size
-				if i <= at && at < size {
-					want = at
-				}
-				if got := stop.next(i); got < want || got > want && want < size {
-					t.Fatalf("of %d bytes with a quote at %d, from %d: %d", size, at, i, got)
+			for _, from := range []int{0, blockSize, 2 * blockSize} {
+				p := append(make([]byte, from), text...)
+				classify(&stop, &ink, p, from, from+size)
+				for i := 0; i <= size; i++ {
+					want := size
+					if i <= at && at < size {
+						want = at
+					}
+					if got := stop.next(from+i) - from; got != want {
+						t.Fatalf("of %d bytes from %d on with a quote at %d, from %d: %d", size, from, at, i, got)
+					}
 				}
 			}
 			if at < size {

@@ -14,7 +14,11 @@ type names struct {
 	list  []string // list[id]; list[0] is unused
 	next  []uint16 // next[id] has the same slot
 	ids   map[string]uint16
-	rawOf int // no spelling of a name in JSON is longer, quotes not counted
+	// filter tells of a name by its first byte, in the bit of its length,
+	// whether it is worth a look. After the empty name
+	// a text has the closing quote.
+	filter [256]uint64
+	rawOf  int // no spelling of a name in JSON is longer, quotes not counted
 }
 
 const maxNames = 1<<16 - 2
@@ -47,6 +51,11 @@ func (n *names) build() {
 	n.slots = make([]uint16, size)
 	n.next = make([]uint16, len(n.list))
 	for id := 1; id < len(n.list); id++ {
+		if name := n.list[id]; name == "" {
+			n.filter['"'] |= 1
+		} else {
+			n.filter[name[0]] |= 1 << (len(name) % 64)
+		}
 		h := hashName([]byte(n.list[id])) >> n.shift
 		n.next[id] = n.slots[h]
 		n.slots[h] = uint16(id)

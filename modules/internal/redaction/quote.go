@@ -64,27 +64,38 @@ func hexValue(c byte) byte {
 
 // appendQuoted appends text as a string literal.
 func appendQuoted(dst, text []byte) []byte {
-	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	from := 0
 	for i, c := range text {
-		if c >= 0x20 && c != '"' && c != '\\' {
+		if !escapes[c] {
 			continue
 		}
-		dst = append(dst, text[from:i]...)
+		dst = appendEscape(append(dst, text[from:i]...), c)
 		from = i + 1
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
 	}
 	return append(append(dst, text[from:]...), '"')
+}
+
+// escapes are the characters that a string literal cannot hold as they are.
+var escapes = func() (set [256]bool) {
+	for c := range 0x20 {
+		set[c] = true
+	}
+	set['"'], set['\\'] = true, true
+	return set
+}()
+
+func appendEscape(dst []byte, c byte) []byte {
+	const hex = "0123456789abcdef"
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 }

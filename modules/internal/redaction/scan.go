@@ -284,7 +284,16 @@ func scanNumber(p []byte, i int) int {
 	return i
 }
 
+// skipDigits returns the index of the first byte at i or after it that is not a
+// digit.
 func skipDigits(p []byte, i int) int {
+	for i+8 <= len(p) {
+		x := binary.LittleEndian.Uint64(p[i:]) ^ '0'*ones
+		if x = ((x&^high + (0x80-10)*ones) | x) & high; x != 0 {
+			return i + bits.TrailingZeros64(x)/8
+		}
+		i += 8
+	}
 	for i < len(p) && p[i]-'0' <= 9 {
 		i++
 	}

@@ -38,6 +38,8 @@ func (w *Rewriter) walk(p []byte, from, to int) (int, Reason) {
 		ks, ke = w.keyStart, w.keyEnd
 		child  = w.child // of the value that comes next, or is being read
 		auto   = w.program.auto
+		names  = auto.names
+		filter = &names.filter
 		top    *frame // the innermost object or array
 		cur    *state // of top
 		reason Reason
@@ -167,8 +169,11 @@ named:
 		child = dead
 		goto colon
 	}
+	id = 0
 	if ks >= 0 && !w.escaped {
-		id = auto.names.findIn(p, ks, ke)
+		if filter[p[ks]]>>(uint(ke-ks)%64)&1 != 0 {
+			id = names.findIn(p, ks, ke)
+		}
 	} else if w.keyDone {
 		goto colon // with the child that was decided on
 	} else {
