@@ -10,32 +10,50 @@ import (
 )
 
 // everything is the selector of detect where none is written: every value.
-var everything = []string{"$"}
+const everything = "$"
 
-// build makes rules of the engine, one for each selector. Their names are what
-// the audit record says: the line of the Caddyfile, after prefix.
+// line is a rule for one selector.
+type line struct {
+	rule     *Rule
+	selector string
+
+	// name is what the audit record says: the line of the Caddyfile.
+	name string
+}
+
+// lines splits rules by their selectors. prefix is the group they stand in.
+func lines(rules []Rule, prefix string) []line {
+	var list []line
+	for i := range rules {
+		rule := &rules[i]
+		name := prefix + rule.String()
+		if rule.Action == "detect" && len(rule.Selectors) == 0 {
+			list = append(list, line{rule, everything, name})
+		}
+		for _, s := range rule.Selectors {
+			list = append(list, line{rule, s, name + " " + quoted(s)})
+		}
+	}
+	return list
+}
+
+// build makes rules of the engine.
 func build(rules []Rule, prefix string, keys *keyring) ([]redaction.Rule, error) {
-	var list []redaction.Rule
+	actions := map[*Rule]redaction.Action{}
 	for i := range rules {
 		rule := &rules[i]
 		action, err := rule.build(keys)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", rule.Action, err)
 		}
-		selectors, suffix := rule.Selectors, true
-		if rule.Action == "detect" && len(selectors) == 0 {
-			selectors, suffix = everything, false
-		}
-		if len(selectors) == 0 {
+		if len(rule.Selectors) == 0 && rule.Action != "detect" {
 			return nil, fmt.Errorf("%s needs a selector", rule.Action)
 		}
-		for _, s := range selectors {
-			name := prefix + rule.String()
-			if suffix {
-				name += " " + quoted(s)
-			}
-			list = append(list, redaction.Rule{Name: name, Selector: s, Action: action})
-		}
+		actions[rule] = action
+	}
+	var list []redaction.Rule
+	for _, l := range lines(rules, prefix) {
+		list = append(list, redaction.Rule{Name: l.name, Selector: l.selector, Action: actions[l.rule]})
 	}
 	return list, nil
 }

@@ -25,7 +25,7 @@ const internalKey = "internal"
 
 // keyring finds the keys that rules need, when the first one needs them.
 type keyring struct {
-	storage func() certmagic.Storage
+	storage func() (certmagic.Storage, error)
 	ctx     context.Context
 	hash    string // as written in the configuration
 	encrypt []EncryptKey
@@ -35,7 +35,8 @@ type keyring struct {
 }
 
 func newKeyring(ctx caddy.Context, h *Handler) *keyring {
-	return &keyring{storage: ctx.Storage, ctx: ctx, hash: h.HashKey, encrypt: h.EncryptKeys}
+	storage := func() (certmagic.Storage, error) { return ctx.Storage(), nil }
+	return &keyring{storage: storage, ctx: ctx, hash: h.HashKey, encrypt: h.EncryptKeys}
 }
 
 // anyKeys is for checking rules without knowing their keys.
@@ -135,10 +136,11 @@ func source(text string) string {
 // internal returns a key that is made on first use and kept in Caddy's
 // storage, where every instance that shares the storage finds it.
 func (k *keyring) internal(option string) ([]byte, error) {
-	if k.storage == nil {
-		return nil, fmt.Errorf("redact: %s: there is no storage to keep an internal key in", option)
+	storage, err := k.storage()
+	if err != nil {
+		return nil, fmt.Errorf("redact: %s: %w", option, err)
 	}
-	storage, name := k.storage(), "moat/redact/"+option
+	name := "moat/redact/" + option
 	if err := storage.Lock(k.ctx, name); err != nil {
 		return nil, fmt.Errorf("redact: %s: locking the storage: %w", option, err)
 	}

@@ -24,6 +24,7 @@ const maxViews = 256
 // groups that a caller can be concerned by, made when it first occurs.
 type views struct {
 	rules  []redaction.Rule
+	lines  []line // what rules was made of
 	groups []compiledGroup
 	limits limits
 
@@ -40,6 +41,7 @@ type views struct {
 type compiledGroup struct {
 	Group
 	rules []redaction.Rule
+	lines []line
 }
 
 // newViews compiles rules. All that can be wrong with a rule is found here.
@@ -52,6 +54,7 @@ func newViews(rules []Rule, groups []Group, keys *keyring, l limits) (*views, er
 	if v.rules, err = build(rules, "", keys); err != nil {
 		return nil, err
 	}
+	v.lines = lines(rules, "")
 	for _, g := range groups {
 		c := compiledGroup{Group: g}
 		if g.Mode != "except" && g.Mode != "only" {
@@ -68,6 +71,7 @@ func newViews(rules []Rule, groups []Group, keys *keyring, l limits) (*views, er
 		if c.rules, err = build(g.Rules, g.title()+": ", keys); err != nil {
 			return nil, fmt.Errorf("%s: %w", g.title(), err)
 		}
+		c.lines = lines(g.Rules, g.title()+": ")
 		v.groups = append(v.groups, c)
 	}
 	v.strict, err = v.of(nil)

@@ -1,0 +1,329 @@
+package redact
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"text/tabwriter"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/mask"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+)
+
+func init() {
+	adapter.RegisterCommand(redactCommand)
+	adapter.RegisterCommand(decryptCommand)
+}
+
+// choice is the flags that find a handler in a configuration.
+type choice struct {
+	config string
+	number int
+}
+
+func (c *choice) flags(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVarP(&c.config, "config", "c", "Caddyfile", "configuration file, Caddyfile or JSON")
+	fl.IntVar(&c.number, "number", 0, "which redact of the configuration, counted from 1, where there are several")
+}
+
+// open returns the handler with its keys. done is to be called at the end.
+func (c *choice) open(ctx context.Context) (h *Handler, keys *keyring, done func(), err error) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	config, err := adapter.LoadConfig(c.config)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	found, err := adapter.FindModules(config, "handler", "redact")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	switch {
+	case len(found) == 0:
+		return nil, nil, nil, fmt.Errorf("%s has no redact", c.config)
+	case c.number < 0 || c.number > len(found):
+		return nil, nil, nil, fmt.Errorf("%s has %d redact, and no number %d", c.config, len(found), c.number)
+	case c.number == 0 && len(found) > 1:
+		return nil, nil, nil, fmt.Errorf("%s has %d redact: choose one with --number", c.config, len(found))
+	}
+	h = new(Handler)
+	if err := json.Unmarshal(found[max(c.number, 1)-1], h); err != nil {
+		return nil, nil, nil, fmt.Errorf("reading redact: %w", err)
+	}
+	h.setDefaults()
+	if err := h.Validate(); err != nil {
+		return nil, nil, nil, err
+	}
+	closeStorage := func() {}
+	keys = &keyring{ctx: ctx, hash: h.HashKey, encrypt: h.EncryptKeys}
+	keys.storage = func() (certmagic.Storage, error) {
+		storage, opened, err := adapter.OpenStorage(ctx, config)
+		if err == nil {
+			closeStorage = opened
+		}
+		return storage, err
+	}
+	return h, keys, func() { closeStorage() }, nil
+}
+
+// preview is the flags of `caddy moat redact`.
+type preview struct {
+	choice
+	user, kind    string
+	roles, scopes []string
+	contentType   string
+	request       bool
+	explain       bool
+}
+
+func redactCommand() *cobra.Command {
+	var p preview
+	cmd := &cobra.Command{
+		Use:   "redact --config <file> [--role <role>]... [--scope <scope>]... [--user <id>] [--explain] < body.json",
+		Short: "Show what a caller would see of an answer",
+		Long: `Show what a caller would see of an answer.
+
+The body comes from standard input. The rules come from the redact directive in
+the configuration. Without --role, --scope, --user and --kind the caller is
+anonymous, who sees the least.
+
+With --explain the output is not the body, but which rule touched which value:
+its JSON Pointer (RFC 6901) in the input, and the rule.
+
+A body that the server would refuse is an error.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.SilenceUsage = true
+			return p.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+	p.flags(cmd)
+	fl := cmd.Flags()
+	fl.StringArrayVar(&p.roles, "role", nil, "role of the caller, repeatable")
+	fl.StringArrayVar(&p.scopes, "scope", nil, "scope of the caller, repeatable")
+	fl.StringVar(&p.user, "user", "", "ID of the caller")
+	fl.StringVar(&p.kind, "kind", "", "kind of the caller's credential (default: jwt)")
+	fl.StringVar(&p.contentType, "content-type", "application/json", "media type of the body")
+	fl.BoolVar(&p.request, "request", false, "the body is one of a request: apply the rules in requests")
+	fl.BoolVar(&p.explain, "explain", false, "say which rule touched which value")
+	return cmd
+}
+
+func (p *preview) caller() *principal.Principal {
+	if p.user == "" && p.kind == "" && len(p.roles) == 0 && len(p.scopes) == 0 {
+		return nil
+	}
+	c := &principal.Principal{ID: p.user, Kind: p.kind, Roles: p.roles, Scopes: p.scopes}
+	if c.Kind == "" {
+		c.Kind = principal.KindJWT
+	}
+	return c
+}
+
+func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
+	h, keys, done, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := h.compile(keys); err != nil {
+		return err
+	}
+	views, pass := h.answers, h.pass
+	if p.request {
+		if views, pass = h.requests, h.reqPass; views == nil {
+			return errors.New("this redact has no requests")
+		}
+	}
+	body, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	l := readLabel(http.Header{"Content-Type": {p.contentType}}, pass)
+	k, f := judge(l, body[:min(len(body), sniffLen)])
+	if f.is() && !(f.passable && h.Unreadable == "pass") {
+		return &f
+	}
+	if p.explain {
+		if k != document || len(body) == 0 {
+			return errors.New("--explain needs one JSON document")
+		}
+		return views.explain(out, p.caller(), body)
+	}
+	v, err := views.of(p.caller())
+	if err != nil {
+		return err
+	}
+	if v == nil || len(body) == 0 || f.is() || k != document && k != sequence && k != events {
+		_, err := out.Write(body)
+		return err
+	}
+	return h.show(out, v, k, p.user, body)
+}
+
+// show writes what a caller sees of a body, all of it or nothing.
+func (h *Handler) show(out io.Writer, v *view, k kind, user string, body []byte) error {
+	var shown bytes.Buffer
+	rw := v.program(k).NewRewriter(&shown)
+	var err error
+	if k == events {
+		s := newEventStream(&shown, rw, h, user)
+		if err = s.write(body); err == nil {
+			err = s.end()
+		}
+	} else {
+		rw.SetCaller(user)
+		if _, err = rw.Write(body); err == nil {
+			err = rw.Close()
+		}
+	}
+	var e *redaction.Error
+	if errors.As(err, &e) && e.Pointer != "" {
+		return fmt.Errorf("%w, in %s", err, e.Pointer)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(shown.Bytes())
+	return err
+}
+
+// unsealing is the flags of `caddy moat decrypt`.
+type unsealing struct {
+	choice
+	user, path string
+}
+
+func decryptCommand() *cobra.Command {
+	var u unsealing
+	cmd := &cobra.Command{
+		Use:   "decrypt --config <file> [--user <id>] (< body.json | --path <pointer> <value>)",
+		Short: "Decrypt what redact has encrypted",
+		Long: `Decrypt what redact has encrypted.
+
+Without an argument, standard input is a JSON document as a caller got it,
+and the output is the same document with every encrypted value decrypted.
+Encrypted values are bound to the caller (--user, empty for an anonymous one)
+and to their place in the document: a value by itself needs --path, its JSON
+Pointer (RFC 6901).
+
+The keys come from the redact directive in the configuration. A value that
+does not open (another key, caller or place, or an altered value) is an error.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cmd.SilenceUsage = true
+			_, keys, done, err := u.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer done()
+			openers, err := keys.openers()
+			if err != nil {
+				return err
+			}
+			o := opening{openers, u.user}
+			if len(args) == 1 {
+				plain, err := o.open(args[0], u.path)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", plain)
+				return err
+			}
+			if u.path != "" {
+				return errors.New("--path is for a value given as an argument")
+			}
+			return o.document(cmd.OutOrStdout(), cmd.InOrStdin())
+		},
+	}
+	u.flags(cmd)
+	cmd.Flags().StringVar(&u.user, "user", "", "ID of the caller who got the document")
+	cmd.Flags().StringVar(&u.path, "path", "", "JSON Pointer of the value, where it is given as an argument")
+	return cmd
+}
+
+// opening decrypts for one caller.
+type opening struct {
+	keys []*mask.Sealer
+	user string
+}
+
+// open returns the JSON of a value that stood at pointer.
+func (o opening) open(sealed, pointer string) ([]byte, error) {
+	for _, k := range o.keys {
+		if plain, err := k.Open(sealed, pointer, o.user); err == nil {
+			return plain, nil
+		}
+	}
+	id, _ := mask.KeyID(sealed)
+	return nil, fmt.Errorf("the value at %q (key %q) does not open: it is for another caller, place or key, or was altered", pointer, id)
+}
+
+// document copies a document with its encrypted values decrypted.
+func (o opening) document(out io.Writer, in io.Reader) error {
+	body, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	root, err := parseTree(body)
+	if err != nil {
+		return err
+	}
+	var made bytes.Buffer
+	from := 0
+	err = root.walk("", func(pointer string, n *node) error {
+		text, ok := n.text()
+		if !ok {
+			return nil
+		}
+		if _, sealed := mask.KeyID(text); !sealed {
+			return nil
+		}
+		plain, err := o.open(text, pointer)
+		if err != nil {
+			return err
+		}
+		made.Write(body[from:n.start])
+		made.Write(plain)
+		from = n.end
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	made.Write(body[from:])
+	_, err = out.Write(made.Bytes())
+	return err
+}
+
+// explain prints which rule touches which value of body.
+func (v *views) explain(out io.Writer, p *principal.Principal, body []byte) error {
+	found, err := v.touched(p, body)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, t := range found {
+		pointer := t.pointer
+		if pointer == "" {
+			pointer = `""`
+		}
+		fmt.Fprintf(w, "%s\t%s\n", pointer, t.rule)
+	}
+	if len(found) == 0 {
+		fmt.Fprintln(os.Stderr, "no rule touches anything")
+	}
+	return w.Flush()
+}
