@@ -96,9 +96,9 @@ const (
 		mask   id_card $..id_card
 	}
 `
-	auditBatch = `	audit @DIR@/trail
+	auditBatch = `	audit trail
 `
-	auditAlways = `	audit @DIR@/trail {
+	auditAlways = `	audit trail {
 		sync always
 	}
 `
