@@ -1,0 +1,463 @@
+// Package audit is the Caddy module that records every request in a
+// tamper-evident trail: who asked for what, what each layer decided and by
+// which rule, and what came of it.
+//
+// The trail itself, its format and its proofs are the work of the packages
+// trail and record; this one connects them to Caddy.
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Values of Sync.
+const (
+	SyncAlways = "always"
+	SyncBatch  = "batch"
+	SyncOff    = "off"
+)
+
+// Values of OnFailure.
+const (
+	FailRefuse   = "refuse"
+	FailContinue = "continue"
+)
+
+const (
+	minRoll  = 64 << 10
+	maxBody  = 64 << 10 // of a recorded body
+	maxBatch = 10_000
+
+	// syncWait bounds how long a request waits for the disk with `sync
+	// always`. A disk that takes longer counts as one that fails.
+	syncWait = 15 * time.Second
+
+	// shortKeep is the time below which `keep` is warned about: many rules
+	// want logs to be kept for six months.
+	shortKeep = 180 * 24 * time.Hour
+)
+
+// Handler records every request in an audit trail, the refused, aborted and
+// upgraded ones too. It stands outside all layers whose decisions it records.
+//
+// With `sync always` a request that cannot be recorded durably is refused with
+// 503 and the code audit_unavailable before the upstream sees it, and no
+// answer is complete at the client before its record is on disk.
+//
+// Credentials are never recorded: not the values of Authorization, Cookie,
+// DPoP, X-Api-Key and their like, and in recorded queries and bodies not
+// what bears the name of a password, token or secret.
+//
+// Where an error is handed to the site's handle_errors, the record has the
+// status of the error. A page of handle_errors that chooses another status
+// is not seen: error routes run outside of all handlers.
+type Handler struct {
+	// The directory of the trail, made if missing, relative to the working
+	// directory if not absolute. Sites that name the same directory share
+	// one trail. Required. No placeholders.
+	Path string `json:"path"`
+
+	// When records are made durable. `always`: an intent record is on disk
+	// before the upstream sees the request, and an outcome record before
+	// the end of the answer leaves; requests share syncs. `batch`: within
+	// `batch` after the answer. `off`: when the operating system likes.
+	// Default: batch
+	Sync string `json:"sync,omitempty"`
+
+	// How long `sync batch` may hold a record. Default: 100ms
+	Batch caddy.Duration `json:"batch,omitempty"`
+
+	// What happens to requests while records cannot be written. `refuse`
+	// answers 503 audit_unavailable, `continue` lets them pass and counts
+	// them. Default: refuse with `sync always`, otherwise continue
+	OnFailure string `json:"on_failure,omitempty"`
+
+	// The name of the site in the records. Default: the host patterns of
+	// the site's address
+	Site string `json:"site,omitempty"`
+
+	// Names of request header fields to record. Those that carry
+	// credentials are refused.
+	RecordHeaders []string `json:"record_headers,omitempty"`
+
+	// Query parameters whose values are recorded; an empty list stands for
+	// all. Without this option only their names are. The values of those
+	// that carry credentials are never recorded.
+	RecordQuery *[]string `json:"record_query,omitempty"`
+
+	// How much of the request's and of the answer's body is recorded, in
+	// bytes, at most 65536. Default: 0
+	RequestBody  int64 `json:"request_body,omitempty"`
+	ResponseBody int64 `json:"response_body,omitempty"`
+
+	// What is hashed (keyed, so that equal values have equal pseudonyms),
+	// masked or removed in recorded bodies and query parameters: member or
+	// parameter names anywhere, or JSONPaths (RFC 9535). The first that
+	// selects a value decides, in the order hash, mask, remove.
+	Hash   []string `json:"hash,omitempty"`
+	Mask   []string `json:"mask,omitempty"`
+	Remove []string `json:"remove,omitempty"`
+
+	// The size in bytes and the age at which a new segment is begun.
+	// Defaults: 128 MiB, 24h
+	RollSize  int64          `json:"roll_size,omitempty"`
+	RollEvery caddy.Duration `json:"roll_every,omitempty"`
+
+	// How long records are kept; whole segments are then removed, and the
+	// rest still verifies. Default: 180d
+	Keep caddy.Duration `json:"keep,omitempty"`
+
+	// The file of the Ed25519 key that signs checkpoints, PKCS #8 in PEM.
+	// Default: a key made on first use and kept in Caddy's storage
+	Sign string `json:"sign,omitempty"`
+
+	// How often the state of the trail is signed, if it changed.
+	// Default: 10s
+	Checkpoint caddy.Duration `json:"checkpoint,omitempty"`
+
+	// Where the trail's records are delivered to, besides.
+	Deliver []Delivery `json:"deliver,omitempty"`
+
+	app      *App
+	trail    *claim
+	logger   *zap.Logger
+	headers  []string // canonical names
+	query    map[string]bool
+	scrub    *scrubber
+	refuse   bool
+	durable  bool
+	resolve  sync.Once
+	siteName string
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.audit",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision sets up the handler.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger(h)
+	if err := h.check(); err != nil {
+		return err
+	}
+	for _, name := range h.RecordHeaders {
+		h.headers = append(h.headers, canonical(name))
+	}
+	if h.RecordQuery != nil {
+		h.query = make(map[string]bool)
+		for _, name := range *h.RecordQuery {
+			h.query[name] = true
+		}
+	}
+	app, err := ctx.App(adapter.AuditApp)
+	if err != nil {
+		return err
+	}
+	h.app = app.(*App)
+	o, err := h.trailOptions()
+	if err != nil {
+		return err
+	}
+	if h.trail, err = h.app.claim(h.Path, h.Site, o); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	if h.scrub, err = h.newScrubber(ctx); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	if h.Keep > 0 && time.Duration(h.Keep) < shortKeep {
+		h.logger.Warn("records are kept for less than 180 days, which is what many rules ask for",
+			zap.String("trail", h.Path), zap.Duration("keep", time.Duration(h.Keep)))
+	}
+	h.announce(ctx)
+	return nil
+}
+
+// check refuses what the Caddyfile would have refused, in configurations that
+// did not come from one.
+func (h *Handler) check() error {
+	if h.Path == "" {
+		return errors.New("audit: path is required")
+	}
+	if !slices.Contains([]string{"", SyncAlways, SyncBatch, SyncOff}, h.Sync) {
+		return fmt.Errorf("audit: sync %q: must be always, batch or off", h.Sync)
+	}
+	if !slices.Contains([]string{"", FailRefuse, FailContinue}, h.OnFailure) {
+		return fmt.Errorf("audit: on_failure %q: must be refuse or continue", h.OnFailure)
+	}
+	for _, name := range h.RecordHeaders {
+		if carriesCredential(name) {
+			return fmt.Errorf("audit: record headers %s: this header carries credentials, which are never recorded", name)
+		}
+	}
+	if h.RecordQuery != nil {
+		for _, name := range *h.RecordQuery {
+			if secretParameter(name) {
+				return fmt.Errorf("audit: record query %s: this parameter carries credentials, which are never recorded", name)
+			}
+		}
+	}
+	if h.RequestBody < 0 || h.RequestBody > maxBody || h.ResponseBody < 0 || h.ResponseBody > maxBody {
+		return fmt.Errorf("audit: recorded bodies are limited to %d bytes", maxBody)
+	}
+	if h.RollSize != 0 && h.RollSize < minRoll || h.RollEvery < 0 || h.Keep < 0 || h.Checkpoint < 0 || h.Batch < 0 {
+		return fmt.Errorf("audit: roll, keep, checkpoint and batch must be positive, and a segment at least %d bytes", minRoll)
+	}
+	if h.Batch != 0 && h.Sync != SyncBatch {
+		return errors.New("audit: batch is for sync batch")
+	}
+	if len(h.Hash)+len(h.Mask)+len(h.Remove) > 0 && h.RequestBody == 0 && h.ResponseBody == 0 && h.RecordQuery == nil {
+		return errors.New("audit: hash, mask and remove are for what `record request_body`, `record response_body` and `record query` record, and nothing of the kind is")
+	}
+	return nil
+}
+
+// trailOptions returns what the handler says about its trail.
+func (h *Handler) trailOptions() (trailOptions, error) {
+	o := trailOptions{
+		sync: h.Sync, batch: time.Duration(h.Batch),
+		rollSize: h.RollSize, rollEvery: time.Duration(h.RollEvery), keep: time.Duration(h.Keep),
+		checkpoint: time.Duration(h.Checkpoint), sign: h.Sign,
+	}
+	for _, d := range h.Deliver {
+		if err := d.prepare(); err != nil {
+			return o, fmt.Errorf("audit: deliver %s: %w", d.Sink, err)
+		}
+		if slices.ContainsFunc(o.deliver, func(e Delivery) bool { return e.Name == d.Name }) {
+			return o, fmt.Errorf("audit: two deliver blocks are called %s: give one of them a name", d.Name)
+		}
+		o.deliver = append(o.deliver, d)
+	}
+	return o, nil
+}
+
+// newScrubber compiles hash, mask and remove.
+func (h *Handler) newScrubber(ctx caddy.Context) (*scrubber, error) {
+	s := &scrubber{text: newMasker(nil, nil)}
+	for _, list := range []struct {
+		option    string
+		fate      fate
+		selectors []string
+	}{{"hash", hashValue, h.Hash}, {"mask", maskValue, h.Mask}, {"remove", removeValue, h.Remove}} {
+		for _, selector := range list.selectors {
+			if err := s.add(list.fate, selector); err != nil {
+				return nil, fmt.Errorf("%s: %w", list.option, err)
+			}
+		}
+	}
+	if len(h.Hash) > 0 {
+		_, key, err := storedKey(ctx, ctx.Storage(), "pseudonyms", true)
+		if err != nil {
+			return nil, fmt.Errorf("hash: key in Caddy's storage: %w", err)
+		}
+		s.key = key.Seed()
+	}
+	return s, nil
+}
+
+// settle decides what could not be decided before all sites had spoken.
+func (h *Handler) settle(r *http.Request) {
+	mode := h.trail.options.sync
+	h.durable = mode == SyncAlways
+	h.refuse = h.OnFailure == FailRefuse || h.OnFailure == "" && h.durable
+	h.siteName = h.Site
+	if h.siteName == "" {
+		h.siteName = siteOf(r, h)
+	}
+}
+
+// ServeHTTP lets the request pass and records it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	start := time.Now()
+	h.resolve.Do(func() { h.settle(r) })
+	h.trail.busy.Add(1)
+	defer h.trail.busy.Add(-1)
+
+	t, err := h.trail.open(h.app)
+	if err == nil && !h.durable && h.refuse {
+		err = t.Err()
+	}
+	if err != nil {
+		h.trail.failed(kindIntent, err)
+		if h.refuse {
+			return h.unavailable(w, r, err)
+		}
+	}
+	e := h.begin(w, r, start)
+	if h.durable && t != nil {
+		if err := h.write(t, e, r, kindIntent); err != nil && h.refuse {
+			return h.unavailable(w, r, err)
+		}
+	}
+	return h.serve(t, e, r, next)
+}
+
+// serve runs the inner handlers and records what came of it, however they
+// end.
+func (h *Handler) serve(t *trail.Trail, e *entry, r *http.Request, next caddyhttp.Handler) (err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		p := recover()
+		e.end(r, p, nil)
+		// A failure changes nothing here: the connection is torn down in
+		// any case.
+		_ = h.write(t, e, r, kindOutcome)
+		e.recycle()
+		panic(p)
+	}()
+	err = next.ServeHTTP(&e.exchange, r)
+	returned = true
+
+	e.end(r, nil, err)
+	defer e.recycle()
+	werr := h.write(t, e, r, kindOutcome)
+	if werr != nil && h.refuse && h.durable && !e.upgraded {
+		if e.exchange.status != 0 && !e.discard() {
+			// Part of the answer has left. Without its end the client
+			// knows that it has no answer.
+			panic(http.ErrAbortHandler)
+		}
+		return h.unavailable(e.ResponseWriter, r, werr)
+	}
+	if rerr := e.release(); rerr != nil {
+		h.logger.Debug("sending the end of the answer", zap.Error(rerr))
+	}
+	return err
+}
+
+// write records the request: its intent, or its outcome.
+func (h *Handler) write(t *trail.Trail, e *entry, r *http.Request, kind int) error {
+	if t == nil {
+		return errNotOpen // ServeHTTP has counted it
+	}
+	buf := linePool.Get().(*[]byte)
+	line := h.assemble((*buf)[:0], e, r, kind)
+	var err error
+	if h.durable {
+		// Not the request's context: a client that hangs up must not
+		// escape the record.
+		ctx, cancel := context.WithTimeout(context.Background(), syncWait)
+		err = t.AppendSync(ctx, line)
+		cancel()
+	} else {
+		err = t.Append(line)
+	}
+	if cap(line) <= maxPooledLine {
+		*buf = line
+		linePool.Put(buf)
+	}
+	if err != nil {
+		h.trail.failed(kind, err)
+		return err
+	}
+	h.trail.metrics.records[kind].Inc()
+	return nil
+}
+
+var errNotOpen = errors.New("the trail could not be opened")
+
+// unavailable refuses a request that cannot be recorded.
+func (h *Handler) unavailable(w http.ResponseWriter, r *http.Request, cause error) error {
+	h.trail.metrics.refused.Inc()
+	return adapter.Refuse(w, r, &problem.Problem{
+		Status: http.StatusServiceUnavailable, Code: "audit_unavailable",
+		Detail:     "The request cannot be recorded at present.",
+		RetryAfter: 5 * time.Second, Cause: cause,
+	})
+}
+
+const maxPooledLine = 64 << 10
+
+var linePool = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
+// siteOf names the site that holds h: the host patterns of the routes that
+// lead to it, or the name of the server.
+func siteOf(r *http.Request, h *Handler) string {
+	srv, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || srv == nil {
+		return ""
+	}
+	if hosts, ok := hostsOf(srv.Routes, h); ok && len(hosts) > 0 {
+		return bounded(join(hosts, " "), 200)
+	}
+	return bounded(join(srv.Listen, " "), 200)
+}
+
+// hostsOf looks for h below routes and returns the host patterns on the way.
+func hostsOf(routes caddyhttp.RouteList, h *Handler) (hosts []string, found bool) {
+	for _, route := range routes {
+		var own []string
+		for _, set := range route.MatcherSets {
+			for _, m := range set {
+				switch m := m.(type) {
+				case caddyhttp.MatchHost:
+					own = append(own, m...)
+				case *caddyhttp.MatchHost:
+					own = append(own, *m...)
+				}
+			}
+		}
+		for _, handler := range route.Handlers {
+			if handler == caddyhttp.MiddlewareHandler(h) {
+				return own, true
+			}
+			if sub, ok := handler.(*caddyhttp.Subroute); ok {
+				if inner, ok := hostsOf(sub.Routes, h); ok {
+					if len(inner) == 0 {
+						inner = own
+					}
+					return inner, true
+				}
+			}
+		}
+	}
+	return nil, false
+}
+
+func join(list []string, sep string) string {
+	out := ""
+	for i, s := range list {
+		if i > 0 {
+			out += sep
+		}
+		out += s
+	}
+	return out
+}
+
+func bounded(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,97 @@
+package audit
+
+import (
+	"net/textproto"
+	"strings"
+)
+
+// credentialHeaders are the header fields whose values are credentials or
+// stand for one. They are recorded and logged by nobody.
+var credentialHeaders = map[string]bool{
+	"authorization":             true,
+	"proxy-authorization":       true,
+	"www-authenticate":          true, // may repeat a token's fault, and carries DPoP nonces
+	"proxy-authenticate":        true,
+	"authentication-info":       true,
+	"proxy-authentication-info": true,
+	"cookie":                    true,
+	"cookie2":                   true,
+	"set-cookie":                true,
+	"set-cookie2":               true,
+	"dpop":                      true, // RFC 9449
+	"dpop-nonce":                true,
+	"signature":                 true, // RFC 9421
+	"signature-input":           true,
+	"client-cert":               true, // RFC 9440
+	"client-cert-chain":         true,
+	"x-api-key":                 true,
+	"api-key":                   true,
+	"apikey":                    true,
+	"x-auth-token":              true,
+	"x-access-token":            true,
+	"x-id-token":                true,
+	"x-refresh-token":           true,
+	"x-csrf-token":              true,
+	"x-xsrf-token":              true,
+	"x-amz-security-token":      true,
+	"x-goog-api-key":            true,
+	"x-vault-token":             true,
+	"x-gitlab-token":            true,
+	"private-token":             true,
+	"x-session-token":           true,
+	"x-signature":               true,
+	"x-hub-signature":           true,
+	"x-hub-signature-256":       true,
+	"sec-websocket-protocol":    true, // browsers can send a token nowhere else
+	"sec-websocket-key":         true,
+	"ocp-apim-subscription-key": true,
+}
+
+// credentialWords are parts of a name that make it one of a credential,
+// whatever stands round them: X-Acme-Token, user_password, clientSecret.
+var credentialWords = [...]string{
+	"token", "secret", "password", "passwd", "passphrase", "credential", "apikey", "api-key", "api_key",
+	"access-key", "access_key", "accesskey", "private-key", "private_key", "privatekey", "authorization", "assertion", "sessionid", "session_id", "session-id", "jwt",
+}
+
+// secretNames are whole names of query parameters, form fields and JSON
+// members that carry credentials without containing one of the words.
+var secretNames = map[string]bool{
+	"code": true, "state": true, "nonce": true, "code_verifier": true, // RFC 6749 and 7636: a code buys a token
+	"key": true, "auth": true, "sig": true, "signature": true, "hmac": true,
+	"pass": true, "pwd": true, "pin": true, "otp": true, "sid": true, "session": true, "ticket": true,
+	"samlrequest": true, "samlresponse": true, "x-amz-signature": true, "x-amz-credential": true, "x-goog-signature": true,
+}
+
+// carriesCredential reports whether a header field of this name carries
+// credentials.
+func carriesCredential(header string) bool {
+	name := lower(header)
+	// Aliases that a backend may fold onto the real name.
+	if credentialHeaders[name] || strings.ContainsAny(name, "_.") && credentialHeaders[strings.NewReplacer("_", "-", ".", "-").Replace(name)] {
+		return true
+	}
+	return hasCredentialWord(name)
+}
+
+// secretParameter reports whether a query parameter, form field or JSON
+// member of this name carries credentials.
+func secretParameter(name string) bool {
+	name = lower(name)
+	return secretNames[name] || hasCredentialWord(name)
+}
+
+func hasCredentialWord(name string) bool {
+	for _, word := range credentialWords {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// lower is strings.ToLower without copying names that are lower already.
+func lower(s string) string { return strings.ToLower(s) }
+
+// canonical returns the header name as the header map has it.
+func canonical(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }

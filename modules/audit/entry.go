@@ -1,0 +1,327 @@
+package audit
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/record"
+)
+
+// entry is one request on its way through the handler: what it was when it
+// came, and what came of it. It is one allocation, and not pooled: see
+// exchange.
+type entry struct {
+	exchange
+
+	own decision.Log
+	log *decision.Log // own, or that of an audit directive further out
+
+	start  time.Time
+	id     string
+	method string // as it came: inner handlers may rewrite the request
+	path   string
+	query  string
+	took   time.Duration
+
+	final      int    // status of the answer
+	code       string // of a refusal by a layer that is not ours
+	how        string // it ended
+	foreign    decision.Decision
+	hasForeign bool
+}
+
+// begin takes down what inner handlers may change and puts the decision log
+// where they find it.
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request, start time.Time) *entry {
+	e := &entry{start: start, method: r.Method, path: r.URL.Path, query: r.URL.RawQuery}
+	e.ResponseWriter = w
+	e.head = r.Method == http.MethodHead
+	e.hold = h.durable
+	if repl := adapter.Replacer(r); repl != nil {
+		e.id, _ = repl.GetString("http.request.uuid")
+	}
+	e.log = &e.own
+	if vars := adapter.Vars(r); vars != nil {
+		if outer := decision.From(vars); outer != nil {
+			e.log = outer
+		} else {
+			vars[decision.Var] = e.log
+		}
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		e.body = requestBody{ReadCloser: r.Body, x: &e.exchange}
+		if h.RequestBody > 0 {
+			e.body.capture = &capture{max: h.RequestBody}
+			e.body.capture.describe(r.Header)
+		}
+		r.Body = &e.body
+	}
+	if h.ResponseBody > 0 {
+		e.capture = &capture{max: h.ResponseBody}
+	}
+	return e
+}
+
+// end notes how the request ended: by a panic, by an error, or by an answer.
+func (e *entry) end(r *http.Request, panicked any, err error) {
+	e.took = time.Since(e.start)
+	e.final = e.status
+	if e.final == 0 {
+		e.final = statusOf(err)
+	}
+	switch {
+	case e.upgraded || e.status == http.StatusSwitchingProtocols:
+		e.how = record.EndUpgraded
+	case panicked == http.ErrAbortHandler: //nolint:errorlint // it is panicked with as it is
+		e.how = record.EndAborted
+	case panicked != nil:
+		e.how = record.EndPanic
+	case errors.Is(err, context.DeadlineExceeded) || r.Context().Err() == context.DeadlineExceeded: //nolint:errorlint // as documented
+		e.how = record.EndTimeout
+	case errors.Is(err, context.Canceled) || r.Context().Err() != nil:
+		e.how = record.EndAborted
+	case err != nil && e.status != 0 && (!e.hold || e.committed):
+		e.how = record.EndError
+	}
+	if panicked != nil && e.status == 0 {
+		e.final = 0 // no answer at all
+	}
+	if err == nil || refused(e.log) {
+		return
+	}
+	if d, ok := foreign(r, adapter.Replacer(r), err); ok {
+		e.foreign, e.hasForeign = d, true
+	}
+}
+
+// refused reports whether one of our layers has said that it refused.
+func refused(l *decision.Log) bool {
+	found := false
+	l.Each(func(d decision.Decision) {
+		found = found || d.Result == decision.Deny || d.Result == decision.Error
+	})
+	return found
+}
+
+// statusOf returns the status that Caddy answers with when a handler returns
+// err and nothing was written, unless handle_errors chooses another.
+func statusOf(err error) int {
+	if err == nil {
+		return http.StatusOK
+	}
+	var herr caddyhttp.HandlerError
+	if errors.As(err, &herr) && herr.StatusCode != 0 {
+		return herr.StatusCode
+	}
+	return http.StatusInternalServerError
+}
+
+// assemble appends the record of a request to dst.
+func (h *Handler) assemble(dst []byte, e *entry, r *http.Request, kind int) []byte {
+	var decisions [8]record.Decision
+	rec := record.Record{
+		Kind: record.Intent, Time: e.start,
+		ID: e.id, Trace: traceID(r.Header),
+		Site: h.siteName, Host: r.Host, Proto: r.Proto, Method: e.method, Path: cleanURLPath(e.path),
+		Query:  h.cleanQuery(e.query),
+		Peer:   r.RemoteAddr,
+		TLS:    tlsVersion(r.TLS),
+		Client: clientIP(r),
+	}
+	if len(h.headers) > 0 {
+		rec.Headers, rec.HeaderOrder = h.cleanHeaders(r.Header), h.headers
+	}
+	if kind == kindOutcome {
+		h.outcome(&rec, e, r, decisions[:0])
+	}
+	return rec.Append(dst)
+}
+
+// outcome adds what is known once the request has been served.
+func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space []record.Decision) {
+	rec.Kind = record.Outcome
+	if r.Method != e.method || r.URL.Path != e.path {
+		rec.Upstream = record.Upstream{Method: r.Method, Path: cleanURLPath(r.URL.Path)}
+	}
+	if p := adapter.Principal(r); p != nil {
+		rec.User = record.User{ID: p.ID, Issuer: p.Issuer, Kind: p.Kind, Key: p.KeyID, Token: p.TokenID}
+		rec.Roles = p.Roles
+		if p.Kind == principal.KindOther && p.KeyID == "" && strings.HasPrefix(r.Header.Get("Authorization"), "Basic ") {
+			rec.User.Kind = principal.KindBasic
+		}
+	}
+	e.log.Each(func(d decision.Decision) { space = append(space, d) })
+	if e.hasForeign {
+		space = append(space, e.foreign)
+	}
+	rec.Decisions = space
+	rec.Code = e.log.Code()
+	if rec.Code == "" && e.hasForeign {
+		rec.Code = e.foreign.Code
+	}
+	rec.Redacted, rec.RedactedBy = e.log.Redacted()
+	rec.Status, rec.End = e.final, e.how
+	rec.Received, rec.Sent = e.received.Load(), e.sent.Load()
+	rec.Micros = e.took.Microseconds()
+	if e.body.capture != nil || e.capture != nil {
+		h.bodies(rec, e)
+	}
+}
+
+// bodies adds what may be recorded of the bodies.
+func (h *Handler) bodies(rec *record.Record, e *entry) {
+	if text, cut := h.scrub.body(e.body.capture); text != nil || cut {
+		rec.RequestBody = string(text)
+		if cut {
+			rec.Cut = append(rec.Cut, "request_body")
+		}
+	}
+	if text, cut := h.scrub.body(e.capture); text != nil || cut {
+		rec.ResponseBody = string(text)
+		if cut {
+			rec.Cut = append(rec.Cut, "response_body")
+		}
+	}
+}
+
+// cleanHeaders returns the header with credentials masked in the fields that
+// are recorded: a Referer may hold a token, an X-Forwarded-Uri too.
+func (h *Handler) cleanHeaders(header http.Header) map[string][]string {
+	var clean map[string][]string
+	for _, name := range h.headers {
+		for i, v := range header[name] {
+			masked := h.scrub.text.text(v)
+			if masked == v {
+				continue
+			}
+			if clean == nil {
+				clean = make(map[string][]string)
+				for _, n := range h.headers {
+					clean[n] = slices.Clone(header[n])
+				}
+			}
+			clean[name][i] = masked
+		}
+	}
+	if clean == nil {
+		return header
+	}
+	return clean
+}
+
+// cleanURLPath masks tokens that stand in a path, as in links that reset
+// passwords.
+func cleanURLPath(path string) string {
+	if strings.Contains(path, "eyJ") {
+		return maskTokens(path)
+	}
+	return path
+}
+
+// cleanQuery returns what is recorded of a query: the names of its
+// parameters, and the values of those that were named.
+func (h *Handler) cleanQuery(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	var b strings.Builder
+	b.Grow(min(len(raw), 1024) + 16)
+	for raw != "" && b.Len() < 8192 {
+		var pair string
+		pair, raw, _ = strings.Cut(raw, "&")
+		name, value, assigned := strings.Cut(pair, "=")
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		if !assigned {
+			// A lone word may be a name or, as in /?token, a value.
+			if h.recorded(name) == keepValue {
+				b.WriteString(name)
+			} else {
+				b.WriteString(masked)
+			}
+			continue
+		}
+		plain, err := url.QueryUnescape(name)
+		if err != nil {
+			b.WriteString(masked) // not a query at all, so not known to be a name
+			continue
+		}
+		f := h.recorded(plain)
+		if f == removeValue {
+			continue
+		}
+		b.WriteString(name)
+		b.WriteByte('=')
+		switch f {
+		case keepValue:
+			b.WriteString(h.scrub.text.text(value))
+		case hashValue:
+			if u, err := url.QueryUnescape(value); err == nil {
+				value = u
+			}
+			b.WriteString(h.scrub.pseudonym([]byte(value)))
+		default:
+			b.WriteString(masked)
+		}
+	}
+	return b.String()
+}
+
+// recorded says what becomes of a query parameter's value.
+func (h *Handler) recorded(name string) fate {
+	if secretParameter(name) {
+		return maskValue
+	}
+	if len(h.scrub.rules) > 0 {
+		if f := h.scrub.byName(name); f != keepValue {
+			return f
+		}
+	}
+	if h.query != nil && (len(h.query) == 0 || h.query[name]) {
+		return keepValue
+	}
+	return maskValue
+}
+
+func clientIP(r *http.Request) string {
+	ip, _ := adapter.Vars(r)[caddyhttp.ClientIPVarKey].(string)
+	return ip
+}
+
+func tlsVersion(s *tls.ConnectionState) string {
+	if s == nil {
+		return ""
+	}
+	switch s.Version {
+	case tls.VersionTLS13:
+		return "1.3"
+	case tls.VersionTLS12:
+		return "1.2"
+	case tls.VersionTLS11:
+		return "1.1"
+	case tls.VersionTLS10:
+		return "1.0"
+	}
+	return tls.VersionName(s.Version)
+}
+
+// appendChange appends the record of a change to dst.
+func appendChange(dst []byte, c adapter.Change) []byte {
+	rec := record.Record{
+		Kind: record.Change, Time: c.Time, Layer: c.Layer, What: c.What, Source: c.Source,
+		By: c.By, Old: c.Old, New: c.New, Detail: c.Detail,
+	}
+	return rec.Append(dst)
+}
