@@ -230,7 +230,7 @@ func (v *Value) Pointer() (string, bool) {
 		return "", true
 	}
 	path, exact := v.w.pointer(v.write, true)
-	return v.w.path + path, exact
+	return v.w.path + path, exact && !v.w.vague
 }
 
 // Caller returns what Rewriter.SetCaller was given.

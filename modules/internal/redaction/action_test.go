@@ -202,7 +202,7 @@ func TestSpecializedProgramHasOnlyItsRules(t *testing.T) {
 }
 
 func TestRulesThatCannotBeCompiledAreNamed(t *testing.T) {
-	for _, selector := range []string{"", "a.b", "$[?@.a]", "$[", "$..", "$[::-2]"} {
+	for _, selector := range []string{"", "a.b", "$[?@.a]", "$[", "$..", "$[::-2]", "$..a[-1::-3]"} {
 		_, err := Compile([]Rule{{Name: "fine", Selector: "a"}, {Name: "bad one", Selector: selector}}, Options{})
 		if err == nil || !strings.Contains(err.Error(), `"bad one"`) {
 			t.Errorf("%q: %v, want an error that names the rule", selector, err)

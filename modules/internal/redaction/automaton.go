@@ -34,11 +34,12 @@ type state struct {
 	rule    int32
 	detects []int32 // rules that look into the value if it is a string
 
-	acts    bool // rule or detects is set
-	remove  bool // rule removes
-	dead    bool // no rule applies to anything inside
-	removes bool // something directly inside may be removed
-	indexed bool // the transition of an element depends on its index
+	acts    bool  // rule or detects is set
+	remove  bool  // rule removes
+	dead    bool  // no rule applies to anything inside
+	removes bool  // something directly inside may be removed
+	indexed bool  // the transition of an element depends on its index
+	late    int64 // it depends on so many elements after it
 
 	// Transitions are made when first needed. They never change.
 	byName  []atomic.Pointer[state] // by number of the name
@@ -167,10 +168,12 @@ func (a *automaton) finish(s *state) {
 			if sel.Kind == jsonpath.Index || sel.Kind == jsonpath.Slice {
 				s.indexed = true
 				s.horizon = max(s.horizon, horizon(sel))
+				k, _ := sel.Lookahead()
+				s.late = max(s.late, k)
 			}
 		}
 	}
-	if s.indexed {
+	if s.indexed && s.late == 0 {
 		s.byIndex = make([]atomic.Pointer[state], min(s.horizon, indexCache))
 	}
 }

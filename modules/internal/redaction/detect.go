@@ -98,7 +98,8 @@ func (d *detector) embedded(v *Value) ([]byte, bool) {
 	defer d.below.Put(w)
 	if v.w != nil {
 		w.caller = v.w.caller
-		w.path, _ = v.Pointer()
+		path, exact := v.Pointer()
+		w.path, w.vague = path, !exact
 	}
 	if _, err := w.Write(v.Text); err != nil {
 		return nil, false

@@ -4,9 +4,10 @@ package redaction
 type mode uint8
 
 const (
-	modeCopy mode = iota
-	modeSkip      // they belong to a value that is not shown
-	modeHold      // they belong to a scalar that an action is applied to
+	modeCopy   mode = iota
+	modeSkip        // they belong to a value that is not shown
+	modeHold        // they belong to a scalar that an action is applied to
+	modeWindow      // they belong to an array that is held; see window.go
 )
 
 // tooFar reports whether the space between the cut and i is more than may be
@@ -86,13 +87,25 @@ func (w *Rewriter) act(p []byte, i int, s *state) {
 }
 
 // endValue ends what act or decide began, at the end of the value.
-func (w *Rewriter) endValue(p []byte, i int) {
-	mode := w.mode
-	w.mode = modeCopy
-	if mode == modeSkip {
+func (w *Rewriter) endValue(p []byte, i int) Reason {
+	switch w.mode {
+	case modeSkip:
 		w.start = i
-		return
+	case modeHold:
+		w.endHeld(p, i)
+	case modeWindow:
+		if w.tooWide(i) {
+			return ReasonHeldWindow
+		}
+		w.endElement(p, i)
+		return ""
 	}
+	w.mode = modeCopy
+	return ""
+}
+
+// endHeld ends a scalar that is held.
+func (w *Rewriter) endHeld(p []byte, i int) {
 	raw := w.value
 	if w.valueAt >= 0 {
 		raw = p[w.valueAt:i]
@@ -210,6 +223,11 @@ func (w *Rewriter) pause(p []byte) (int, Reason) {
 		} else {
 			w.holdValue(p)
 		}
+	case w.mode == modeWindow:
+		if w.tooWide(len(p)) {
+			return len(p), ReasonHeldWindow
+		}
+		w.window.take(p[w.window.from:])
 	case w.mode == modeCopy:
 		w.emitLast(p[w.start:])
 	}
@@ -220,6 +238,9 @@ func (w *Rewriter) pause(p []byte) (int, Reason) {
 // undecided reports whether the walk is between a cut and the decision about
 // what follows it.
 func (w *Rewriter) undecided() bool {
+	if w.mode != modeCopy {
+		return false
+	}
 	switch w.at {
 	case atKey:
 		return !w.keyDone && w.stack[len(w.stack)-1].state.removes

@@ -19,9 +19,10 @@
 //
 // Besides its buffers a Rewriter holds one frame for each open object or array,
 // and at most [Options.MaxValue] bytes of what cannot yet be decided: a scalar
-// to be masked, or the comma and the name before a member that may be removed.
-// A scalar beyond that is replaced entirely, whatever its mask; space
-// beyond that is refused.
+// to be masked, the comma and the name before a member that may be removed, or
+// the last elements of an array where a rule counts from its end.
+// A scalar beyond that is replaced entirely, whatever its mask; the others
+// are refused.
 package redaction
 
 import (
@@ -39,7 +40,9 @@ type Rule struct {
 
 	// Selector is the bare name of a member, wherever it stands, or an
 	// RFC 9535 path: names, indices, wildcards, slices, unions of them,
-	// and descendants. Filters are refused.
+	// and descendants. Filters are refused, and slices such as [::-2]. Where
+	// a negative index or bound is used, as many elements are held as it
+	// counts back.
 	Selector string
 
 	Action Action
@@ -50,7 +53,8 @@ type Options struct {
 	// MaxDepth is how deep objects and arrays may nest. Default: 512
 	MaxDepth int
 
-	// MaxValue is how many bytes of one value are held. Default: 64 KiB
+	// MaxValue is how many bytes are held of one value, or of the elements
+	// of an array. Default: 64 KiB
 	MaxValue int
 
 	// Sequence accepts any number of values one after the other, with or
@@ -103,8 +107,8 @@ func Compile(rules []Rule, o Options) (*Program, error) {
 		for _, seg := range path {
 			names += len(seg.Selectors)
 			for _, sel := range seg.Selectors {
-				if k, ok := sel.Lookahead(); !ok || k > 0 {
-					return nil, fmt.Errorf("rule %q: selectors that count from the end of an array are not supported yet", rules[i].Name)
+				if _, ok := sel.Lookahead(); !ok {
+					return nil, fmt.Errorf("rule %q: a slice that counts back from the end in steps of more than one is not supported, since it hangs on the length of the array", rules[i].Name)
 				}
 			}
 		}

@@ -16,8 +16,12 @@ type Rewriter struct {
 	count   int
 	fired   []uint64
 	caller  string
-	path    string // of the text within another one
-	actOn   Value
+	path    string // of the text, where it is part of another
+	vague   bool   // path is not exact
+	origin  *state // of the text, nil for that of the program
+
+	sequence bool
+	actOn    Value
 
 	// Where the walk stands; see walk.go.
 	at       place
@@ -48,6 +52,7 @@ type Rewriter struct {
 	valueLen  int
 	kind      Kind
 	acting    *state
+	window    window
 
 	text, repl, scratch []byte
 	names               []byte // of the open members, where their Write is over
@@ -82,6 +87,7 @@ func (w *Rewriter) Reset(dst io.Writer) {
 		w.fired = make([]uint64, n)
 	}
 	clear(w.fired)
+	w.vague, w.origin, w.sequence = false, nil, w.program.options.Sequence
 	w.at, w.child, w.sub, w.number, w.literal = atBegin, nil, subNone, 0, ""
 	w.escaped, w.apart, w.keyDone = false, false, false
 	w.keyStart, w.keyEnd = -1, -1
@@ -90,6 +96,7 @@ func (w *Rewriter) Reset(dst io.Writer) {
 	// What was held was not meant to be seen.
 	clear(w.held[:cap(w.held)])
 	clear(w.value[:cap(w.value)])
+	clear(w.window.buf[:cap(w.window.buf)])
 	clear(w.text[:cap(w.text)])
 	clear(w.scratch[:cap(w.scratch)])
 }
@@ -123,7 +130,7 @@ func (w *Rewriter) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
-	w.start = 0
+	w.start, w.window.from = 0, 0
 	for from := 0; from < len(p); from += blockSize {
 		to := min(from+blockSize, len(p))
 		classify(&w.stop, &w.ink, p, from, to)
@@ -150,9 +157,9 @@ func (w *Rewriter) Close() error {
 	switch {
 	case w.at == atNumber && len(w.stack) == 0 && numberEnds(w.number):
 		if w.mode != modeCopy {
-			w.endValue(nil, 0)
+			_ = w.endValue(nil, 0) // of a scalar, which fits
 		}
-	case w.at == atEnd, w.at == atBegin && w.program.options.Sequence:
+	case w.at == atEnd, w.at == atBegin && w.sequence:
 	default:
 		_, err := w.fault(nil, 0, ReasonTruncated)
 		return err
@@ -168,11 +175,15 @@ func (w *Rewriter) fault(p []byte, at int, reason Reason) (int, error) {
 		return 0, w.err
 	}
 	pointer, _ := w.pointer(p, false)
+	if reason == ReasonHeldWindow {
+		// The same wherever the Writes are cut.
+		at = int(w.window.begin - w.base)
+	}
 	e := &Error{Offset: w.base + int64(at), Pointer: pointer, Reason: reason}
 	w.base = e.Offset
 	w.err = e
 	w.out = w.out[:0]
-	return at, e
+	return max(at, 0), e
 }
 
 // emit gathers output, and writes what does not fit.

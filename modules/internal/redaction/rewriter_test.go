@@ -42,7 +42,8 @@ func masked(t testing.TB, preset string) Action {
 // run writes text in pieces of n bytes.
 func run(p *Program, text string, n int) (string, error) {
 	var b strings.Builder
-	w := p.NewRewriter(&b)
+	w := p.Get(&b)
+	defer p.Put(w)
 	var failed error
 	for len(text) > 0 && failed == nil {
 		k := min(n, len(text))
@@ -382,6 +383,9 @@ func programs(t testing.TB) []*Program {
 		compile(t, Options{}, cat(rule(Remove(), "$..[0:2]"), rule(masked(t, "name"), "$.a", "$..[2]"))...),
 		compile(t, Options{}, cat(rule(Keep(0, 1, '#'), "$"), rule(Remove(), "$[::2]"))...),
 		compile(t, Options{}, cat(rule(Keep(1, 0, '#'), "$..[1:]"), rule(Replace("é"), "$..a..a", "$[3:0:-1]"), rule(Remove(), "$.*.*"))...),
+		compile(t, Options{}, cat(rule(Remove(), "$[-1]", "$..a[-2:]"), rule(Null(), "$..b[:-1]"))...),
+		compile(t, Options{}, cat(rule(Remove(), "$..[-2]", "$[5:1:-2]"), rule(masked(t, "last4"), "$[-3:-1].*"))...),
+		compile(t, Options{}, cat(rule(Remove(), "$..[-1]", "a"), rule(Keep(0, 0, 'x'), "$..[-3::2]", "$..[::-1]"))...),
 	}
 }
 

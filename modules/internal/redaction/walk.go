@@ -72,7 +72,7 @@ func (w *Rewriter) walk(p []byte, from, to int) (int, Reason) {
 	case atLiteral:
 		goto literal
 	case atAfter:
-		goto after
+		goto comma
 	default:
 		goto end
 	}
@@ -83,7 +83,7 @@ begin:
 			w.at = atBegin
 			goto pause
 		}
-		if c = p[i]; !isSpace(c) && (c != recordSeparator || !w.program.options.Sequence) {
+		if c = p[i]; !isSpace(c) && (c != recordSeparator || !w.sequence) {
 			break
 		}
 		w.apart = false
@@ -93,7 +93,9 @@ begin:
 		reason = ReasonSyntax
 		goto fault
 	}
-	child = auto.root.Load()
+	if child = w.origin; child == nil {
+		child = auto.root.Load()
+	}
 	goto start
 
 firstMember:
@@ -366,7 +368,7 @@ element:
 		}
 		c = p[i]
 	}
-	if cur.removes && w.tooFar(i) {
+	if cur.removes && w.mode == modeCopy && w.tooFar(i) {
 		reason = ReasonHeldSpace
 		goto fault
 	}
@@ -374,6 +376,13 @@ element:
 elem:
 	top.index++
 	if cur.dead {
+		child = dead
+		goto start
+	}
+	if cur.late > 0 {
+		if reason = w.beginElement(p, i, top); reason != "" {
+			goto fault
+		}
 		child = dead
 		goto start
 	}
@@ -391,6 +400,12 @@ elem:
 	goto start
 
 close:
+	if cur.late > 0 && w.mode == modeWindow && len(w.stack) == w.modeDepth {
+		w.keyStart, w.keyEnd = ks, ke
+		if reason = w.endWindow(p, i, top); reason != "" {
+			goto fault
+		}
+	}
 	w.stack = w.stack[:len(w.stack)-1]
 	i++
 	ke = -1
@@ -404,10 +419,12 @@ close:
 after:
 	if w.mode != modeCopy && len(w.stack) == w.modeDepth {
 		w.keyStart, w.keyEnd = ks, ke
-		w.endValue(p, i)
+		if reason = w.endValue(p, i); reason != "" {
+			goto fault
+		}
 	}
 	if top == nil {
-		if w.program.options.Sequence {
+		if w.sequence {
 			w.apart = i == 0 || p[i-1] != '"' && p[i-1] != '}' && p[i-1] != ']'
 			goto begin
 		}
