@@ -11,4 +11,10 @@ import (
 	_ "github.com/mholt/caddy-ratelimit"
 
 	_ "github.com/caddy-moat/caddy-moat/caddyfile"
+	_ "github.com/caddy-moat/caddy-moat/modules/audit"
+	_ "github.com/caddy-moat/caddy-moat/modules/auth"
+	_ "github.com/caddy-moat/caddy-moat/modules/jwtauth"
+	_ "github.com/caddy-moat/caddy-moat/modules/layers"
+	_ "github.com/caddy-moat/caddy-moat/modules/rbac"
+	_ "github.com/caddy-moat/caddy-moat/modules/redact"
 )

@@ -186,3 +186,17 @@ func TestXcaddyAgreesWithGoMod(t *testing.T) {
 		}
 	}
 }
+
+// TestRootImportsEveryModule holds that a new module gets into the binary.
+func TestRootImportsEveryModule(t *testing.T) {
+	body, err := os.ReadFile("imports.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sources(t) {
+		if !s.test && strings.HasPrefix(s.dir, "modules/") && !strings.HasPrefix(s.dir, "modules/internal/") &&
+			strings.Count(s.dir, "/") == 1 && !strings.Contains(string(body), `"`+modulePath(t)+"/"+s.dir+`"`) {
+			t.Errorf("imports.go does not import %s", s.dir)
+		}
+	}
+}

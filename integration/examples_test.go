@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -36,6 +37,14 @@ func startExample(t testing.TB, name string, env ...string) *server {
 	s.cwd, s.config = root, "examples/"+name+"/Caddyfile"
 	s.run()
 	s.wait()
+	// Caddy's internal CA signs the first certificate in the background.
+	eventually(t, func() error {
+		conn, err := tls.Dial("tcp", s.addr("PORT"), s.tls())
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
 	return s
 }
 

@@ -262,3 +262,29 @@ func countRecords(t testing.TB, dir, text string) int {
 	}
 	return n
 }
+
+// TestRateLimitByUserWithoutAuthenticationWarns has each way of being behind,
+// or not behind, an authenticator.
+func TestRateLimitByUserWithoutAuthenticationWarns(t *testing.T) {
+	limit := "\trate_limit {\n\t\tzone by_user {\n\t\t\tkey {http.auth.user.id}\n\t\t\tevents 5\n\t\t\twindow 1m\n\t\t}\n\t}\n"
+	basic := "{\n\t\tbob $2a$04$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n\t}\n"
+	const warning = "nothing before it authenticates"
+	for name, tc := range map[string]struct {
+		site  string
+		warns bool
+	}{
+		"nothing":            {limit, true},
+		"caddy's basic_auth": {limit + "\tbasic_auth " + basic, true},
+		"jwt_auth":           {limit + "\tjwt_auth {\n\t\tissuer internal\n\t}\n", false},
+		"auth with basic":    {limit + "\tauth {\n\t\tbasic " + basic + "\t}\n", false},
+		"another key":        {strings.Replace(limit, "http.auth.user.id", "client_ip", 1), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, ":{$PORT} {\n"+tc.site+"\trespond ok\n}\n")
+			s.stop() // the log is whole now
+			if got := strings.Contains(s.log.String(), warning); got != tc.warns {
+				t.Errorf("warned: %t, want %t", got, tc.warns)
+			}
+		})
+	}
+}

@@ -1,0 +1,105 @@
+// Package caddyfile registers the Caddyfile directives of caddy-moat and the
+// place of each in the order of a site, so that the layers stand in the same
+// order however they are written and nobody needs the order option or a route
+// block. It is the only package that knows how directives are registered.
+package caddyfile
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	// rate_limit orders itself; imported so that it has done so before
+	// the table below is registered, whatever the order of imports.
+	_ "github.com/mholt/caddy-ratelimit"
+
+	"github.com/caddy-moat/caddy-moat/modules/jwtauth"
+	"github.com/caddy-moat/caddy-moat/modules/rbac"
+	"github.com/caddy-moat/caddy-moat/modules/redact"
+)
+
+// directive is one row of the table: a directive, how it is set up, and where
+// it stands relative to one of Caddy's own directives.
+type directive struct {
+	name     string
+	setup    httpcaddyfile.UnmarshalFunc
+	position httpcaddyfile.Positional
+	anchor   string
+	why      string
+}
+
+// directives are the layers, outermost first. Several rows before the same
+// anchor keep the order of the rows.
+//
+// The anchor of everything that authenticates is the old name "basicauth",
+// which stands right before "basic_auth": caddy-ratelimit puts rate_limit
+// right before basic_auth, and anything else placed there would come before or
+// after it by the accident of which package is initialised first.
+var directives = []directive{
+	{
+		"audit", auditDirective, httpcaddyfile.Before, "header",
+		"outside all that answers, refuses or rewrites: one record for every request, with its final status",
+	},
+	{
+		"flood_limit", floodLimit, httpcaddyfile.Before, "basicauth",
+		"before authentication: a flood of bad credentials must not buy signature checks",
+	},
+	{
+		"auth", authDirective, httpcaddyfile.Before, "basicauth",
+		"an ordered list of credential methods, where jwt_auth stands for one",
+	},
+	{
+		"jwt_auth", credentials[jwtauth.Provider](), httpcaddyfile.Before, "basicauth",
+		"before rate_limit, so that {http.auth.user.*} is set when a rate limit is keyed by it",
+	},
+	// rate_limit: registered by caddy-ratelimit itself, before "basic_auth".
+	{
+		"rbac", setup[rbac.Handler](), httpcaddyfile.Before, "request_header",
+		"after every authenticator, basic_auth and forward_auth included, and after all rewrites: it decides on the path the upstream will see",
+	},
+	{
+		"redact", setup[redact.Handler](), httpcaddyfile.After, "encode",
+		"inside encode, so that it sees plain bytes; outside whatever answers",
+	},
+}
+
+func init() {
+	for _, d := range directives {
+		httpcaddyfile.RegisterDirective(d.name, d.setup)
+		httpcaddyfile.RegisterDirectiveOrder(d.name, d.position, d.anchor)
+	}
+}
+
+// handler is a Caddy handler that reads its own directive.
+type handler interface {
+	caddyhttp.MiddlewareHandler
+	caddyfile.Unmarshaler
+}
+
+// setup returns the set-up function of a directive that is one handler with
+// an optional matcher.
+func setup[T any, H interface {
+	*T
+	handler
+}]() httpcaddyfile.UnmarshalFunc {
+	return func(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+		matcher, err := matcherOf(h)
+		if err != nil {
+			return nil, err
+		}
+		var handler H = new(T)
+		if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+			return nil, err
+		}
+		return h.NewRoute(matcher, handler), nil
+	}
+}
+
+// matcherOf takes the optional matcher off the directive's line.
+func matcherOf(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	return h.ExtractMatcherSet()
+}

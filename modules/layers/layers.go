@@ -1,0 +1,112 @@
+// Package layers looks at each configuration that Caddy loads for layers that
+// cannot do what they say, and warns.
+package layers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	caddyrl "github.com/mholt/caddy-ratelimit"
+	"go.uber.org/zap"
+)
+
+func init() {
+	caddy.RegisterModule(Check{})
+}
+
+// Check warns, once a configuration has started, about each rate limit whose
+// key names the user, {http.auth.…}, where nothing before it authenticates:
+// the key is then empty for everyone and all callers share one bucket. Caddy's
+// own basic_auth stands behind rate_limit, so it counts as nothing here.
+//
+// It is loaded with every configuration whose admin endpoint is on, has no
+// options and serves no path.
+type Check struct {
+	ctx    caddy.Context
+	logger *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (Check) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.moat_layers",
+		New: func() caddy.Module { return new(Check) },
+	}
+}
+
+// Provision asks to be told when the configuration has started. The routes
+// are not there before, and loading them from here would load them too early.
+func (c *Check) Provision(ctx caddy.Context) error {
+	c.ctx = ctx
+	c.logger = ctx.Logger(c)
+	app, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("getting events app: %w", err)
+	}
+	return app.(*caddyevents.App).On("started", c)
+}
+
+// Routes returns none.
+func (*Check) Routes() []caddy.AdminRoute { return nil }
+
+// Handle looks at the configuration that has started.
+func (c *Check) Handle(context.Context, caddy.Event) error {
+	app, err := c.ctx.AppIfConfigured("http")
+	if err != nil {
+		return nil // a configuration without a server
+	}
+	for name, server := range app.(*caddyhttp.App).Servers {
+		for _, zone := range unauthenticated(server.Routes) {
+			c.logger.Warn("this rate limit is keyed by the user, but nothing before it authenticates: all callers share one bucket; use jwt_auth or auth { … }, which stand before rate_limit, or another key",
+				zap.String("server", name), zap.String("zone", zone))
+		}
+	}
+	return nil
+}
+
+// unauthenticated returns the zones in a server's routes that are keyed by
+// the user and that a request can meet without having been authenticated.
+func unauthenticated(routes caddyhttp.RouteList) []string {
+	var zones []string
+	walk(routes, false, &zones)
+	return zones
+}
+
+// walk goes through routes in the order in which requests meet them and
+// returns whether something in them authenticates. One route in several that
+// does is enough: this warns about what cannot work, it is no proof.
+func walk(routes caddyhttp.RouteList, authenticated bool, zones *[]string) bool {
+	for _, route := range routes {
+		for _, h := range route.Handlers {
+			switch h := h.(type) {
+			case *caddyhttp.Subroute:
+				authenticated = walk(h.Routes, authenticated, zones)
+			case *caddyrl.Handler:
+				for name, zone := range h.RateLimits {
+					if !authenticated && strings.Contains(zone.Key, "{http.auth.") {
+						*zones = append(*zones, name)
+					}
+				}
+			case *caddyauth.Authentication:
+				authenticated = true
+			default:
+				if m, ok := h.(caddy.Module); ok && m.CaddyModule().ID == "http.handlers.auth" {
+					authenticated = true
+				}
+			}
+		}
+	}
+	return authenticated
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner   = (*Check)(nil)
+	_ caddy.AdminRouter   = (*Check)(nil)
+	_ caddyevents.Handler = (*Check)(nil)
+)
