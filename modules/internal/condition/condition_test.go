@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"cel.dev/cel-go/cel"
+
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
@@ -220,7 +222,7 @@ func TestFaultyConditionsAreRefusedWhenCompiled(t *testing.T) {
 }
 
 func TestPathVariablesCannotTakeOtherNames(t *testing.T) {
-	for _, name := range append(Names(), "", "a-b", "1a", "é", "in", "true", "null", "namespace", "for", "string", "type", "a.b", "a b") {
+	for _, name := range append(Names(), "", "a-b", "1a", "é", "in", "true", "null", "namespace", "for", "a.b", "a b") {
 		if err := CheckVariable(name); err == nil {
 			t.Errorf("%q is accepted", name)
 		}
@@ -228,6 +230,37 @@ func TestPathVariablesCannotTakeOtherNames(t *testing.T) {
 	for _, name := range []string{"id", "team", "order_id", "orderId", "_x", "v2", "size"} {
 		if err := CheckVariable(name); err != nil {
 			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestReservedWordsAreThoseOfCEL(t *testing.T) {
+	// A variable of another name can be declared and read; one of these
+	// cannot, or would be something else.
+	read := func(name string) bool {
+		env, err := base()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if env, err = env.Extend(cel.Variable(name, cel.StringType)); err != nil {
+			return false
+		}
+		p, err := compile(env, name+` == "v"`, nil)
+		if err != nil {
+			return false
+		}
+		p.vars = []Var{{name, 0}}
+		ok, err := p.Eval(&Env{Path: "/v"})
+		return ok && err == nil
+	}
+	for _, name := range reserved {
+		if read(name) {
+			t.Errorf("%s is no reserved word", name)
+		}
+	}
+	for _, name := range []string{"id", "team", "any", "size", "has", "matches", "google", "optional", "math", "double_", "x1", "this", "self", "and", "or", "not", "type", "string", "list", "int", "dyn", "duration"} {
+		if !read(name) || CheckVariable(name) != nil {
+			t.Errorf("%s cannot be read", name)
 		}
 	}
 }
