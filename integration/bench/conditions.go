@@ -59,7 +59,7 @@ func (c conditions) write(w io.Writer, markdown bool) {
 		fmt.Sprintf("Caddy %s, %s, GOMAXPROCS=1; machine load before the run: %s", c.Caddy, c.Go, c.Load),
 		fmt.Sprintf("%d rounds, each in fresh processes and another order; %d connections (8 for 100 KB and 10 MB); %d requests to warm up, %d measured, %d at %g/s; cycling: %d tokens",
 			p.Rounds, defaultConns, p.Warmup, p.Requests, p.Paced, p.Rate, p.Cycle),
-		"Figures are medians of the rounds, with (lowest … highest); × bare and added µs compare with the bare configuration of the same binary in the same round. Latencies count from when a request was due.",
+		"Figures are medians of the rounds, with (lowest … highest); × bare and added µs compare with the bare configuration of the same binary, with the same requests (tokens included) in the same round. Latencies count from when a request was due.",
 	}
 	verify := make([]string, 0, len(c.Floors.Verify))
 	for alg, us := range c.Floors.Verify {

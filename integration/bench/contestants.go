@@ -149,17 +149,25 @@ var (
 	expectsAll = expectation{token: true, role: true, paths: true, redacts: true, records: true}
 )
 
+// list collects contestants.
+type list []*contestant
+
+// group adds contestants that answer with the same body to the same requests,
+// the bare configuration first: it gets the tokens too, if any, since reading
+// and passing on what is long costs something by itself.
+func (l *list) group(name string, shared contestant, members ...contestant) {
+	bare := shared
+	bare.group, bare.name, bare.base = name, "bare", true
+	*l = append(*l, &bare)
+	for _, m := range members {
+		m.group, m.local, m.body, m.conns = name, shared.local, shared.body, shared.conns
+		*l = append(*l, &m)
+	}
+}
+
 // contestants returns every configuration, group by group, the bare one first
 // in each.
 func contestants() []*contestant {
-	var all []*contestant
-	group := func(name string, local bool, body []byte, conns int, members ...contestant) {
-		all = append(all, &contestant{group: name, name: "bare", base: true, local: local, body: body, conns: conns})
-		for _, m := range members {
-			m.group, m.local, m.body, m.conns = name, local, body, conns
-			all = append(all, &m)
-		}
-	}
 	alone := []contestant{
 		// What this differs from the bare configuration is the noise.
 		{name: "bare, once more"},
@@ -168,20 +176,25 @@ func contestants() []*contestant {
 		{name: "rbac", layers: []string{rbacAnyone}, expect: expectation{paths: true}},
 		{name: "audit, batch", layers: []string{auditBatch}, expect: expectation{records: true}, target: target{addedMicros: 2}},
 	}
-	group("proxied", false, smallBody, defaultConns, append(alone, contestant{
-		name: "audit, always", layers: []string{auditAlways}, expect: expectation{records: true}, target: target{syncs: 2.5},
-	})...)
-	for _, alg := range algorithms {
-		group("jwt_auth "+alg, false, smallBody, defaultConns, jwtMembers(alg)...)
-	}
+	always := contestant{name: "audit, always", layers: []string{auditAlways}, expect: expectation{records: true}, target: target{syncs: 2.5}}
 	redact := contestant{name: "redact", layers: []string{redactLayer}, expect: expectation{redacts: true}}
-	group("1 KB", false, body1KB, defaultConns, append([]contestant{with(redact, target{addedMicros: 3})}, fourMembers()...)...)
-	group("100 KB", false, body100KB, 8, with(redact, target{coreMBs: 450}))
-	group("10 MB", false, body10MB, 8, with(redact, target{addedMiB: 5}))
-	jwtAuth, allFour := jwtMembers("HS256")[0], fourMembers()[0]
-	jwtAuth.name = "jwt_auth HS256, " + jwtAuth.name
-	group("respond 1 KB", true, body1KB, defaultConns, append(alone,
-		with(jwtAuth, target{addedMicros: 2}), with(redact, target{addedMicros: 3}), with(allFour, target{addedMicros: 8}))...)
+	four := fourMembers()
+	jwtAuth := jwtMembers("RS256")[0]
+	jwtAuth.name = "jwt_auth, " + jwtAuth.name
+
+	var all list
+	all.group("proxied", contestant{body: smallBody, conns: defaultConns}, append(alone, always)...)
+	for _, alg := range algorithms {
+		all.group("jwt_auth "+alg, contestant{body: smallBody, conns: defaultConns, alg: alg, order: repeated}, jwtMembers(alg)...)
+	}
+	all.group("1 KB", contestant{body: body1KB, conns: defaultConns}, with(redact, target{addedMicros: 3}))
+	all.group("1 KB with tokens", contestant{body: body1KB, conns: defaultConns, alg: "RS256", order: repeated}, four...)
+	all.group("100 KB", contestant{body: body100KB, conns: 8}, with(redact, target{coreMBs: 450}))
+	all.group("10 MB", contestant{body: body10MB, conns: 8}, with(redact, target{addedMiB: 5}))
+	all.group("respond 1 KB", contestant{local: true, body: body1KB, conns: defaultConns},
+		append(alone, with(redact, target{addedMicros: 3}))...)
+	all.group("respond 1 KB with tokens", contestant{local: true, body: body1KB, conns: defaultConns, alg: "RS256", order: repeated},
+		with(jwtAuth, target{addedMicros: 2}), with(four[0], target{addedMicros: 8}))
 	return all
 }
 

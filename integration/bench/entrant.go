@@ -161,7 +161,7 @@ func (e *entrant) sample() sample {
 }
 
 // profileSeconds is how long a CPU profile takes.
-const profileSeconds = 5
+const profileSeconds = 10
 
 // profile keeps the server busy while it writes a CPU profile of itself.
 func (e *entrant) profile(ctx context.Context) error {
