@@ -10,7 +10,6 @@ package jwk
 
 import (
 	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -36,7 +35,7 @@ type Key struct {
 	Alg string
 
 	// Exactly one of these is set.
-	rsa    *rsa.PublicKey
+	rsa    *rsaKey
 	ecdsa  *ecdsaKey
 	ed     ed25519.PublicKey
 	secret *hmacKey
@@ -71,7 +70,7 @@ func (k *Key) Symmetric() bool { return k.secret != nil }
 func (k *Key) Public() any {
 	switch {
 	case k.rsa != nil:
-		return k.rsa
+		return k.rsa.pub
 	case k.ecdsa != nil:
 		return k.ecdsa.pub
 	case k.ed != nil:
@@ -90,7 +89,7 @@ func (k *Key) Verify(alg string, signed, sig []byte) error {
 	ok := false
 	switch a.family {
 	case famPKCS1, famPSS:
-		ok = verifyRSA(k.rsa, a, signed, sig)
+		ok = k.rsa.verify(a, signed, sig)
 	case famECDSA:
 		ok = k.ecdsa.verify(a, signed, sig)
 	case famEd25519:

@@ -238,7 +238,11 @@ func newRSA(pub *rsa.PublicKey) (*Key, error) {
 	case pub.E < 1<<16+1 || pub.E&1 == 0:
 		return nil, errors.New("exponent is even or smaller than 65537")
 	}
-	return &Key{rsa: pub, algs: []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}}, nil
+	prepared, err := newRSAKey(pub)
+	if err != nil {
+		return nil, err
+	}
+	return &Key{rsa: prepared, algs: []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}}, nil
 }
 
 func newEC(crv string, x, y []byte) (*Key, error) {

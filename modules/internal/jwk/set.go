@@ -137,7 +137,7 @@ func (k *Key) required() []byte {
 	switch {
 	case k.rsa != nil:
 		return fmt.Appendf(nil, `{"e":"%s","kty":"RSA","n":"%s"}`,
-			b64(big.NewInt(int64(k.rsa.E)).Bytes()), b64(k.rsa.N.Bytes()))
+			b64(big.NewInt(int64(k.rsa.pub.E)).Bytes()), b64(k.rsa.pub.N.Bytes()))
 	case k.ecdsa != nil:
 		point, _ := k.ecdsa.pub.Bytes() // cannot fail: newEC has checked the point
 		return fmt.Appendf(nil, `{"crv":"%s","kty":"EC","x":"%s","y":"%s"}`,

@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/hmac"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -26,22 +25,6 @@ func digest(h crypto.Hash, buf *[sha512.Size]byte, signed []byte) []byte {
 		*buf = sha512.Sum512(signed)
 		return buf[:]
 	}
-}
-
-// The salt is as long as the hash, neither more nor less: RFC 7518 section 3.5.
-var pssOptions = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-
-func verifyRSA(pub *rsa.PublicKey, a *algorithm, signed, sig []byte) bool {
-	// RFC 8017 sections 8.1.2 and 8.2.2: exactly as long as the modulus.
-	if len(sig) != pub.Size() {
-		return false
-	}
-	var buf [sha512.Size]byte
-	sum := digest(a.hash, &buf, signed)
-	if a.family == famPSS {
-		return rsa.VerifyPSS(pub, a.hash, sum, sig, pssOptions) == nil
-	}
-	return rsa.VerifyPKCS1v15(pub, a.hash, sum, sig) == nil
 }
 
 // ecdsaKey is a public key of ECDSA and the length of its numbers.

@@ -8,3 +8,8 @@ require (
 	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
 	github.com/caddy-moat/caddy-moat v0.0.0-00010101000000-000000000000
 )
+
+require (
+	filippo.io/bigmod v0.1.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
