@@ -8,6 +8,7 @@ package mask
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"strings"
@@ -80,22 +81,21 @@ func Keep(first, last int, char rune) Func {
 
 // keepOf is Keep for text of at least least characters.
 func keepOf(first, last, least int) Func {
-	return func(dst, text []byte) []byte {
-		if n := count(text); n < least {
-			return repeat(dst, '*', n)
-		}
-		return keep(dst, text, first, last, '*')
-	}
+	return func(dst, text []byte) []byte { return keepLeast(dst, text, first, last, least, '*') }
 }
 
 func keep(dst, text []byte, first, last int, char rune) []byte {
+	return keepLeast(dst, text, first, last, 0, char)
+}
+
+func keepLeast(dst, text []byte, first, last, least int, char rune) []byte {
 	n := len(text)
 	head, tail := first, n-last
 	if !ascii(text) {
 		n = count(text)
 		head, tail = prefix(text, first), prefix(text, n-last)
 	}
-	if n <= first+last {
+	if n < least || n <= first+last {
 		return repeat(dst, char, n)
 	}
 	dst = append(dst, text[:head]...)
@@ -127,8 +127,17 @@ func Truncate(text []byte, n int) (head []byte, whole bool) {
 }
 
 func ascii(text []byte) bool {
-	for _, c := range text {
+	const ones = 0x0101010101010101
+	for len(text) >= 8 {
+		x := binary.LittleEndian.Uint64(text)
 		// CR LF is the one cluster of two bytes that ASCII knows.
+		cr := x ^ '\r'*ones
+		if (x|(cr-ones)&^cr)&(0x80*ones) != 0 {
+			return false
+		}
+		text = text[8:]
+	}
+	for _, c := range text {
 		if c >= utf8.RuneSelf || c == '\r' {
 			return false
 		}

@@ -1,5 +1,7 @@
 package redaction
 
+import "bytes"
+
 // mode is what happens to the bytes that are walked over.
 type mode uint8
 
@@ -151,10 +153,13 @@ func (w *Rewriter) replacement(p, raw []byte) ([]byte, bool) {
 		return w.repl, true
 	}
 	v := &w.actOn
-	*v = Value{Kind: w.kind, Raw: raw, Text: raw, w: w, write: p, scratch: v.scratch}
+	v.Kind, v.Raw, v.Text, v.w, v.write = w.kind, raw, raw, w, p
 	if w.kind == String {
-		w.text = appendDecoded(w.text[:0], raw[1:len(raw)-1])
-		v.Text = w.text
+		v.Text = raw[1 : len(raw)-1]
+		if bytes.IndexByte(v.Text, '\\') >= 0 {
+			w.text = appendDecoded(w.text[:0], v.Text)
+			v.Text = w.text
+		}
 	}
 	return w.applyTo(v, s)
 }

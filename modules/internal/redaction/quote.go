@@ -2,6 +2,7 @@ package redaction
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -66,12 +67,18 @@ func hexValue(c byte) byte {
 func appendQuoted(dst, text []byte) []byte {
 	dst = append(dst, '"')
 	from := 0
-	for i, c := range text {
-		if !escapes[c] {
-			continue
+	for i := 0; i < len(text); i++ {
+		if i+8 <= len(text) {
+			x := binary.LittleEndian.Uint64(text[i:])
+			if zeros(x^quotes)|zeros(x^slashes)|zeros(x&upper) == 0 {
+				i += 7
+				continue
+			}
 		}
-		dst = appendEscape(append(dst, text[from:i]...), c)
-		from = i + 1
+		if c := text[i]; escapes[c] {
+			dst = appendEscape(append(dst, text[from:i]...), c)
+			from = i + 1
+		}
 	}
 	return append(append(dst, text[from:]...), '"')
 }

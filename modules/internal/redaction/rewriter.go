@@ -99,6 +99,8 @@ func (w *Rewriter) Reset(dst io.Writer) {
 	clear(w.window.buf[:cap(w.window.buf)])
 	clear(w.text[:cap(w.text)])
 	clear(w.scratch[:cap(w.scratch)])
+	clear(w.actOn.scratch[:cap(w.actOn.scratch)])
+	w.actOn.Raw, w.actOn.Text, w.actOn.write = nil, nil, nil
 }
 
 // SetCaller says for whom the text is redacted. Encrypt binds its values to

@@ -288,14 +288,21 @@ func scanNumber(p []byte, i int) int {
 // digit.
 func skipDigits(p []byte, i int) int {
 	for i+8 <= len(p) {
-		x := binary.LittleEndian.Uint64(p[i:]) ^ '0'*ones
-		if x = ((x&^high + (0x80-10)*ones) | x) & high; x != 0 {
-			return i + bits.TrailingZeros64(x)/8
+		n := countDigits(binary.LittleEndian.Uint64(p[i:]))
+		i += n
+		if n < 8 {
+			return i
 		}
-		i += 8
 	}
 	for i < len(p) && p[i]-'0' <= 9 {
 		i++
 	}
 	return i
+}
+
+// countDigits returns how many of the 8 bytes of x, from the lowest on, are
+// digits.
+func countDigits(x uint64) int {
+	x ^= '0' * ones
+	return bits.TrailingZeros64(((x&^high+(0x80-10)*ones)|x)&high) / 8
 }

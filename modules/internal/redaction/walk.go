@@ -79,7 +79,7 @@ func (w *Rewriter) walk(p []byte, from, to int) (int, Reason) {
 
 begin:
 	for {
-		if i >= len(p) {
+		if uint(i) >= uint(len(p)) {
 			w.at = atBegin
 			goto pause
 		}
@@ -99,12 +99,12 @@ begin:
 	goto start
 
 firstMember:
-	if i >= len(p) {
+	if uint(i) >= uint(len(p)) {
 		w.at = atFirstMember
 		goto pause
 	}
 	if c = p[i]; c <= ' ' {
-		if i = w.ink.next(i); i >= len(p) {
+		if i = w.ink.next(i); uint(i) >= uint(len(p)) {
 			w.at = atFirstMember
 			goto pause
 		}
@@ -121,12 +121,12 @@ firstMember:
 	goto name
 
 member:
-	if i >= len(p) {
+	if uint(i) >= uint(len(p)) {
 		w.at = atMember
 		goto pause
 	}
 	if c = p[i]; c <= ' ' {
-		if i = w.ink.next(i); i >= len(p) {
+		if i = w.ink.next(i); uint(i) >= uint(len(p)) {
 			w.at = atMember
 			goto pause
 		}
@@ -146,7 +146,7 @@ name:
 	ks, ke = i, -1
 	w.escaped, w.keyDone = false, false
 	e = w.stop.next(i)
-	if e < len(p) && p[e] == '"' {
+	if uint(e) < uint(len(p)) && p[e] == '"' {
 		goto named
 	}
 	i = e
@@ -189,12 +189,12 @@ named:
 	}
 
 colon:
-	if i >= len(p) {
+	if uint(i) >= uint(len(p)) {
 		w.at = atColon
 		goto pause
 	}
 	if c = p[i]; c <= ' ' {
-		if i = w.ink.next(i); i >= len(p) {
+		if i = w.ink.next(i); uint(i) >= uint(len(p)) {
 			w.at = atColon
 			goto pause
 		}
@@ -207,12 +207,12 @@ colon:
 	i++
 
 value:
-	if i >= len(p) {
+	if uint(i) >= uint(len(p)) {
 		w.at = atValue
 		goto pause
 	}
 	if c = p[i]; c <= ' ' {
-		if i = w.ink.next(i); i >= len(p) {
+		if i = w.ink.next(i); uint(i) >= uint(len(p)) {
 			w.at = atValue
 			goto pause
 		}
@@ -228,12 +228,39 @@ start:
 		goto str
 	}
 	if c-'0' <= 9 || c == '-' {
-		if e = scanNumber(p, i); e > 0 {
-			i = e
-			goto after
+		// Most numbers are short, without an exponent, and do not end the
+		// block.
+		if e = i; c == '-' {
+			e++
 		}
-		w.number = numberStart
-		goto number
+		if e+40 <= len(p) {
+			id = countDigits(binary.LittleEndian.Uint64(p[e:]))
+			if uint(id-1) < 7 && (id == 1 || p[e] != '0') {
+				e += id
+				if c = p[e]; c == '.' {
+					e++
+					id = countDigits(binary.LittleEndian.Uint64(p[e:]))
+					if id == 0 {
+						goto anyNumber
+					}
+					if e += id; id == 8 {
+						id = countDigits(binary.LittleEndian.Uint64(p[e:]))
+						if e += id; id == 8 {
+							e = skipDigits(p, e)
+						}
+					}
+					if e >= len(p) {
+						goto anyNumber
+					}
+					c = p[e]
+				}
+				if c|0x20 != 'e' {
+					i = e
+					goto after
+				}
+			}
+		}
+		goto anyNumber
 	}
 	if c == '{' || c == '[' {
 		goto open
@@ -265,7 +292,7 @@ start:
 
 literal:
 	for len(w.literal) > 0 {
-		if i >= len(p) {
+		if uint(i) >= uint(len(p)) {
 			w.at = atLiteral
 			goto pause
 		}
@@ -278,6 +305,13 @@ literal:
 	}
 	goto after
 
+anyNumber:
+	if e = scanNumber(p, i); e > 0 {
+		i = e
+		goto after
+	}
+	w.number = numberStart
+
 number:
 	for i < len(p) {
 		n := numberStep(w.number, p[i])
@@ -287,7 +321,7 @@ number:
 		w.number = n
 		i++
 	}
-	if i >= len(p) {
+	if uint(i) >= uint(len(p)) {
 		w.at = atNumber
 		goto pause
 	}
@@ -299,7 +333,7 @@ number:
 
 str:
 	e = w.stop.next(i)
-	if e < len(p) && p[e] == '"' {
+	if uint(e) < uint(len(p)) && p[e] == '"' {
 		i = e + 1
 		goto after
 	}
@@ -309,7 +343,7 @@ restOfString:
 	if i, reason = w.scanString(p, i); reason != "" {
 		goto fault
 	}
-	if i >= len(p) {
+	if uint(i) >= uint(len(p)) {
 		w.at = atString
 		goto pause
 	}
@@ -339,12 +373,12 @@ open:
 	goto firstMember
 
 firstElement:
-	if i >= len(p) {
+	if uint(i) >= uint(len(p)) {
 		w.at = atFirstElement
 		goto pause
 	}
 	if c = p[i]; c <= ' ' {
-		if i = w.ink.next(i); i >= len(p) {
+		if i = w.ink.next(i); uint(i) >= uint(len(p)) {
 			w.at = atFirstElement
 			goto pause
 		}
@@ -357,12 +391,12 @@ firstElement:
 	goto elem
 
 element:
-	if i >= len(p) {
+	if uint(i) >= uint(len(p)) {
 		w.at = atElement
 		goto pause
 	}
 	if c = p[i]; c <= ' ' {
-		if i = w.ink.next(i); i >= len(p) {
+		if i = w.ink.next(i); uint(i) >= uint(len(p)) {
 			w.at = atElement
 			goto pause
 		}
@@ -432,7 +466,7 @@ after:
 	}
 
 comma:
-	if i >= len(p) {
+	if uint(i) >= uint(len(p)) {
 		w.at = atAfter
 		goto pause
 	}
@@ -448,7 +482,7 @@ comma:
 		goto member
 	}
 	if c <= ' ' {
-		if i = w.ink.next(i); i >= len(p) {
+		if i = w.ink.next(i); uint(i) >= uint(len(p)) {
 			w.at = atAfter
 			goto pause
 		}
