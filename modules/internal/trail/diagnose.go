@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -37,6 +38,14 @@ func (c *check) diagnose(f *os.File, lines bool) error {
 		return err
 	}
 	trusted := c.seal != nil && c.agrees(want)
+	if c.seal == nil && len(c.bad) == 0 {
+		// What a checkpoint covers is right whatever is noted beside it.
+		c.skip = min(c.good-c.first, int64(len(want)), int64(len(have)))
+		if !slices.Equal(have[:c.skip], want[:c.skip]) {
+			v.add(Problem{Kind: Edited, File: hashesName, First: c.first, End: c.first + c.skip, Detail: "the leaf hashes are not those of the records, which are as they were signed"})
+		}
+		have, want = have[c.skip:], want[c.skip:]
+	}
 	if want != nil && have != nil {
 		c.align(have, want, trusted)
 	}
@@ -94,7 +103,7 @@ func readHashes(path string) ([]tlog.Hash, error) {
 }
 
 func hashRecords(r io.Reader) ([]tlog.Hash, error) {
-	lr := newLineReader(r, 0)
+	lr := newLineReader(r)
 	var out []tlog.Hash
 	for {
 		p, err := lr.next()
@@ -185,7 +194,7 @@ func (a *alignment) stray() {
 	case !known:
 		a.c.problem(Inserted, a.i, a.j, a.j, "the line is not one of the segment's records")
 	case !a.moved[record]:
-		a.c.problem(Inserted, a.i, a.j, a.j, fmt.Sprintf("the line repeats record %d", a.c.first+int64(record)))
+		a.c.problem(Inserted, a.i, a.j, a.j, fmt.Sprintf("the line repeats record %d", a.c.first+a.c.skip+int64(record)))
 	}
 }
 
@@ -199,7 +208,7 @@ func (a *alignment) absent() {
 // newer tells whether line i can be one whose hash is not noted yet: no
 // checkpoint covers it, or all agree.
 func (c *check) newer(i int) bool {
-	return c.first+int64(i) >= c.v.r.Checkpoint.Size || len(c.bad) == 0
+	return c.first+c.skip+int64(i) >= c.v.r.Checkpoint.Size || len(c.bad) == 0
 }
 
 // lost reports records whose hashes are noted and which are not there. Only
@@ -211,7 +220,11 @@ func (c *check) lost(from, to int) {
 // problem reports what is wrong with line i (from 0, -1 if there is none)
 // where record j should be. Neighbours that suffered the same are one problem.
 func (c *check) problem(kind string, i, j, end int, detail string) {
-	p := Problem{Kind: kind, File: c.name, Line: int64(i + 1), First: c.first + int64(j), End: c.first + int64(end), Detail: detail}
+	from := c.first + c.skip
+	p := Problem{Kind: kind, File: c.name, First: from + int64(j), End: from + int64(end), Detail: detail}
+	if i >= 0 {
+		p.Line = c.skip + int64(i) + 1
+	}
 	if n := len(c.v.r.Problems); n > 0 && (kind == Edited || kind == Deleted) {
 		last := &c.v.r.Problems[n-1]
 		if last.Kind == kind && last.File == c.name && last.End == p.First && last.Detail == detail {

@@ -3,6 +3,7 @@ package trail
 import (
 	"context"
 	"crypto/ed25519"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,6 +13,11 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 )
+
+// thorough asks for what takes minutes:
+//
+//	go test ./modules/internal/trail -thorough
+var thorough = flag.Bool("thorough", false, "run many more rounds")
 
 // testSigner is a signer from a fixed seed.
 func testSigner(tb testing.TB) (note.Signer, string, note.Verifiers) {

@@ -214,7 +214,7 @@ func openNote(msg []byte, known note.Verifiers) (text string, signed bool, err e
 	n, err := note.Open(msg, known)
 	var unverified *note.UnverifiedNoteError
 	if errors.As(err, &unverified) {
-		return unverified.Note.Text, false, nil
+		n, err = unverified.Note, nil
 	}
 	var invalid *note.InvalidSignatureError
 	if errors.As(err, &invalid) {
@@ -223,7 +223,15 @@ func openNote(msg []byte, known note.Verifiers) (text string, signed bool, err e
 	if err != nil {
 		return "", false, errMalformedNote
 	}
-	return n.Text, true, nil
+	for _, sigs := range [][]note.Signature{n.Sigs, n.UnverifiedSigs} {
+		for _, s := range sigs {
+			// Package note passes over bits that base64 does not use.
+			if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil {
+				return "", false, errMalformedNote
+			}
+		}
+	}
+	return n.Text, len(n.Sigs) > 0, nil
 }
 
 func signNote(text string, s note.Signer) ([]byte, error) {

@@ -39,7 +39,7 @@ func Open(dir string, o Options) (*Trail, error) {
 	}
 	t.opt.Store(&o)
 	t.pending = t.newBatch()
-	t.writer = writer{t: t, start: o.Now(), signAt: time.Now().Add(o.Checkpoint)}
+	t.writer = writer{t: t, start: o.Now().Round(0), startUp: o.uptime(), signAt: time.Now().Add(o.Checkpoint)}
 	t.signer = signer{t: t, ask: make(chan *frontier, 1), size: -1}
 	if err := t.load(&o); err != nil {
 		t.writer.closeFiles()
@@ -318,7 +318,7 @@ func (w *writer) openedAt() int64 {
 // readOpen hashes the open segment into base, up to the first line that
 // cannot have been finished, and compares it with the checkpoint.
 func (w *writer) readOpen(f *os.File, cp Checkpoint) error {
-	lr := newLineReader(f, 0)
+	lr := newLineReader(f)
 	tree := &w.base.tree
 	if cp.Size == tree.n && cp.Root != tree.root() {
 		return fmt.Errorf("%w: the records before %d are not those that were signed", ErrTampered, cp.Size)

@@ -120,20 +120,29 @@ func createSegment(dir string, first int64) (*os.File, error) {
 	return f, nil
 }
 
-// clockJump is how far the wall clock may run ahead of the time that has
-// passed before nothing is removed on its word.
+// clockJump is how far the clock may run ahead of the time that has passed
+// before nothing is removed on its word, and for how long: a day in which
+// somebody may notice and set it right.
 const clockJump = 24 * time.Hour
+
+// clockTrusted tells whether the clock has not been set forward. It is asked
+// before anything is removed.
+func (w *writer) clockTrusted(o *Options, now time.Time) bool {
+	up := o.uptime()
+	if ahead := now.Sub(w.start) - (up - w.startUp); ahead > clockJump {
+		o.Logf("audit trail %s: the clock was set forward by %v: no records are removed because of their age for %v", w.t.dir, ahead.Round(time.Second), clockJump)
+		w.start, w.startUp, w.distrust = now, up, up+clockJump
+	}
+	return up >= w.distrust
+}
 
 // prune removes segments that were closed longer ago than Keep. A signed
 // note of what the tree looked like after them goes first, so that the chain
 // verifies at every moment.
 func (w *writer) prune(o *Options) {
-	if o.Keep < 0 {
+	now := o.Now().Round(0)
+	if !w.clockTrusted(o, now) || o.Keep < 0 {
 		return
-	}
-	now := o.Now()
-	if now.Round(0).Sub(w.start.Round(0))-now.Sub(w.start) > clockJump {
-		return // the clock was set forward while we were running
 	}
 	n := 0
 	for n < len(w.sealed) && w.sealed[n].closed < now.Add(-o.Keep).Unix() {

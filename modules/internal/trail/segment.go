@@ -121,10 +121,12 @@ func replaceFile(path string, data []byte) error {
 // errLineTooLong says that a line is longer than MaxRecord.
 var errLineTooLong = errors.New("line longer than a record can be")
 
-const readSize = 1 << 20
+// readSize is what is read at once. It fits the second-level cache, where
+// the lines are then found and hashed.
+const readSize = 256 << 10
 
-// lineReader cuts a segment into lines. It holds at most one read and one
-// line.
+// lineReader cuts a segment into lines. It holds at most two reads and the
+// longest line.
 type lineReader struct {
 	r          io.Reader
 	buf        []byte // buf[0] is scratch, see next
@@ -133,8 +135,8 @@ type lineReader struct {
 	err        error
 }
 
-func newLineReader(r io.Reader, off int64) *lineReader {
-	return &lineReader{r: r, buf: make([]byte, 1+MaxRecord+readSize), start: 1, end: 1, off: off}
+func newLineReader(r io.Reader) *lineReader {
+	return &lineReader{r: r, buf: make([]byte, 1+2*readSize), start: 1, end: 1}
 }
 
 // next returns the next complete line, without its newline but with one
@@ -160,15 +162,30 @@ func (l *lineReader) next() (p []byte, err error) {
 		if l.err != nil {
 			return nil, l.err
 		}
-		if len(l.buf)-l.end < readSize {
-			l.end = 1 + copy(l.buf[1:], l.buf[l.start:l.end])
-			l.start = 1
-		}
+		l.makeRoom()
 		from = l.end
 		var n int
 		n, l.err = l.r.Read(l.buf[l.end:min(l.end+readSize, len(l.buf))])
 		l.end += n
 	}
+}
+
+// makeRoom makes room for one read.
+func (l *lineReader) makeRoom() {
+	if len(l.buf)-l.end >= readSize {
+		return
+	}
+	to := l.buf
+	if l.end-l.start >= readSize {
+		to = make([]byte, 2*len(l.buf))
+	}
+	l.end = 1 + copy(to[1:], l.buf[l.start:l.end])
+	l.start, l.buf = 1, to
+}
+
+// reset begins another segment.
+func (l *lineReader) reset(r io.Reader) {
+	l.r, l.start, l.end, l.off, l.err = r, 1, 1, 0, nil
 }
 
 // rest is the number of bytes after the last complete line, once next has

@@ -99,7 +99,8 @@ type Options struct {
 	// Observer is told what happens.
 	Observer Observer
 
-	sync func(*os.File) error // datasync, or what a test puts in its place
+	sync   func(*os.File) error // datasync, or what a test puts in its place
+	uptime func() time.Duration // likewise, time that nobody can set
 }
 
 // Observer receives events, each where it is not nil. They are called one
@@ -148,6 +149,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
+	}
+	if o.uptime == nil {
+		o.uptime = func() time.Duration { return time.Since(processStart) }
 	}
 	if o.sync == nil {
 		o.sync = datasync
@@ -218,6 +222,9 @@ func (e *UnavailableError) Unwrap() error { return e.Cause }
 
 // Is makes every UnavailableError an ErrUnavailable.
 func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailable }
+
+// processStart is where uptime is counted from.
+var processStart = time.Now()
 
 // Trail is an open trail. Its methods may be called from many goroutines.
 type Trail struct {

@@ -125,6 +125,7 @@ type verifier struct {
 	broken bool // tree is not what it should be: roots cannot be compared
 	marks  []mark
 	seals  map[int64]*seal
+	reader *lineReader
 }
 
 // mark is a tree that somebody signed.
@@ -415,11 +416,16 @@ type check struct {
 	bad      []mark // whose root is not that of the lines
 	good     int64  // size of the last mark that agreed
 	leftOver int    // bytes after the last line
+	skip     int64  // records that diagnose need not look at
 }
 
 func (c *check) read(f *os.File) error {
 	v := c.v
-	lr := newLineReader(f, 0)
+	if v.reader == nil {
+		v.reader = newLineReader(f)
+	}
+	lr := v.reader
+	lr.reset(f)
 	have := c.hashes != nil
 	c.good = c.first
 	c.mark() // marks at the very beginning
@@ -530,5 +536,7 @@ func (v *verifier) end() {
 	if v.r.OK() {
 		v.r.Root = v.tree.root()
 	}
-	v.r.Unsigned = max(0, v.tree.n-v.r.Checkpoint.Size)
+	if v.r.Unsigned = max(0, v.tree.n-v.r.Checkpoint.Size); v.r.Unsigned > 0 {
+		v.warn("%d records after the last checkpoint are not signed yet", v.r.Unsigned)
+	}
 }

@@ -41,7 +41,9 @@ type writer struct {
 	pruned *pruned // what was removed, nil if nothing
 	sealed []*seal // closed segments that still exist, oldest first
 	clock  int64   // latest time seen, Unix seconds: never goes back
-	start  time.Time
+
+	start             time.Time     // by the clock, to notice that it is set
+	startUp, distrust time.Duration // the same by uptime; until when the clock is not trusted
 
 	pendingSince time.Time // when the oldest pending record was seen
 	unsynced     time.Time // when the oldest unsynced record was written
@@ -59,6 +61,9 @@ const (
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = 5 * time.Second
 )
+
+// closeAttempts is how often Close tries to write to a disk that fails.
+const closeAttempts = 3
 
 func (w *writer) run() {
 	defer close(w.t.done)
@@ -317,7 +322,14 @@ func (w *writer) tick(o *Options) {
 // close ends the writer.
 func (w *writer) close() {
 	w.step(true)
-	if w.f == nil { // failing: one more attempt was all there is time for
+	for range closeAttempts {
+		if w.f != nil {
+			break
+		}
+		time.Sleep(w.backoff)
+		w.step(true)
+	}
+	if w.f == nil {
 		w.last = w.abandon()
 	} else {
 		tree := w.durable.tree
