@@ -18,7 +18,7 @@ type entrant struct {
 	server *server
 	load   *load
 
-	requests, body int64
+	requests       int64
 	cpu, own, took time.Duration // of the server, of this process, of the clock
 	p50, p99       []float64     // microseconds, of each turn
 	warm, peak     int64
@@ -108,13 +108,12 @@ func (e *entrant) saturate(ctx context.Context) error {
 	own, _ := cpuTime(os.Getpid())
 	cpu, cpuErr := cpuTime(e.pid())
 	began := time.Now()
-	body, err := e.load.saturate(ctx, n)
+	_, err := e.load.saturate(ctx, n)
 	if err != nil {
 		return err
 	}
 	e.took += time.Since(began)
 	e.requests += int64(n)
-	e.body += body
 	if cpuErr == nil {
 		after, err := cpuTime(e.pid())
 		if err != nil {
@@ -151,7 +150,7 @@ func (e *entrant) sample() sample {
 	s := sample{PerSecond: n / e.took.Seconds(), WarmRSS: e.warm, PeakRSS: e.peak, Logged: e.server.log.tail()}
 	if e.measured {
 		s.CPUMicros, s.LoadMicros = micros(e.cpu)/n, micros(e.own)/n
-		s.CoreMBs = float64(e.body) / 1e6 / e.cpu.Seconds()
+		s.CoreMBs = n * float64(len(e.contestant.body)) / 1e6 / e.cpu.Seconds()
 	}
 	// The median of the turns: what disturbs one of them does not decide,
 	// what happens in each does.

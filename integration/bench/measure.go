@@ -12,7 +12,7 @@ type sample struct {
 	CPUMicros  float64 `json:"cpu_us"`        // of the server, for each request
 	LoadMicros float64 `json:"load_us"`       // of the load and the upstream, for each request
 	PerSecond  float64 `json:"requests_s"`    // requests, saturated
-	CoreMBs    float64 `json:"core_mb_s"`     // MB of body for each second of CPU
+	CoreMBs    float64 `json:"core_mb_s"`     // MB of body, as the upstream sent it, for each second of CPU
 	P50Micros  float64 `json:"p50_us"`        // at the constant rate
 	P99Micros  float64 `json:"p99_us"`        // at the constant rate
 	WarmRSS    int64   `json:"rss_warm"`      // bytes, after the warm-up
