@@ -56,7 +56,7 @@ var (
 	errAlgorithm  = &Error{Reason: ReasonAlgorithm, text: "token algorithm is not accepted"}
 	errIssuer     = &Error{Reason: ReasonIssuer, text: "token issuer is not accepted"}
 	errUnknownKey = &Error{Reason: ReasonUnknownKey, text: "token key is not known"}
-	errManyKeys   = &Error{Reason: ReasonUnknownKey, text: "token key is not known", Detail: "the token names no key, and too many of the issuer's keys fit"}
+	errManyKeys   = &Error{Reason: ReasonUnknownKey, text: "token key is not known", Detail: "too many of the issuer's keys fit the token"}
 	errSignature  = &Error{Reason: ReasonSignature, text: "token signature is wrong"}
 	errExpired    = &Error{Reason: ReasonExpired, text: "token has expired"}
 	errTooOld     = &Error{Reason: ReasonExpired, text: "token is too old", Detail: "max_age"}

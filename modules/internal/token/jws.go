@@ -171,8 +171,8 @@ func lower(c byte) byte {
 	return c
 }
 
-// maxCandidates is how many keys are tried for a token that names none. Each
-// costs a signature check.
+// maxCandidates is how many keys may fit a token, which is then tried with all
+// of them. Each costs a signature check.
 const maxCandidates = 8
 
 // check looks for the key that signed t among those of source.
@@ -184,20 +184,22 @@ func (t *jws) check(ctx context.Context, source KeySource) (*jwk.Key, error) {
 	if len(keys) == 0 {
 		return nil, errUnknownKey
 	}
-	tried := 0
+	fit := 0
 	for _, k := range keys {
-		if !k.Fits(t.head.alg) {
-			continue
-		}
-		if tried++; tried > maxCandidates {
-			return nil, errManyKeys
-		}
-		if k.Verify(t.head.alg, t.signed, t.sig) == nil {
-			return k, nil
+		if k.Fits(t.head.alg) {
+			fit++
 		}
 	}
-	if tried == 0 {
+	switch {
+	case fit == 0:
 		return nil, errAlgorithm
+	case fit > maxCandidates:
+		return nil, errManyKeys
+	}
+	for _, k := range keys {
+		if k.Fits(t.head.alg) && k.Verify(t.head.alg, t.signed, t.sig) == nil {
+			return k, nil
+		}
 	}
 	return nil, errSignature
 }

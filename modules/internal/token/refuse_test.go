@@ -563,6 +563,8 @@ func TestNamelessKeysAreTriedUpToABound(t *testing.T) {
 	raw := sign(t, pair{alg: "EdDSA", sign: last}, goodClaims)
 	iss.Keys = StaticKeys(keys...)
 	refused(t, verifier(t, Options{}, iss), raw, ReasonUnknownKey)
+	iss.Keys = StaticKeys(append([]*jwk.Key{keys[maxCandidates]}, keys[:maxCandidates]...)...)
+	refused(t, verifier(t, Options{}, iss), raw, ReasonUnknownKey) // whichever comes first
 	iss.Keys = StaticKeys(keys[1:]...)
 	if _, err := verifier(t, Options{}, iss).Verify(context.Background(), raw, now); err != nil {
 		t.Error(err)
