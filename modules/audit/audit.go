@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
 	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
 )
@@ -141,7 +142,8 @@ type Handler struct {
 	logger   *zap.Logger
 	headers  []string // canonical names
 	query    map[string]bool
-	scrub    *scrubber
+	text     *conceal.Text
+	scrub    *conceal.Body
 	refuse   bool
 	durable  bool
 	resolve  sync.Once
@@ -163,7 +165,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, name := range h.RecordHeaders {
-		h.headers = append(h.headers, canonical(name))
+		h.headers = append(h.headers, http.CanonicalHeaderKey(name))
 	}
 	if h.RecordQuery != nil {
 		h.query = make(map[string]bool)
@@ -183,6 +185,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.trail, err = h.app.claim(h.Path, h.Site, o); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
+	h.text = conceal.NewText(nil, nil)
 	if h.scrub, err = h.newScrubber(ctx); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
@@ -207,13 +210,13 @@ func (h *Handler) check() error {
 		return fmt.Errorf("audit: on_failure %q: must be refuse or continue", h.OnFailure)
 	}
 	for _, name := range h.RecordHeaders {
-		if carriesCredential(name) {
+		if conceal.Header(name) {
 			return fmt.Errorf("audit: record headers %s: this header carries credentials, which are never recorded", name)
 		}
 	}
 	if h.RecordQuery != nil {
 		for _, name := range *h.RecordQuery {
-			if secretParameter(name) {
+			if conceal.Parameter(name) {
 				return fmt.Errorf("audit: record query %s: this parameter carries credentials, which are never recorded", name)
 			}
 		}
@@ -253,25 +256,26 @@ func (h *Handler) trailOptions() (trailOptions, error) {
 }
 
 // newScrubber compiles hash, mask and remove.
-func (h *Handler) newScrubber(ctx caddy.Context) (*scrubber, error) {
-	s := &scrubber{text: newMasker(nil, nil)}
-	for _, list := range []struct {
-		option    string
-		fate      fate
-		selectors []string
-	}{{"hash", hashValue, h.Hash}, {"mask", maskValue, h.Mask}, {"remove", removeValue, h.Remove}} {
-		for _, selector := range list.selectors {
-			if err := s.add(list.fate, selector); err != nil {
-				return nil, fmt.Errorf("%s: %w", list.option, err)
-			}
-		}
-	}
+func (h *Handler) newScrubber(ctx caddy.Context) (*conceal.Body, error) {
+	var key []byte
 	if len(h.Hash) > 0 {
-		_, key, err := storedKey(ctx, ctx.Storage(), "pseudonyms", true)
+		_, stored, err := storedKey(ctx, ctx.Storage(), "pseudonyms", true)
 		if err != nil {
 			return nil, fmt.Errorf("hash: key in Caddy's storage: %w", err)
 		}
-		s.key = key.Seed()
+		key = stored.Seed()
+	}
+	s := conceal.NewBody(h.text, key)
+	for _, list := range []struct {
+		option    string
+		fate      conceal.Fate
+		selectors []string
+	}{{"hash", conceal.Hash, h.Hash}, {"mask", conceal.Mask, h.Mask}, {"remove", conceal.Remove, h.Remove}} {
+		for _, selector := range list.selectors {
+			if err := s.Add(list.fate, selector); err != nil {
+				return nil, fmt.Errorf("%s: %w", list.option, err)
+			}
+		}
 	}
 	return s, nil
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
 )
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
@@ -162,7 +164,7 @@ func (h *Handler) parseRecord(d *caddyfile.Dispenser) error {
 			return d.ArgErr()
 		}
 		for _, name := range names {
-			if carriesCredential(name) {
+			if conceal.Header(name) {
 				return d.Errf("record headers %s: this header carries credentials, which are never recorded", name)
 			}
 		}
@@ -171,9 +173,9 @@ func (h *Handler) parseRecord(d *caddyfile.Dispenser) error {
 		if h.RecordQuery != nil {
 			return d.Err("record query already specified")
 		}
-		names := d.RemainingArgs()
+		names := append([]string{}, d.RemainingArgs()...) // not nil: "all" must survive as JSON
 		for _, name := range names {
-			if secretParameter(name) {
+			if conceal.Parameter(name) {
 				return d.Errf("record query %s: this parameter carries credentials, which are never recorded", name)
 			}
 		}

@@ -3,9 +3,7 @@ package audit
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"go.uber.org/zap/buffer"
@@ -16,14 +14,13 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/logging"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
 )
 
 func init() {
 	caddy.RegisterModule(Encoder{})
 }
-
-// redacted stands where a credential was, as in Caddy's own access log.
-const redacted = "REDACTED"
 
 // Encoder masks credentials in Caddy's own logs: access log, error log and
 // everything else that goes through the logger it is set for.
@@ -50,7 +47,7 @@ type Encoder struct {
 	// Names of further query parameters whose values are hidden.
 	Query []string `json:"query,omitempty"`
 
-	mask    *masker
+	mask    *conceal.Text
 	wrapped zapcore.Encoder
 
 	wrappedIsDefault bool
@@ -68,7 +65,7 @@ func (Encoder) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the encoder.
 func (e *Encoder) Provision(ctx caddy.Context) error {
 	e.ctx = ctx
-	e.mask = newMasker(e.Headers, e.Query)
+	e.mask = conceal.NewText(e.Headers, e.Query)
 	if e.WrappedRaw == nil {
 		e.wrappedIsDefault = true
 		return e.wrapDefault(&logging.JSONEncoder{})
@@ -159,7 +156,7 @@ func (e Encoder) Clone() zapcore.Encoder {
 
 // EncodeEntry is part of zapcore.Encoder.
 func (e Encoder) EncodeEntry(ent zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
-	ent.Message = e.mask.text(ent.Message)
+	ent.Message = e.mask.Clean(ent.Message)
 	e.wrapped = e.wrapped.Clone()
 	clean := objectMasker{e.wrapped, e.mask}
 	for _, f := range fields {
@@ -203,28 +200,28 @@ func (e Encoder) OpenNamespace(k string)                              { e.wrappe
 // What is embedded passes numbers and times through as they are.
 type objectMasker struct {
 	zapcore.ObjectEncoder
-	mask *masker
+	mask *conceal.Text
 }
 
 func (o objectMasker) AddString(key, value string) {
-	o.ObjectEncoder.AddString(key, o.mask.value(key, value))
+	o.ObjectEncoder.AddString(key, o.mask.Value(key, value))
 }
 
 func (o objectMasker) AddByteString(key string, value []byte) {
-	o.ObjectEncoder.AddByteString(key, []byte(o.mask.value(key, string(value))))
+	o.ObjectEncoder.AddByteString(key, []byte(o.mask.Value(key, string(value))))
 }
 
 func (o objectMasker) AddBinary(key string, value []byte) {
-	if o.mask.hides(key) {
-		o.ObjectEncoder.AddString(key, redacted)
+	if o.mask.Hides(key) {
+		o.ObjectEncoder.AddString(key, conceal.Redacted)
 		return
 	}
 	o.ObjectEncoder.AddBinary(key, value)
 }
 
 func (o objectMasker) AddObject(key string, value zapcore.ObjectMarshaler) error {
-	if o.mask.hides(key) {
-		o.ObjectEncoder.AddString(key, redacted)
+	if o.mask.Hides(key) {
+		o.ObjectEncoder.AddString(key, conceal.Redacted)
 		return nil
 	}
 	return o.ObjectEncoder.AddObject(key, zapcore.ObjectMarshalerFunc(func(enc zapcore.ObjectEncoder) error {
@@ -233,9 +230,9 @@ func (o objectMasker) AddObject(key string, value zapcore.ObjectMarshaler) error
 }
 
 func (o objectMasker) AddArray(key string, value zapcore.ArrayMarshaler) error {
-	if o.mask.hides(key) {
+	if o.mask.Hides(key) {
 		return o.ObjectEncoder.AddArray(key, zapcore.ArrayMarshalerFunc(func(enc zapcore.ArrayEncoder) error {
-			enc.AppendString(redacted)
+			enc.AppendString(conceal.Redacted)
 			return nil
 		}))
 	}
@@ -247,11 +244,11 @@ func (o objectMasker) AddArray(key string, value zapcore.ArrayMarshaler) error {
 // AddReflected cleans a value of any type by way of its JSON, which is what
 // the encoders would write.
 func (o objectMasker) AddReflected(key string, value any) error {
-	if o.mask.hides(key) {
-		o.ObjectEncoder.AddString(key, redacted)
+	if o.mask.Hides(key) {
+		o.ObjectEncoder.AddString(key, conceal.Redacted)
 		return nil
 	}
-	clean, err := o.mask.reflected(value)
+	clean, err := o.mask.Reflected(value)
 	if err != nil {
 		return err
 	}
@@ -261,13 +258,13 @@ func (o objectMasker) AddReflected(key string, value any) error {
 // arrayMasker is objectMasker for the elements of an array.
 type arrayMasker struct {
 	zapcore.ArrayEncoder
-	mask *masker
+	mask *conceal.Text
 }
 
-func (a arrayMasker) AppendString(v string) { a.ArrayEncoder.AppendString(a.mask.text(v)) }
+func (a arrayMasker) AppendString(v string) { a.ArrayEncoder.AppendString(a.mask.Clean(v)) }
 
 func (a arrayMasker) AppendByteString(v []byte) {
-	a.ArrayEncoder.AppendByteString([]byte(a.mask.text(string(v))))
+	a.ArrayEncoder.AppendByteString([]byte(a.mask.Clean(string(v))))
 }
 
 func (a arrayMasker) AppendObject(v zapcore.ObjectMarshaler) error {
@@ -283,216 +280,11 @@ func (a arrayMasker) AppendArray(v zapcore.ArrayMarshaler) error {
 }
 
 func (a arrayMasker) AppendReflected(v any) error {
-	clean, err := a.mask.reflected(v)
+	clean, err := a.mask.Reflected(v)
 	if err != nil {
 		return err
 	}
 	return a.ArrayEncoder.AppendReflected(clean)
-}
-
-// masker knows what a credential looks like.
-type masker struct {
-	headers map[string]bool // further names, lower case
-	query   map[string]bool
-}
-
-func newMasker(headers, query []string) *masker {
-	m := &masker{headers: make(map[string]bool), query: make(map[string]bool)}
-	for _, h := range headers {
-		m.headers[lower(h)] = true
-	}
-	for _, q := range query {
-		m.query[lower(q)] = true
-	}
-	return m
-}
-
-// hides reports whether the value of a log field or header of this name is
-// hidden whatever it is.
-func (m *masker) hides(key string) bool {
-	return m.headers[lower(key)] || carriesCredential(key)
-}
-
-// value cleans the value of a field.
-func (m *masker) value(key, s string) string {
-	if m.hides(key) {
-		return redacted
-	}
-	return m.text(s)
-}
-
-// text cleans a text: credentials in the query strings of URLs, what follows
-// an authentication scheme, JSON Web Tokens.
-func (m *masker) text(s string) string {
-	if strings.IndexByte(s, '=') >= 0 {
-		s = m.parameters(s)
-	}
-	s = maskSchemes(s)
-	if strings.Contains(s, "eyJ") {
-		s = maskTokens(s)
-	}
-	return s
-}
-
-// parameters hides the values of secret parameters: what follows name= up to
-// the next separator, where the name follows the start of a query or another
-// parameter. The rest is copied as it is, since a log must show what was sent
-// and not what a parser would make of it.
-func (m *masker) parameters(s string) string {
-	var out strings.Builder
-	done := 0
-	for i := 0; i < len(s); i++ {
-		if s[i] != '=' {
-			continue
-		}
-		start := strings.LastIndexAny(s[done:i], "?&;#, \t\"'(") + 1 + done
-		end := i + 1
-		for end < len(s) && !strings.ContainsRune("&;# \t\"'),", rune(s[end])) {
-			end++
-		}
-		name := s[start:i]
-		if plain, err := url.QueryUnescape(name); err == nil {
-			name = plain
-		}
-		if end > i+1 && (secretParameter(name) && !harmless(s, start, name) || m.query[lower(name)]) {
-			out.WriteString(s[done : i+1])
-			out.WriteString(redacted)
-			done = end
-		}
-		i = end - 1
-	}
-	if done == 0 {
-		return s
-	}
-	out.WriteString(s[done:])
-	return out.String()
-}
-
-// harmless spares short words such as "code=" and "state=" where they do not
-// stand in a query, so that messages like "exit code=1" stay readable.
-func harmless(s string, start int, name string) bool {
-	if hasCredentialWord(lower(name)) {
-		return false
-	}
-	if start == 0 {
-		return strings.IndexByte(s, ' ') >= 0
-	}
-	return strings.IndexByte("?&#;", s[start-1]) < 0
-}
-
-// maskSchemes hides what follows the name of an authentication scheme.
-func maskSchemes(s string) string {
-	for _, scheme := range [...]string{"bearer ", "basic ", "dpop ", "digest ", "negotiate "} {
-		from := 0
-		for {
-			i := indexFold(s[from:], scheme)
-			if i < 0 {
-				break
-			}
-			start := from + i + len(scheme)
-			end := start
-			for end < len(s) && tokenByte(s[end]) {
-				end++
-			}
-			// English words follow these names too.
-			if end-start >= 4 && !englishWord(s[start:end]) && s[start:end] != redacted {
-				s = s[:start] + redacted + s[end:]
-				end = start + len(redacted)
-			}
-			from = end
-		}
-	}
-	return s
-}
-
-// maskTokens hides JSON Web Tokens: three parts in base64url of which the
-// first begins a JSON object, {" in base64 being eyJ.
-func maskTokens(s string) string {
-	from := 0
-	for {
-		i := strings.Index(s[from:], "eyJ")
-		if i < 0 {
-			return s
-		}
-		start := from + i
-		end, dots := start, 0
-		for end < len(s) && (base64Byte(s[end]) || s[end] == '.') {
-			if s[end] == '.' {
-				dots++
-			}
-			end++
-		}
-		if dots >= 1 && end-start >= 20 {
-			s = s[:start] + redacted + s[end:]
-			end = start + len(redacted)
-		}
-		from = end
-	}
-}
-
-// reflected returns value with every text in its JSON cleaned.
-func (m *masker) reflected(value any) (any, error) {
-	raw, err := json.Marshal(value)
-	if err != nil {
-		return nil, err
-	}
-	var v any
-	d := json.NewDecoder(strings.NewReader(string(raw)))
-	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	return m.tree(v), nil
-}
-
-func (m *masker) tree(v any) any {
-	switch v := v.(type) {
-	case string:
-		return m.text(v)
-	case []any:
-		for i := range v {
-			v[i] = m.tree(v[i])
-		}
-	case map[string]any:
-		for k := range v {
-			if m.hides(k) {
-				v[k] = redacted
-			} else {
-				v[k] = m.tree(v[k])
-			}
-		}
-	}
-	return v
-}
-
-// indexFold is strings.Index for a lower-case ASCII text in any case.
-func indexFold(s, lowerText string) int {
-	for i := 0; i+len(lowerText) <= len(s); i++ {
-		if s[i]|0x20 == lowerText[0] && strings.EqualFold(s[i:i+len(lowerText)], lowerText) {
-			return i
-		}
-	}
-	return -1
-}
-
-func base64Byte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
-}
-
-// tokenByte reports whether c may stand in token68 of RFC 9110 section 11.2.
-func tokenByte(c byte) bool {
-	return base64Byte(c) || c == '.' || c == '~' || c == '+' || c == '/' || c == '='
-}
-
-// englishWord reports whether s is letters only, all in lower case but
-// perhaps the first, as no encoded credential of any length is.
-func englishWord(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; (c < 'a' || c > 'z') && (i > 0 || c < 'A' || c > 'Z') {
-			return i > 0 && i == len(s)-1 && c == '.' // the end of a sentence
-		}
-	}
-	return true
 }
 
 // Interface guards

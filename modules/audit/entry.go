@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/record"
@@ -181,13 +182,13 @@ func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space [
 
 // bodies adds what may be recorded of the bodies.
 func (h *Handler) bodies(rec *record.Record, e *entry) {
-	if text, cut := h.scrub.body(e.body.capture); text != nil || cut {
+	if text, cut := e.body.capture.clean(h.scrub); text != nil || cut {
 		rec.RequestBody = string(text)
 		if cut {
 			rec.Cut = append(rec.Cut, "request_body")
 		}
 	}
-	if text, cut := h.scrub.body(e.capture); text != nil || cut {
+	if text, cut := e.capture.clean(h.scrub); text != nil || cut {
 		rec.ResponseBody = string(text)
 		if cut {
 			rec.Cut = append(rec.Cut, "response_body")
@@ -201,7 +202,7 @@ func (h *Handler) cleanHeaders(header http.Header) map[string][]string {
 	var clean map[string][]string
 	for _, name := range h.headers {
 		for i, v := range header[name] {
-			masked := h.scrub.text.text(v)
+			masked := h.text.Clean(v)
 			if masked == v {
 				continue
 			}
@@ -224,7 +225,7 @@ func (h *Handler) cleanHeaders(header http.Header) map[string][]string {
 // passwords.
 func cleanURLPath(path string) string {
 	if strings.Contains(path, "eyJ") {
-		return maskTokens(path)
+		return conceal.Tokens(path)
 	}
 	return path
 }
@@ -246,53 +247,53 @@ func (h *Handler) cleanQuery(raw string) string {
 		}
 		if !assigned {
 			// A lone word may be a name or, as in /?token, a value.
-			if h.recorded(name) == keepValue {
+			if h.recorded(name) == conceal.Keep {
 				b.WriteString(name)
 			} else {
-				b.WriteString(masked)
+				b.WriteString(conceal.Masked)
 			}
 			continue
 		}
 		plain, err := url.QueryUnescape(name)
 		if err != nil {
-			b.WriteString(masked) // not a query at all, so not known to be a name
+			b.WriteString(conceal.Masked) // not a query at all, so not known to be a name
 			continue
 		}
 		f := h.recorded(plain)
-		if f == removeValue {
+		if f == conceal.Remove {
 			continue
 		}
 		b.WriteString(name)
 		b.WriteByte('=')
 		switch f {
-		case keepValue:
-			b.WriteString(h.scrub.text.text(value))
-		case hashValue:
+		case conceal.Keep:
+			b.WriteString(h.text.Clean(value))
+		case conceal.Hash:
 			if u, err := url.QueryUnescape(value); err == nil {
 				value = u
 			}
-			b.WriteString(h.scrub.pseudonym([]byte(value)))
+			b.WriteString(h.scrub.Pseudonym([]byte(value)))
 		default:
-			b.WriteString(masked)
+			b.WriteString(conceal.Masked)
 		}
 	}
 	return b.String()
 }
 
 // recorded says what becomes of a query parameter's value.
-func (h *Handler) recorded(name string) fate {
-	if secretParameter(name) {
-		return maskValue
+func (h *Handler) recorded(name string) conceal.Fate {
+	if conceal.Parameter(name) {
+		return conceal.Mask
 	}
-	if len(h.scrub.rules) > 0 {
-		if f := h.scrub.byName(name); f != keepValue {
+	if h.scrub.HasRules() {
+		if f := h.scrub.ByName(name); f != conceal.Keep {
 			return f
 		}
 	}
 	if h.query != nil && (len(h.query) == 0 || h.query[name]) {
-		return keepValue
+		return conceal.Keep
 	}
-	return maskValue
+	return conceal.Mask
 }
 
 func clientIP(r *http.Request) string {

@@ -1,4 +1,7 @@
-package audit
+// Package conceal keeps credentials out of logs and records: it knows by
+// their names and looks what a credential is, in header fields, query
+// parameters, free text and bodies.
+package conceal
 
 import (
 	"bytes"
@@ -7,7 +10,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -15,60 +17,43 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/jsonpath"
 )
 
-// capture keeps the beginning of a body for the record.
-type capture struct {
-	max      int64
-	buf      []byte
-	more     bool // there was more than fits
-	kind     string
-	encoding string
-}
-
-// describe notes the header fields that say how to read the body.
-func (c *capture) describe(h http.Header) {
-	c.kind, c.encoding = h.Get("Content-Type"), h.Get("Content-Encoding")
-}
-
-func (c *capture) add(p []byte) {
-	room := c.max - int64(len(c.buf))
-	if int64(len(p)) > room {
-		c.more = true
-		p = p[:max(room, 0)]
-	}
-	c.buf = append(c.buf, p...)
-}
-
-// What becomes of a value in a recorded body.
-type fate uint8
+// Fate is what becomes of a value.
+type Fate uint8
 
 const (
-	keepValue fate = iota
-	removeValue
-	maskValue
-	hashValue
+	Keep   Fate = iota
+	Remove      // it disappears with its name
+	Mask        // Masked stands in its place
+	Hash        // a keyed hash stands in its place, the same for the same value
 )
 
-// masked stands for a value whatever its length, which would tell something.
-const masked = "****"
+// Masked stands for a value whatever its length, which would tell something.
+const Masked = "****"
 
-// scrubber cleans recorded bodies: what the administrator named, and in any
+// Body cleans recorded bodies: what the administrator named, and in any
 // case what carries a credential by its name or its looks.
-type scrubber struct {
-	rules []scrubRule
+type Body struct {
+	rules []rule
 	key   []byte // of hash
-	text  *masker
+	text  *Text
 }
 
-type scrubRule struct {
+// NewBody returns a Body without rules; key is the key of Hash.
+func NewBody(text *Text, key []byte) *Body { return &Body{text: text, key: key} }
+
+// HasRules reports whether Add has been called.
+func (s *Body) HasRules() bool { return len(s.rules) > 0 }
+
+type rule struct {
 	name string // anywhere, or
 	path jsonpath.Path
-	fate fate
+	fate Fate
 }
 
-// add compiles one selector: a member name anywhere, or a JSONPath.
-func (s *scrubber) add(f fate, selector string) error {
+// Add compiles one selector: a member name anywhere, or a JSONPath.
+func (s *Body) Add(f Fate, selector string) error {
 	if !strings.HasPrefix(selector, "$") {
-		s.rules = append(s.rules, scrubRule{name: selector, fate: f})
+		s.rules = append(s.rules, rule{name: selector, fate: f})
 		return nil
 	}
 	path, err := jsonpath.Parse(selector)
@@ -85,39 +70,39 @@ func (s *scrubber) add(f fate, selector string) error {
 			}
 		}
 	}
-	s.rules = append(s.rules, scrubRule{path: path, fate: f})
+	s.rules = append(s.rules, rule{path: path, fate: f})
 	return nil
 }
 
-// body returns what may be recorded of c, and whether anything was left out.
-// What cannot be read is left out: the record then says how many bytes there
-// were and no more.
-func (s *scrubber) body(c *capture) (text []byte, elided bool) {
-	if c == nil || len(c.buf) == 0 {
+// Clean returns what may be shown of a body, and whether anything was left
+// out. kind and encoding are its Content-Type and Content-Encoding; more says
+// that only its beginning is at hand. What cannot be read is left out.
+func (s *Body) Clean(body []byte, kind, encoding string, more bool) (text []byte, elided bool) {
+	if len(body) == 0 {
 		return nil, false
 	}
-	if c.encoding != "" && !strings.EqualFold(c.encoding, "identity") {
+	if encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, true
 	}
-	media, _, _ := strings.Cut(lower(c.kind), ";")
+	media, _, _ := strings.Cut(lower(kind), ";")
 	media = strings.TrimSpace(media)
 	switch {
 	case media == "application/x-www-form-urlencoded":
-		return s.form(c.buf, c.more)
+		return s.form(body, more)
 	case strings.HasPrefix(media, "multipart/"):
 		return nil, true
 	}
 	// A client may call JSON anything: what begins like JSON is read as
 	// JSON.
-	if start := bytes.TrimLeft(c.buf, " \t\r\n\ufeff"); strings.Contains(media, "json") || len(start) > 0 && (start[0] == '{' || start[0] == '[') {
-		return s.json(c.buf, c.more)
+	if start := bytes.TrimLeft(body, " \t\r\n\ufeff"); strings.Contains(media, "json") || len(start) > 0 && (start[0] == '{' || start[0] == '[') {
+		return s.json(body, more)
 	}
-	if media != "" && !strings.HasPrefix(media, "text/") || !textual(c.buf) || len(s.rules) > 0 {
+	if media != "" && !strings.HasPrefix(media, "text/") || !textual(body) || len(s.rules) > 0 {
 		// Rules are for JSON and forms; in a text they would find nothing
 		// and promise much.
 		return nil, true
 	}
-	return []byte(s.text.text(string(c.buf))), c.more
+	return []byte(s.text.Clean(string(body))), more
 }
 
 func textual(b []byte) bool {
@@ -133,7 +118,7 @@ func textual(b []byte) bool {
 
 // form cleans a form. Its last pair is left out if it may be cut off, since
 // then its name may be too.
-func (s *scrubber) form(b []byte, more bool) ([]byte, bool) {
+func (s *Body) form(b []byte, more bool) ([]byte, bool) {
 	pairs := strings.Split(string(b), "&")
 	if more {
 		pairs = pairs[:len(pairs)-1]
@@ -145,8 +130,8 @@ func (s *scrubber) form(b []byte, more bool) ([]byte, bool) {
 		if err != nil {
 			return nil, true
 		}
-		f := s.byName(plain)
-		if f == removeValue {
+		f := s.ByName(plain)
+		if f == Remove {
 			continue
 		}
 		if out.Len() > 0 {
@@ -155,28 +140,28 @@ func (s *scrubber) form(b []byte, more bool) ([]byte, bool) {
 		out.WriteString(name)
 		out.WriteByte('=')
 		switch {
-		case f == hashValue:
+		case f == Hash:
 			decoded, _ := url.QueryUnescape(value)
-			out.WriteString(s.pseudonym([]byte(decoded)))
-		case f == maskValue:
-			out.WriteString(masked)
-		case secretParameter(plain):
-			out.WriteString(redacted)
+			out.WriteString(s.Pseudonym([]byte(decoded)))
+		case f == Mask:
+			out.WriteString(Masked)
+		case Parameter(plain):
+			out.WriteString(Redacted)
 		default:
-			out.WriteString(s.text.text(value))
+			out.WriteString(s.text.Clean(value))
 		}
 	}
 	return []byte(out.String()), more
 }
 
-// byName returns what becomes of a value whose name is all there is to its
+// ByName returns what becomes of a value whose name is all there is to its
 // place.
-func (s *scrubber) byName(name string) fate {
+func (s *Body) ByName(name string) Fate {
 	return s.decide([]step{{name: name}})
 }
 
-// pseudonym is the same for the same value and tells nothing else about it.
-func (s *scrubber) pseudonym(value []byte) string {
+// Pseudonym is the same for the same value and tells nothing else about it.
+func (s *Body) Pseudonym(value []byte) string {
 	mac := hmac.New(sha256.New, s.key)
 	mac.Write(value)
 	return "hmac:" + hex.EncodeToString(mac.Sum(nil)[:16])
@@ -191,7 +176,7 @@ type step struct {
 
 // decide returns what becomes of the value at a place. The first rule that
 // selects it decides.
-func (s *scrubber) decide(place []step) fate {
+func (s *Body) decide(place []step) Fate {
 	for i := range s.rules {
 		r := &s.rules[i]
 		if r.path == nil {
@@ -202,7 +187,7 @@ func (s *scrubber) decide(place []step) fate {
 			return r.fate
 		}
 	}
-	return keepValue
+	return Keep
 }
 
 // matches reports whether path selects exactly the value at place.
@@ -239,41 +224,41 @@ func selects(selectors []jsonpath.Selector, s step) bool {
 	return false
 }
 
-// maxScrubDepth bounds the nesting of a recorded body.
-const maxScrubDepth = 100
+// maxDepth bounds the nesting of a recorded body.
+const maxDepth = 100
 
 // json cleans a JSON text, or several after one another, that may end
 // anywhere. What follows the last thing understood is left out.
-func (s *scrubber) json(b []byte, more bool) ([]byte, bool) {
-	w := jsonScrub{s: s, in: bytes.TrimPrefix(b, []byte("\ufeff"))}
+func (s *Body) json(b []byte, more bool) ([]byte, bool) {
+	w := scrub{s: s, in: bytes.TrimPrefix(b, []byte("\ufeff"))}
 	for w.space(); w.pos < len(w.in); w.space() {
 		if len(w.out) > 0 {
 			w.out = append(w.out, '\n')
 		}
-		if !w.value(keepValue) {
+		if !w.value(Keep) {
 			return w.out, true
 		}
 	}
 	return w.out, more
 }
 
-// jsonScrub copies JSON without its insignificant space.
-type jsonScrub struct {
-	s     *scrubber
+// scrub copies JSON without its insignificant space.
+type scrub struct {
+	s     *Body
 	in    []byte
 	pos   int
 	out   []byte
 	place []step
 }
 
-func (w *jsonScrub) space() {
+func (w *scrub) space() {
 	for w.pos < len(w.in) && strings.IndexByte(" \t\r\n", w.in[w.pos]) >= 0 {
 		w.pos++
 	}
 }
 
 // next skips space and returns the byte after it, 0 at the end.
-func (w *jsonScrub) next() byte {
+func (w *scrub) next() byte {
 	w.space()
 	if w.pos == len(w.in) {
 		return 0
@@ -283,14 +268,14 @@ func (w *jsonScrub) next() byte {
 
 // value copies one value, or what takes its place. It reports whether the
 // value was complete and well formed; if not, nothing may follow.
-func (w *jsonScrub) value(f fate) bool {
-	if f != keepValue {
+func (w *scrub) value(f Fate) bool {
+	if f != Keep {
 		start := w.pos
 		raw := w.skip()
 		if raw == nil {
 			return false
 		}
-		if f == hashValue {
+		if f == Hash {
 			if raw[0] == '"' {
 				var plain string
 				if json.Unmarshal(raw, &plain) != nil {
@@ -298,9 +283,9 @@ func (w *jsonScrub) value(f fate) bool {
 				}
 				raw = []byte(plain)
 			}
-			w.out = append(append(append(w.out, '"'), w.s.pseudonym(raw)...), '"')
+			w.out = append(append(append(w.out, '"'), w.s.Pseudonym(raw)...), '"')
 		} else {
-			w.out = append(append(append(w.out, '"'), masked...), '"')
+			w.out = append(append(append(w.out, '"'), Masked...), '"')
 		}
 		return w.pos > start
 	}
@@ -314,7 +299,7 @@ func (w *jsonScrub) value(f fate) bool {
 		if !ok {
 			return false
 		}
-		if clean := w.s.text.text(plain); clean != plain {
+		if clean := w.s.text.Clean(plain); clean != plain {
 			raw, _ = json.Marshal(clean)
 		}
 		w.out = append(w.out, raw...)
@@ -326,11 +311,11 @@ func (w *jsonScrub) value(f fate) bool {
 }
 
 // skip reads one value without copying it and returns its text.
-func (w *jsonScrub) skip() []byte {
+func (w *scrub) skip() []byte {
 	w.space()
 	start := w.pos
-	mute := jsonScrub{s: &scrubber{text: w.s.text}, in: w.in, pos: w.pos, place: w.place}
-	ok := mute.value(keepValue)
+	mute := scrub{s: &Body{text: w.s.text}, in: w.in, pos: w.pos, place: w.place}
+	ok := mute.value(Keep)
 	w.pos = mute.pos
 	if !ok {
 		return nil
@@ -338,8 +323,8 @@ func (w *jsonScrub) skip() []byte {
 	return w.in[start:w.pos]
 }
 
-func (w *jsonScrub) object() bool {
-	if len(w.place) == maxScrubDepth {
+func (w *scrub) object() bool {
+	if len(w.place) == maxDepth {
 		return false
 	}
 	w.out = append(w.out, '{')
@@ -361,10 +346,10 @@ func (w *jsonScrub) object() bool {
 		w.pos++
 		w.place = append(w.place, step{name: name})
 		f := w.s.decide(w.place)
-		if f == keepValue && secretMember(name) && w.next() != '{' {
-			f = maskValue
+		if f == Keep && secretMember(name) && w.next() != '{' {
+			f = Mask
 		}
-		if f == removeValue {
+		if f == Remove {
 			ok = w.skip() != nil
 		} else {
 			if !first {
@@ -391,7 +376,7 @@ func (w *jsonScrub) object() bool {
 	}
 }
 
-// secretMember is secretParameter without the words of the OAuth redirect,
+// secretMember is Parameter without the words of the OAuth redirect,
 // which in JSON mean everything from postal addresses to error codes. Objects
 // under a secret name are looked into instead of hidden: "tokens" may be a
 // whole tree whose members have names of their own.
@@ -400,11 +385,11 @@ func secretMember(name string) bool {
 	case "code", "state":
 		return false
 	}
-	return secretParameter(name)
+	return Parameter(name)
 }
 
-func (w *jsonScrub) array() bool {
-	if len(w.place) == maxScrubDepth {
+func (w *scrub) array() bool {
+	if len(w.place) == maxDepth {
 		return false
 	}
 	w.out = append(w.out, '[')
@@ -419,7 +404,7 @@ func (w *jsonScrub) array() bool {
 		w.place = append(w.place, step{index: i, array: true})
 		f := w.s.decide(w.place)
 		ok := true
-		if f == removeValue {
+		if f == Remove {
 			ok = w.skip() != nil
 		} else {
 			if !first {
@@ -446,7 +431,7 @@ func (w *jsonScrub) array() bool {
 }
 
 // str reads a string: its text with quotes, and what it says.
-func (w *jsonScrub) str() (raw []byte, plain string, ok bool) {
+func (w *scrub) str() (raw []byte, plain string, ok bool) {
 	start := w.pos
 	for i := w.pos + 1; i < len(w.in); i++ {
 		switch c := w.in[i]; {
@@ -466,7 +451,7 @@ func (w *jsonScrub) str() (raw []byte, plain string, ok bool) {
 
 // scalar reads a number, true, false or null. One that touches the end may
 // be cut off and does not count.
-func (w *jsonScrub) scalar() []byte {
+func (w *scrub) scalar() []byte {
 	start := w.pos
 	for w.pos < len(w.in) && strings.IndexByte(" \t\r\n,:]}[{\"", w.in[w.pos]) < 0 {
 		w.pos++

@@ -1,9 +1,6 @@
-package audit
+package conceal
 
-import (
-	"net/textproto"
-	"strings"
-)
+import "strings"
 
 // credentialHeaders are the header fields whose values are credentials or
 // stand for one. They are recorded and logged by nobody.
@@ -63,9 +60,9 @@ var secretNames = map[string]bool{
 	"samlrequest": true, "samlresponse": true, "x-amz-signature": true, "x-amz-credential": true, "x-goog-signature": true,
 }
 
-// carriesCredential reports whether a header field of this name carries
+// Header reports whether a header field of this name carries
 // credentials.
-func carriesCredential(header string) bool {
+func Header(header string) bool {
 	name := lower(header)
 	// Aliases that a backend may fold onto the real name.
 	if credentialHeaders[name] || strings.ContainsAny(name, "_.") && credentialHeaders[strings.NewReplacer("_", "-", ".", "-").Replace(name)] {
@@ -74,9 +71,9 @@ func carriesCredential(header string) bool {
 	return hasCredentialWord(name)
 }
 
-// secretParameter reports whether a query parameter, form field or JSON
+// Parameter reports whether a query parameter, form field or JSON
 // member of this name carries credentials.
-func secretParameter(name string) bool {
+func Parameter(name string) bool {
 	name = lower(name)
 	return secretNames[name] || hasCredentialWord(name)
 }
@@ -92,6 +89,3 @@ func hasCredentialWord(name string) bool {
 
 // lower is strings.ToLower without copying names that are lower already.
 func lower(s string) string { return strings.ToLower(s) }
-
-// canonical returns the header name as the header map has it.
-func canonical(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
