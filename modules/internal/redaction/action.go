@@ -229,8 +229,7 @@ func (v *Value) Pointer() (string, bool) {
 	if v.w == nil {
 		return "", true
 	}
-	path, exact := v.w.pointer(v.write, true)
-	return v.w.path + path, exact && !v.w.vague
+	return v.w.pointer(v.write, true)
 }
 
 // Caller returns what Rewriter.SetCaller was given.

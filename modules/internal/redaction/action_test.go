@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -177,6 +178,31 @@ func TestDetectLooksIntoEveryString(t *testing.T) {
 	}
 	if _, err := Detect([]string{"tel"}, Remove()); err == nil {
 		t.Error("an unknown kind was taken")
+	}
+}
+
+func TestTraceTellsRuleAndPlace(t *testing.T) {
+	p := compile(t, Options{}, append(append(rule(Remove(), "gone", "$.l[-2]", "$.f[0]"), rule(masked(t, "last4"), "x")...), rule(Null(), "$.l[-1].n")...)...)
+	in := `{"gone":{"x":1},"a/b":[0,{"x":[1,2]}],"l":[1,2,{"n":0,"x":"y"}],"f":[1,2],"x":"z"}`
+	const want = `gone /gone; x /a~1b/1/x/0; x /a~1b/1/x/1; $.l[-2] /l/1; $.l[-1].n /l/2/n; x /l/2/x; $.f[0] /f/0; x /x`
+	for n := 1; n <= len(in); n++ {
+		var got []string
+		w := p.NewRewriter(io.Discard)
+		w.SetTrace(func(rule, pointer string) { got = append(got, rule+" "+pointer) })
+		for at := 0; at < len(in); at += n {
+			if _, err := w.Write([]byte(in[at:min(at+n, len(in))])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s := strings.Join(got, "; "); s != want {
+			t.Fatalf("in pieces of %d: %s, want %s", n, s, want)
+		}
+		if w.Count() != len(got) {
+			t.Errorf("Count is %d, want %d", w.Count(), len(got))
+		}
 	}
 }
 

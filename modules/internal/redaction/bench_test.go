@@ -220,8 +220,11 @@ func BenchmarkRules(b *testing.B) {
 		size int
 	}{{"api", 100 << 10}, {"fhir", 100 << 10}} {
 		text := payload(c.name, c.size)
-		for _, n := range []int{0, 1, 4, 20, 200} {
-			p := compile(b, Options{}, benchRules(b, n)...)
+		for _, n := range []int{0, 1, 20, 200} {
+			// One rule that redacts something in every record, and
+			// others that do not, or the work would not be the same.
+			all := benchRules(b, 204)
+			p := compile(b, Options{}, append(all[:min(n, 1):1], all[4:max(n, 1)+3]...)...)
 			b.Run(fmt.Sprintf("%s/%d", c.name, n), func(b *testing.B) {
 				measure(b, len(text), func() error { return rewriteAll(p, io.Discard, text) })
 			})

@@ -30,7 +30,7 @@ func (w *Rewriter) decide(p []byte, top *frame, s *state) *state {
 			w.emit(p[w.start:w.cut])
 		}
 		w.release()
-		w.fire(s.rule)
+		w.fire(p, s.rule)
 		top.gone++
 		w.mode, w.modeDepth = modeSkip, len(w.stack)
 		return dead
@@ -67,7 +67,7 @@ func (w *Rewriter) act(p []byte, i int, s *state) {
 		if action.whole() {
 			w.emit(p[w.start:i])
 			w.emit(action.literal)
-			w.fire(s.rule)
+			w.fire(p, s.rule)
 			w.mode, w.modeDepth = modeSkip, len(w.stack)
 			return
 		}
@@ -148,7 +148,7 @@ func (w *Rewriter) replacement(p, raw []byte) ([]byte, bool) {
 		if rule == none {
 			rule = s.detects[0]
 		}
-		w.fire(rule)
+		w.fire(p, rule)
 		w.repl = appendFixed(w.repl[:0])
 		return w.repl, true
 	}
@@ -179,7 +179,7 @@ func (w *Rewriter) applyTo(v *Value, s *state) ([]byte, bool) {
 			if !hit {
 				continue
 			}
-			w.fire(d)
+			w.fire(v.write, d)
 			found = true
 			if null {
 				w.repl = append(w.repl[:0], "null"...)
@@ -192,7 +192,7 @@ func (w *Rewriter) applyTo(v *Value, s *state) ([]byte, bool) {
 		out, changed := rules[s.rule].Action.scalar(w.repl[:0], v)
 		w.repl = out
 		if changed {
-			w.fire(s.rule)
+			w.fire(v.write, s.rule)
 			return out, true
 		}
 	}

@@ -68,6 +68,10 @@ const (
 	defaultMaxDepth = 512
 	defaultMaxValue = 64 << 10
 
+	// maxSpecial bounds the programs kept by Specialize. Which choices are
+	// made can depend on the callers.
+	maxSpecial = 256
+
 	// shortName is how much of a name is kept for the pointers of errors.
 	shortName = 256
 	// longName is the same where values are bound to their place.
@@ -85,8 +89,10 @@ type Program struct {
 	keyMax  int  // longest spelling of a name that is held
 	any     bool // some rule detects in numbers too
 
-	special sync.Map // of string to *Program, by Specialize
-	pool    sync.Pool
+	mu      sync.Mutex
+	special map[string]*Program // by Specialize
+
+	pool sync.Pool
 }
 
 // Compile makes a program of rules. Errors name the rule.
@@ -154,8 +160,10 @@ func (p *Program) Specialize(keep func(rule int) bool) *Program {
 	if all {
 		return p
 	}
-	if q, ok := p.special.Load(string(bits)); ok {
-		return q.(*Program)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if q := p.special[string(bits)]; q != nil {
+		return q
 	}
 	q := &Program{options: p.options}
 	for i := range p.rules {
@@ -165,8 +173,11 @@ func (p *Program) Specialize(keep func(rule int) bool) *Program {
 		}
 	}
 	q.link()
-	actual, _ := p.special.LoadOrStore(string(bits), q)
-	return actual.(*Program)
+	if p.special == nil || len(p.special) >= maxSpecial {
+		p.special = make(map[string]*Program)
+	}
+	p.special[string(bits)] = q
+	return q
 }
 
 // NewRewriter returns a Rewriter that writes to dst.

@@ -16,7 +16,9 @@ type Rewriter struct {
 	count   int
 	fired   []uint64
 	caller  string
-	path    string // of the text, where it is part of another
+	trace   func(rule, pointer string)
+	source  string // pointer of the text, where it is part of another
+	path    string // the same in what leaves
 	vague   bool   // path is not exact
 	origin  *state // of the text, nil for that of the program
 
@@ -82,7 +84,8 @@ const outSize = 16 << 10
 // Reset makes w ready for another text. Everything about the last one is
 // forgotten.
 func (w *Rewriter) Reset(dst io.Writer) {
-	w.dst, w.err, w.base, w.count, w.caller, w.path = dst, nil, 0, 0, "", ""
+	w.dst, w.err, w.base, w.count = dst, nil, 0, 0
+	w.caller, w.source, w.path, w.trace = "", "", "", nil
 	if n := (len(w.program.rules) + 63) / 64; len(w.fired) < n {
 		w.fired = make([]uint64, n)
 	}
@@ -106,6 +109,12 @@ func (w *Rewriter) Reset(dst io.Writer) {
 // SetCaller says for whom the text is redacted. Encrypt binds its values to
 // it. It is forgotten with Reset.
 func (w *Rewriter) SetCaller(caller string) { w.caller = caller }
+
+// SetTrace has f called for every value that is redacted, with the name of the
+// rule and the RFC 6901 pointer of the value in the text, in which names of more
+// than 256 bytes are cut out. It is forgotten with Reset. It is for explaining
+// what a program does, and costs an allocation each time.
+func (w *Rewriter) SetTrace(f func(rule, pointer string)) { w.trace = f }
 
 // Count returns how many values were redacted so far.
 func (w *Rewriter) Count() int { return w.count }
@@ -230,18 +239,26 @@ func (w *Rewriter) put(b []byte) {
 	w.err = err
 }
 
-// fire notes that a rule was applied to a value.
-func (w *Rewriter) fire(rule int32) {
+// fire notes that a rule was applied to the value that the walk is at. p is the
+// current Write.
+func (w *Rewriter) fire(p []byte, rule int32) {
 	w.count++
 	w.fired[rule/64] |= 1 << (rule % 64)
+	if w.trace != nil {
+		pointer, _ := w.pointer(p, false)
+		w.trace(w.program.rules[rule].Name, pointer)
+	}
 }
 
 // pointer returns the RFC 6901 pointer of the innermost value that was begun,
 // and whether it is exact: names longer than nameMax are left out of it. p is
 // the current Write. Indices are those in the text, or in what leaves.
 func (w *Rewriter) pointer(p []byte, leaves bool) (string, bool) {
-	var b []byte
+	b := []byte(w.source)
 	exact := true
+	if leaves {
+		b, exact = []byte(w.path), !w.vague
+	}
 	for i := range w.stack {
 		f := &w.stack[i]
 		inner := i == len(w.stack)-1

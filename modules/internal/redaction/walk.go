@@ -185,6 +185,7 @@ named:
 		child = auto.member(cur, id)
 	}
 	if cur.removes && (child.remove || !top.kept || w.holding) {
+		w.keyStart, w.keyEnd = ks, ke
 		child = w.decide(p, top, child)
 	}
 
@@ -221,6 +222,7 @@ value:
 
 start:
 	if child.acts {
+		w.keyStart, w.keyEnd = ks, ke
 		w.act(p, i, child)
 	}
 	if c == '"' {

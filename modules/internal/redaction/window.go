@@ -90,7 +90,10 @@ func (w *Rewriter) releaseElement(p []byte, top *frame, n int64) bool {
 	s := w.program.auto.step(top.state, edge{index: index, length: n})
 	ok := true
 	if s.remove {
-		w.fire(s.rule)
+		last := top.index
+		top.index = index
+		w.fire(p, s.rule)
+		top.index = last
 		top.gone++
 	} else {
 		gap := v.buf[e.gap:e.from]
@@ -99,7 +102,7 @@ func (w *Rewriter) releaseElement(p []byte, top *frame, n int64) bool {
 			gap = gap[comma+1:]
 		}
 		w.emit(gap)
-		ok = w.redactElement(p, v.buf[e.from:e.to], index-top.gone, s)
+		ok = w.redactElement(p, v.buf[e.from:e.to], index, s)
 		top.kept = true
 	}
 	v.first++
@@ -136,9 +139,13 @@ func (w *Rewriter) redactElement(p, text []byte, index int64, s *state) bool {
 	}
 	in.Reset(outlet{w})
 	in.origin, in.sequence, in.caller = s, false, w.caller
+	if w.trace != nil {
+		in.trace = w.trace
+		in.source, _ = w.elementPointer(p, index, false)
+	}
 	if w.program.nameMax == longName {
 		// Where the values are bound to their place.
-		in.path, in.vague = w.arrayPath(p, index)
+		in.path, in.vague = w.elementPointer(p, index, true)
 	}
 	if _, err := in.Write(text); err != nil {
 		return false
@@ -163,13 +170,13 @@ func (o outlet) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// arrayPath returns the pointer of an element of the innermost array in what
-// leaves, and whether a name in it was too long to be kept.
-func (w *Rewriter) arrayPath(p []byte, index int64) (path string, vague bool) {
+// elementPointer returns the pointer of an element of the innermost array, in
+// the text or in what leaves, and whether a name in it was too long to be kept.
+func (w *Rewriter) elementPointer(p []byte, index int64, leaves bool) (pointer string, vague bool) {
 	top := &w.stack[len(w.stack)-1]
-	was := *top
-	top.index, top.gone = index, 0
-	path, exact := w.pointer(p, true)
-	*top = was
-	return w.path + path, !exact || w.vague
+	was := top.index
+	top.index = index
+	pointer, exact := w.pointer(p, leaves)
+	top.index = was
+	return pointer, !exact
 }
