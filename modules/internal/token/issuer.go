@@ -1,0 +1,126 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+// Issuer is one that tokens are accepted from.
+type Issuer struct {
+	// Name is the exact iss of its tokens. Empty means that iss is not
+	// checked, which is allowed for the only issuer alone.
+	Name string
+
+	// Keys are its keys.
+	Keys KeySource
+
+	// Audience are names of this service, one of which a token must be for.
+	// If there are none, tokens that name an audience are refused: they are
+	// for somebody who is not us (RFC 7519 section 4.1.3).
+	Audience []string
+
+	// AnyAudience accepts tokens whoever they are for. Any service that
+	// gets a token of this issuer can then use it here.
+	AnyAudience bool
+
+	// Algorithms are the algorithms allowed. Empty means those that the
+	// keys are for.
+	Algorithms []string
+
+	// Type is the typ that tokens must have, such as at+jwt (RFC 9068).
+	// Empty means JWT, at+jwt or none at all; a token made for another
+	// purpose, such as dpop+jwt or logout+jwt, is no credential (RFC 8725
+	// section 3.11).
+	Type string
+
+	// MaxAge is how long after its iat a token is accepted. 0 means that
+	// only exp counts.
+	MaxAge time.Duration
+
+	// Require are claims that a token must have beyond the registered ones.
+	Require []Requirement
+
+	// Roles and Scopes are where the roles and scopes are. A string is split
+	// at spaces, an array must hold strings only; a claim that is something
+	// else refuses the token, a claim that is missing does not. Nil Scopes
+	// means scope (RFC 8693 section 4.2) and scp.
+	Roles, Scopes []principal.Pointer
+
+	// Subject is where the identity is: a string or an integer. Nil means
+	// sub. A token without it is refused.
+	Subject principal.Pointer
+}
+
+// Requirement is one claim that a token must have.
+type Requirement struct {
+	// Claim is where it is.
+	Claim principal.Pointer
+
+	// Values are the accepted ones: a string, a number or a boolean must be
+	// one of them, an array must hold one. Without any the claim must be
+	// there and not be null.
+	Values []string
+}
+
+// issuer is an Issuer made ready.
+type issuer struct {
+	Issuer
+	leeway  time.Duration
+	needExp bool
+	missing []*Error // by Require
+}
+
+func newIssuer(i Issuer, o Options) (*issuer, error) {
+	iss := &issuer{Issuer: i, leeway: o.Leeway, needExp: !o.AllowMissingExp}
+	switch {
+	case i.Keys == nil:
+		return nil, errors.New("it has no keys")
+	case i.AnyAudience && len(i.Audience) > 0:
+		return nil, errors.New("an audience and any audience at once")
+	case slices.Contains(i.Audience, ""):
+		return nil, errors.New("an audience is empty")
+	case i.MaxAge < 0:
+		return nil, errors.New("the maximal age is negative")
+	}
+	for _, alg := range i.Algorithms {
+		if _, ok := jwk.Supported([]byte(alg)); !ok {
+			return nil, fmt.Errorf("algorithm %q is not supported", alg)
+		}
+	}
+	if i.Subject == nil {
+		iss.Subject = principal.Pointer{"sub"}
+	}
+	if i.Scopes == nil {
+		iss.Scopes = []principal.Pointer{{"scope"}, {"scp"}}
+	}
+	for _, r := range i.Require {
+		iss.missing = append(iss.missing, errClaim("claim "+r.Claim.String()+" does not meet `require`"))
+	}
+	iss.Type = strings.TrimPrefix(strings.ToLower(i.Type), "application/")
+	for _, p := range slices.Concat([]principal.Pointer{iss.Subject}, iss.Roles, iss.Scopes, claimsOf(i.Require)) {
+		if len(p) == 0 {
+			return nil, errors.New("a claim pointer is empty")
+		}
+	}
+	return iss, nil
+}
+
+func claimsOf(list []Requirement) (out []principal.Pointer) {
+	for _, r := range list {
+		out = append(out, r.Claim)
+	}
+	return out
+}
+
+func (iss *issuer) acceptsType(typ []byte) bool {
+	if iss.Type != "" {
+		return sameType(typ, iss.Type)
+	}
+	return typ == nil || sameType(typ, "JWT") || sameType(typ, "at+jwt")
+}
