@@ -22,7 +22,8 @@ type entrant struct {
 	cpu, own, took time.Duration // of the server, of this process, of the clock
 	p50, p99       []float64     // microseconds, of each turn
 	warm, peak     int64
-	measured       bool // whether CPU times are known
+	heap           allocated // during the measured requests
+	measured       bool      // whether CPU times are known
 }
 
 // enter starts a contestant, checks it and warms it up.
@@ -105,11 +106,14 @@ func (b *bench) directives(c *contestant, dir string) (string, []string, error) 
 // request costs it.
 func (e *entrant) saturate(ctx context.Context) error {
 	n := max(e.bench.scaled(e.bench.Requests, e.contestant)/turns, 1)
+	before, err := e.server.allocated(ctx)
+	if err != nil {
+		return err
+	}
 	own, _ := cpuTime(os.Getpid())
 	cpu, cpuErr := cpuTime(e.pid())
 	began := time.Now()
-	_, err := e.load.saturate(ctx, n)
-	if err != nil {
+	if _, err := e.load.saturate(ctx, n); err != nil {
 		return err
 	}
 	e.took += time.Since(began)
@@ -125,7 +129,10 @@ func (e *entrant) saturate(ctx context.Context) error {
 		e.own += after - own
 	}
 	_, e.peak, _ = memory(e.pid())
-	return nil
+	after, err := e.server.allocated(ctx)
+	e.heap.Objects += after.Objects - before.Objects
+	e.heap.Bytes += after.Bytes - before.Bytes
+	return err
 }
 
 // pace is one turn of measuring latencies.
@@ -147,7 +154,7 @@ func (e *entrant) pace(ctx context.Context) error {
 // sample returns what was measured.
 func (e *entrant) sample() sample {
 	n := float64(e.requests)
-	s := sample{PerSecond: n / e.took.Seconds(), WarmRSS: e.warm, PeakRSS: e.peak, Logged: e.server.log.tail()}
+	s := sample{PerSecond: n / e.took.Seconds(), Allocs: float64(e.heap.Objects) / n, AllocBytes: float64(e.heap.Bytes) / n, WarmRSS: e.warm, PeakRSS: e.peak, Logged: e.server.log.tail()}
 	if e.measured {
 		s.CPUMicros, s.LoadMicros = micros(e.cpu)/n, micros(e.own)/n
 		s.CoreMBs = n * float64(len(e.contestant.body)) / 1e6 / e.cpu.Seconds()

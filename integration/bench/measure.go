@@ -13,6 +13,8 @@ type sample struct {
 	LoadMicros float64 `json:"load_us"`       // of the load and the upstream, for each request
 	PerSecond  float64 `json:"requests_s"`    // requests, saturated
 	CoreMBs    float64 `json:"core_mb_s"`     // MB of body, as the upstream sent it, for each second of CPU
+	Allocs     float64 `json:"allocs"`        // for each request
+	AllocBytes float64 `json:"alloc_bytes"`   // for each request
 	P50Micros  float64 `json:"p50_us"`        // at the constant rate
 	P99Micros  float64 `json:"p99_us"`        // at the constant rate
 	WarmRSS    int64   `json:"rss_warm"`      // bytes, after the warm-up

@@ -18,6 +18,8 @@ type row struct {
 	Added     spread   `json:"added_us"`
 	CPURatio  spread   `json:"cpu_ratio"`
 	PerSecond spread   `json:"requests_s"`
+	Allocs    spread   `json:"added_allocs"`
+	Bytes     spread   `json:"added_alloc_bytes"`
 	CoreMBs   spread   `json:"core_mb_s"`
 	P50       spread   `json:"p50_us"`
 	P99       spread   `json:"p99_us"`
@@ -67,6 +69,8 @@ func summary(r, base *result, f floors) row {
 		Growth:    of(func(s sample) float64 { return float64(s.EndRSS-s.WarmRSS) / mib }),
 		Added:     with(func(o, b sample) (float64, bool) { return o.CPUMicros - b.CPUMicros, b.CPUMicros > 0 }),
 		CPURatio:  with(func(o, b sample) (float64, bool) { return ratio(o.CPUMicros, b.CPUMicros), b.CPUMicros > 0 }),
+		Allocs:    with(func(o, b sample) (float64, bool) { return o.Allocs - b.Allocs, true }),
+		Bytes:     with(func(o, b sample) (float64, bool) { return o.AllocBytes - b.AllocBytes, true }),
 		P99Ratio:  with(func(o, b sample) (float64, bool) { return ratio(o.P99Micros, b.P99Micros), b.P99Micros > 0 }),
 		AddedP50:  with(func(o, b sample) (float64, bool) { return o.P50Micros - b.P50Micros, b.P50Micros > 0 }),
 		AddedPeak: with(func(o, b sample) (float64, bool) { return float64(o.PeakRSS-b.PeakRSS) / mib, b.PeakRSS > 0 }),
@@ -132,6 +136,8 @@ var columns = []column{
 	{"CPU µs", func(w row) string { return figure("%.1f", w.CPU, false) }},
 	{"added µs", func(w row) string { return figure("%+.1f", w.Added, true) }},
 	{"× bare", func(w row) string { return figure("%.2f", w.CPURatio, true) }},
+	{"added allocations", func(w row) string { return figure("%+.0f", w.Allocs, false) }},
+	{"of bytes", func(w row) string { return figure("%+.0f", w.Bytes, false) }},
 	{"MB/s a core", func(w row) string {
 		if w.CoreMBs.Median < 10 {
 			return nothing

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -104,25 +105,54 @@ func (s *server) stop() {
 
 // profile writes a CPU profile of the next seconds to a file.
 func (s *server) profile(ctx context.Context, file string, seconds int) error {
-	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.admin, seconds)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	body, err := s.ask(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("profile: status %d", resp.StatusCode)
-	}
+	defer body.Close()
 	out, err := os.Create(file)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, resp.Body)
+	_, err = io.Copy(out, body)
 	return errors.Join(err, out.Close())
+}
+
+// allocated is what a process has allocated since its start.
+type allocated struct {
+	Objects uint64 `json:"Mallocs"`
+	Bytes   uint64 `json:"TotalAlloc"`
+}
+
+// allocated asks the process for its own account.
+func (s *server) allocated(ctx context.Context) (allocated, error) {
+	var vars struct {
+		Memory allocated `json:"memstats"`
+	}
+	body, err := s.ask(ctx, "/debug/vars")
+	if err != nil {
+		return vars.Memory, err
+	}
+	defer body.Close()
+	err = json.NewDecoder(body).Decode(&vars)
+	return vars.Memory, err
+}
+
+// ask gets something from the admin API.
+func (s *server) ask(ctx context.Context, path string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.admin+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		return nil, fmt.Errorf("%s: status %d", path, resp.StatusCode)
+	}
+	return resp.Body, nil
 }
 
 // freeAddress returns a loopback address that nobody listens on.
