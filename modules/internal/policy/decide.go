@@ -226,8 +226,18 @@ func (w *walk) look(at *place, allow bool) {
 // find looks for the caller's entries. It returns the first rule without a
 // condition and adds those with one.
 func (w *walk) find(es []entry, first uint32, may *numbers) uint32 {
-	for i := range w.subjects.n {
-		first = findOne(es, w.subjects.room[i], first, may)
+	subjects := w.subjects.room[:w.subjects.n]
+	if len(es) == 1 && w.subjects.more == nil {
+		// Most places have one rule for one role.
+		if !slices.Contains(subjects, es[0].subject) {
+			return first
+		}
+		if !es[0].conditional() {
+			return min(first, es[0].rule)
+		}
+	}
+	for _, s := range subjects {
+		first = findOne(es, s, first, may)
 	}
 	for _, s := range w.subjects.more {
 		first = findOne(es, s, first, may)
