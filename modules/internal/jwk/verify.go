@@ -43,11 +43,12 @@ func (k *ecdsaKey) verify(a *algorithm, signed, sig []byte) bool {
 	// The standard library takes ASN.1; two numbers of at most 66 bytes, a
 	// zero byte each where the first bit is set, and the tags.
 	var der [3 + 2*(2+1+66)]byte
-	n, ok := 3, true
-	for _, num := range [2][]byte{sig[:k.size], sig[k.size:]} {
-		if n, ok = putInteger(&der, n, num); !ok {
-			return false
-		}
+	n, ok := putInteger(&der, 3, sig[:k.size])
+	if !ok {
+		return false
+	}
+	if n, ok = putInteger(&der, n, sig[k.size:]); !ok {
+		return false
 	}
 	seq := der[:n]
 	if length := n - 3; length < 0x80 {
