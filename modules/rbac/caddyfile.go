@@ -29,6 +29,7 @@ import (
 //	    }
 //	    user   <id> roles <role>...
 //	    policy <file>
+//	    ignore_case
 //	    dry_run
 //	}
 //
@@ -101,19 +102,28 @@ func (p *parser) option() error {
 		if h.PolicyFile == "" {
 			return p.Err("rbac: policy: the name of the file is empty")
 		}
+	case "ignore_case":
+		return p.flag(&h.IgnoreCase)
 	case "dry_run":
-		if h.DryRun {
-			return p.Err("rbac: dry_run already specified")
-		}
-		if p.NextArg() {
-			return p.Errf("rbac: dry_run takes no argument, and here is '%s'", p.Val())
-		}
-		h.DryRun = true
+		return p.flag(&h.DryRun)
 	case "allow", "deny":
 		return p.Errf("rbac: %s must stand inside a role, scope, anyone or authenticated block", p.Val())
 	default:
-		return p.Errf("rbac: unrecognized subdirective '%s'; it has role, scope, anyone, authenticated, user, policy and dry_run", p.Val())
+		return p.Errf("rbac: unrecognized subdirective '%s'; it has role, scope, anyone, authenticated, user, policy, ignore_case and dry_run", p.Val())
 	}
+	return nil
+}
+
+// flag reads an option that is there or not.
+func (p *parser) flag(on *bool) error {
+	name := p.Val()
+	if *on {
+		return p.Errf("rbac: %s already specified", name)
+	}
+	if p.NextArg() {
+		return p.Errf("rbac: %s takes no argument, and here is '%s'", name, p.Val())
+	}
+	*on = true
 	return nil
 }
 

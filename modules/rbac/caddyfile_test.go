@@ -40,6 +40,7 @@ func TestCaddyfileMistakesSayWhatToWrite(t *testing.T) {
 		"rbac {\n policy a\n policy b\n}":                                    "rbac: policy already specified",
 		"rbac {\n dry_run yes\n}":                                            "rbac: dry_run takes no argument",
 		"rbac {\n dry_run\n dry_run\n}":                                      "rbac: dry_run already specified",
+		"rbac {\n ignore_case on\n}":                                         "rbac: ignore_case takes no argument",
 		"rbac {\n user bob clerk\n}":                                         "rbac: user is written as: user <id> roles <role>...",
 		"rbac {\n user bob roles a\n user bob roles b\n}":                    "rbac: user bob already specified",
 		"rbac {\n anyone {\n allow GET /\n}\n user bob roles a\n}":           "rbac: user bob: 'a' is not a role of this policy, at Testfile:5",
@@ -79,10 +80,10 @@ func TestConditionsInTheCaddyfile(t *testing.T) {
 func TestPolicyFileAndCaddyfileInherit(t *testing.T) {
 	// What the file has is not known when the Caddyfile is read.
 	h := new(Handler)
-	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser("rbac {\n policy p.yaml\n role a inherits b\n user bob roles c\n dry_run\n}")); err != nil {
+	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser("rbac {\n policy p.yaml\n role a inherits b\n user bob roles c\n dry_run\n ignore_case\n}")); err != nil {
 		t.Error(err)
 	}
-	if h.PolicyFile != "p.yaml" || !h.DryRun || len(h.Roles) != 1 || len(h.Users) != 1 {
+	if h.PolicyFile != "p.yaml" || !h.DryRun || !h.IgnoreCase || len(h.Roles) != 1 || len(h.Users) != 1 {
 		t.Errorf("got %+v", h)
 	}
 }

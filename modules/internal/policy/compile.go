@@ -45,6 +45,7 @@ type Policy struct {
 	methods  []string   // methods that rules name; method i+1 is methods[i], 0 is all others
 	root     *node
 	when     bool
+	fold     bool // paths are compared in lower case
 }
 
 type userRoles struct {
@@ -85,6 +86,7 @@ func Compile(doc *Document) (*Policy, error) {
 		scopes:   make(map[string]uint32),
 		users:    make(map[string]userRoles),
 		root:     new(node),
+		fold:     doc.IgnoreCase,
 	}}
 	if doc.Empty() {
 		return nil, &Error{Err: fmt.Errorf("the policy is empty and would refuse every request; write at least one rule")}
@@ -252,6 +254,9 @@ func (c *compiler) readRule(subject uint32, allow bool, text string) error {
 	r := &Rule{Who: who, Allow: allow, Line: l, subject: subject, text: where + " " + l.String(), Place: c.doc.place(where, text)}
 	if r.pattern, err = parsePath(l.Path); err != nil {
 		return c.doc.fault(where, text, "%w", err)
+	}
+	if c.p.fold {
+		r.pattern = r.pattern.folded()
 	}
 	if l.When != "" {
 		if r.when, err = c.conds.Compile(l.When, r.pattern.vars()); err != nil {

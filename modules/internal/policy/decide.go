@@ -110,7 +110,7 @@ func (p *Policy) Decide(q *Request) Decision {
 	w := walk{deny: none, allow: none}
 	p.addSubjects(&w.subjects, q)
 	w.allowAt, w.denyAt = p.method(q.Method)
-	w.visit(p.root, q.Path[1:])
+	w.visit(p.root, p.folded(q.Path)[1:])
 
 	if w.deny != none {
 		return Decision{Rule: p.rules[w.deny], Reason: RuleDenies}
@@ -127,6 +127,14 @@ func (p *Policy) Decide(q *Request) Decision {
 		return Decision{Reason: NoRule}
 	}
 	return p.allowed(w.mayAllow.list(), q.Env)
+}
+
+// folded returns the path as it is compared.
+func (p *Policy) folded(path string) string {
+	if p.fold {
+		return strings.ToLower(path)
+	}
+	return path
 }
 
 // addSubjects finds who the caller is. Names that the policy does not know

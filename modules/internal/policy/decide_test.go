@@ -185,6 +185,26 @@ func TestEncodedCharactersInRulesAreCompared(t *testing.T) {
 	}
 }
 
+func TestCaseIsIgnoredWhereAsked(t *testing.T) {
+	doc := &Document{
+		IgnoreCase: true,
+		Anyone:     &Block{Allow: []string{"GET /Orders/{id}/Straße when id == 'Ab'", "* /all/*"}, Deny: []string{"* /all/Secret"}},
+	}
+	p := compile(t, doc)
+	for path, want := range map[string]bool{
+		"/orders/Ab/straße": true, "/ORDERS/Ab/STRAßE": true, "/orders/ab/straße": false,
+		"/ALL/x": true, "/all/SECRET": false, "/All/sEcret/": false,
+	} {
+		if d := ask(p, "", "GET", path); d.Allow != want {
+			t.Errorf("%s: got %v", path, d.Allow)
+		}
+	}
+	doc.IgnoreCase = false
+	if d := ask(compile(t, doc), "", "GET", "/ALL/x"); d.Allow {
+		t.Error("case is ignored without being asked for")
+	}
+}
+
 func TestFaultyPoliciesAreRefused(t *testing.T) {
 	rule := []string{"GET /a"}
 	for want, doc := range map[string]*Document{

@@ -58,6 +58,9 @@ func (d *Document) statements() map[string]bool {
 			}
 		}
 	}
+	if d.IgnoreCase {
+		all["ignore_case"] = true
+	}
 	say("anyone", d.Anyone)
 	say("authenticated", d.Authenticated)
 	for name, b := range d.Roles {

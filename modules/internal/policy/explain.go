@@ -20,8 +20,9 @@ func (p *Policy) Explain(q *Request) []Considered {
 	var found []Considered
 	var who numbers
 	p.addSubjects(&who, q)
+	segments := p.split(q.Path)
 	for _, r := range p.rules {
-		if !r.forMethod(q.Method) || !r.pattern.matches(q.Path, !r.Allow) {
+		if !r.forMethod(q.Method) || !r.matches(segments) {
 			continue
 		}
 		c := Considered{Rule: r, Holds: true}
@@ -42,18 +43,27 @@ func (r *Rule) forMethod(m string) bool {
 	return !r.Allow && slices.Contains(covered(r.Line.Methods), strings.ToUpper(m))
 }
 
-// matches reports whether the pattern is for a path; with slash, also for
-// the path with one slash more at its end.
-func (p pattern) matches(path string, slash bool) bool {
+// split returns the segments of a path as they are compared, nil if it is
+// not a path.
+func (p *Policy) split(path string) []string {
 	if path == "" || path[0] != '/' {
+		return nil
+	}
+	return strings.Split(p.folded(path)[1:], "/")
+}
+
+// matches reports whether the rule is for a path with these segments.
+func (r *Rule) matches(segments []string) bool {
+	if segments == nil {
 		return false
 	}
-	segments := strings.Split(path[1:], "/")
-	if slash {
-		if last := len(p) - 1; p[last] == (segment{}) {
+	p := r.pattern
+	if last := len(p) - 1; !r.Allow && p[last].kind != below {
+		// With or without a slash at the end.
+		if p[last] == (segment{}) {
 			p = p[:last]
 		}
-		if last := len(segments) - 1; len(segments) == len(p)+1 && segments[last] == "" && (last == 0 || p[last-1].kind != below) {
+		if last := len(segments) - 1; len(segments) == len(p)+1 && segments[last] == "" {
 			segments = segments[:last]
 		}
 	}
@@ -100,41 +110,47 @@ type Matrix struct {
 // Matrix works out who may do what, for every path that a rule names.
 func (p *Policy) Matrix() *Matrix {
 	m := &Matrix{Subjects: p.subjects, Methods: append(slices.Sorted(slices.Values(p.methods)), "*")}
-	var patterns []pattern
-	paths := map[string]bool{}
-	for _, r := range p.rules {
-		if !paths[r.Line.Path] {
-			paths[r.Line.Path] = true
-			m.Rows = append(m.Rows, Row{Path: r.Line.Path})
-			patterns = append(patterns, r.pattern)
-		}
-	}
 	fresh := p.freshSegment()
-	for i := range m.Rows {
-		row := &m.Rows[i]
-		path := patterns[i].sample(fresh)
-		row.Cells = make([][]Allowed, len(m.Subjects))
-		for s := range m.Subjects {
-			row.Cells[s] = make([]Allowed, len(m.Methods))
-			for j, method := range m.Methods {
-				if method == "*" {
-					method = "(ANY)" // no token, so that no rule names it
-				}
-				row.Cells[s][j] = p.ever(uint32(s), method, path)
-			}
+	seen := map[string]bool{}
+	for _, r := range p.rules {
+		if !seen[r.Line.Path] {
+			seen[r.Line.Path] = true
+			m.Rows = append(m.Rows, Row{Path: r.Line.Path, Cells: p.cells(r.pattern.sample(fresh), m.Methods)})
 		}
 	}
 	slices.SortFunc(m.Rows, func(a, b Row) int { return strings.Compare(a.Path, b.Path) })
 	return m
 }
 
-// ever says what a subject may do. A role or scope has the rules of anyone
-// and authenticated too.
-func (p *Policy) ever(subject uint32, method, path string) Allowed {
-	var deny, mayDeny, allow, mayAllow bool
+// cells says what each subject may do with a path, by each method.
+func (p *Policy) cells(path string, methods []string) [][]Allowed {
+	var rules []*Rule
+	segments := p.split(path)
 	for _, r := range p.rules {
+		if r.matches(segments) {
+			rules = append(rules, r)
+		}
+	}
+	cells := make([][]Allowed, len(p.subjects))
+	for s := range cells {
+		cells[s] = make([]Allowed, len(methods))
+		for i, method := range methods {
+			if method == "*" {
+				method = "(ANY)" // no token, so that no rule names it
+			}
+			cells[s][i] = p.ever(rules, uint32(s), method)
+		}
+	}
+	return cells
+}
+
+// ever says what a subject may do by these rules. A role or scope has the
+// rules of anyone and authenticated too.
+func (p *Policy) ever(rules []*Rule, subject uint32, method string) Allowed {
+	var deny, mayDeny, allow, mayAllow bool
+	for _, r := range rules {
 		has := r.subject == anyone || subject >= authenticated && r.subject == authenticated || slices.Contains(p.heirs[r.subject], subject)
-		if !has || !r.forMethod(method) || !r.pattern.matches(path, !r.Allow) {
+		if !has || !r.forMethod(method) {
 			continue
 		}
 		switch {

@@ -47,7 +47,7 @@ func ReadFile(name string, content []byte) (*Document, error) {
 // item is a value of a file, whichever its format.
 type item struct {
 	line   int
-	what   string // "text", "a list", "a mapping", or what else it is
+	what   string // one of the constants below, or in words what it is
 	text   string
 	values []*item
 	keys   []*item // of a mapping, beside values
@@ -68,6 +68,7 @@ const (
 	isText    = "text"
 	isList    = "a list"
 	isMapping = "a mapping"
+	notText   = "not text: put it in quotes: " // followed by item.text
 )
 
 func readYAML(content []byte) (*item, error) {
@@ -99,7 +100,7 @@ func fromYAML(n *yaml.Node) (*item, error) {
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
 		it.what = "nothing"
 	case n.Kind == yaml.ScalarNode:
-		it.what, it.text = "not text: put it in quotes: ", n.Value
+		it.what, it.text = notText, n.Value
 	case n.Kind == yaml.SequenceNode && n.ShortTag() == "!!seq":
 		it.what = isList
 		for _, c := range n.Content {
@@ -208,7 +209,7 @@ func (j *jsonReader) value(depth int) (*item, error) {
 			return nil, err
 		}
 	default:
-		it.what, it.text = "not text: put it in quotes: ", fmt.Sprint(tok)
+		it.what, it.text = notText, fmt.Sprint(tok)
 	}
 	return it, nil
 }
@@ -245,6 +246,14 @@ func members(it *item, where string, f func(key *item, value *item) error) error
 	return nil
 }
 
+// yes reads true or false.
+func yes(it *item) (bool, error) {
+	if it.what != notText || it.text != "true" && it.text != "false" {
+		return false, it.errorf("ignore_case is true or false")
+	}
+	return it.text == "true", nil
+}
+
 // texts reads a list of texts.
 func texts(it *item, where, of string) ([]string, error) {
 	if it.what != isList {
@@ -273,8 +282,10 @@ func (r *reader) document(top *item) error {
 			r.doc.Authenticated, err = r.block(v, k, "authenticated")
 		case "users":
 			err = r.users(v)
+		case "ignore_case":
+			r.doc.IgnoreCase, err = yes(v)
 		default:
-			err = k.errorf("unknown member '%s'; a policy has roles, scopes, anyone, authenticated and users", k.text)
+			err = k.errorf("unknown member '%s'; a policy has roles, scopes, anyone, authenticated, users and ignore_case", k.text)
 		}
 		return err
 	})

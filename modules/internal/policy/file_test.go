@@ -15,6 +15,7 @@ const shopYAML = `roles:
     allow: ["* /orders/*", "GET /teams/{team}/report when team in claims.teams"]
     deny:  ["DELETE /orders/*/invoice"]
 scopes: {}
+ignore_case: false
 anyone: { allow: ["GET /health"] }
 authenticated: {}
 users: { alice: [clerk] }        # roles given here are added to those of the credential
@@ -80,6 +81,8 @@ func TestFaultyPolicyFilesAreRefused(t *testing.T) {
 		"roles:\n  a:\n    alow: []":       "p.yaml:3: role a: unknown member 'alow'",
 		"roles:\n  a: {}\n  a: {}":         "p.yaml:3: roles: 'a' is already there in line 2",
 		"roles: {}\nroles: {}":             "p.yaml:2: the policy: 'roles' is already there in line 1",
+		"ignore_case: yes":                 "p.yaml:1: ignore_case is true or false",
+		"ignore_case: \"true\"":            "p.yaml:1: ignore_case is true or false",
 		"roles:":                           "p.yaml:1: roles must be a mapping and is nothing",
 		"roles: []":                        "p.yaml:1: roles must be a mapping and is a list",
 		"roles:\n  a:\n":                   "p.yaml:2: role a must be a mapping and is nothing",
@@ -120,6 +123,7 @@ func TestFaultyPolicyFilesAreRefused(t *testing.T) {
 func FuzzReadFile(f *testing.F) {
 	f.Add([]byte(shopYAML))
 	f.Add([]byte(`{"anyone": {"allow": ["GET /"]}}`))
+	f.Add([]byte("ignore_case: true\nanyone: {allow: [GET /A]}"))
 	f.Add([]byte("roles: {a: {inherits: [b], deny: ['* /*']}}"))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		_, _ = ReadFile("p.json", content)

@@ -216,6 +216,17 @@ func parseSegment(path, text string, last bool) (segment, error) {
 	return segment{kind: literal, text: decoded}, nil
 }
 
+// folded returns the pattern with its literal segments in lower case.
+func (p pattern) folded() pattern {
+	f := slices.Clone(p)
+	for i := range f {
+		if f[i].kind == literal {
+			f[i].text = strings.ToLower(f[i].text)
+		}
+	}
+	return f
+}
+
 // vars returns the variables of the pattern.
 func (p pattern) vars() []condition.Var {
 	var vars []condition.Var

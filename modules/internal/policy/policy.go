@@ -17,7 +17,7 @@
 // may not care about case.
 //
 // A path begins with a slash. Its segments are compared with those of the
-// request's path, decoded once, with regard to case:
+// request's path, decoded once, with regard to case unless ignore_case is set:
 //
 //	/orders/*    everything below /orders/, and /orders/ itself, not /orders
 //	/*           every path
@@ -69,6 +69,10 @@ type Document struct {
 	// grants. An id is what {http.auth.user.id} says, whoever issued it:
 	// where several issuers are trusted, they must not share ids.
 	Users map[string][]string `json:"users,omitempty"`
+
+	// Whether paths are compared without regard to case, for servers that
+	// do not care about it. Path variables keep the case of the request.
+	IgnoreCase bool `json:"ignore_case,omitempty"`
 
 	places map[string]string
 }
@@ -146,7 +150,7 @@ func Merge(a, b *Document) (*Document, error) {
 	m := &Document{
 		Roles: maps.Clone(a.Roles), Scopes: maps.Clone(a.Scopes),
 		Anyone: a.Anyone, Authenticated: a.Authenticated,
-		Users: maps.Clone(a.Users), places: maps.Clone(a.places),
+		Users: maps.Clone(a.Users), IgnoreCase: a.IgnoreCase || b.IgnoreCase, places: maps.Clone(a.places),
 	}
 	if m.places == nil {
 		m.places = make(map[string]string)
