@@ -254,7 +254,8 @@ func TestStorageThatFailsLosesNoRevocation(t *testing.T) {
 func TestStoreIsBoundedAndForgetsWhatHasExpired(t *testing.T) {
 	m := new(memory)
 	s := openStore(t, m)
-	full := make([]Entry, MaxStored)
+	s.max = 1000
+	full := make([]Entry, s.max)
 	for i := range full {
 		full[i] = Entry{JTI: fmt.Sprint(i), Expires: noon.Add(time.Hour)}
 	}
@@ -264,7 +265,7 @@ func TestStoreIsBoundedAndForgetsWhatHasExpired(t *testing.T) {
 	if err := s.Add(t.Context(), Entry{JTI: "more"}); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v", err)
 	}
-	if s.List().Len() != MaxStored {
+	if s.List().Len() != s.max {
 		t.Error("the list changed")
 	}
 	s.now = func() time.Time { return noon.Add(2 * time.Hour) }

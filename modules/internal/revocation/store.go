@@ -40,6 +40,7 @@ type Store struct {
 	storage Storage
 	now     func() time.Time
 	report  func(message string, err error)
+	max     int // MaxStored
 	list    atomic.Pointer[List]
 
 	mu      sync.Mutex // held while the storage is read or written
@@ -51,7 +52,7 @@ func OpenStore(ctx context.Context, storage Storage, now func() time.Time, repor
 	if now == nil {
 		now = time.Now
 	}
-	s := &Store{storage: storage, now: now, report: report}
+	s := &Store{storage: storage, now: now, report: report, max: MaxStored}
 	l, err := s.load(ctx)
 	if err != nil {
 		return nil, err
@@ -139,7 +140,7 @@ func (s *Store) change(ctx context.Context, f func(map[Entry]struct{})) error {
 		return !e.Expires.IsZero() && !now.Before(e.Expires)
 	})
 	f(all)
-	if len(all) > MaxStored {
+	if len(all) > s.max {
 		return ErrFull
 	}
 	l = NewList(slices.Collect(maps.Keys(all))...)
