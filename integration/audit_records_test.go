@@ -1,0 +1,324 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// auditRecord is what these tests read of a record.
+type auditRecord struct {
+	Kind   string
+	ID     string
+	Site   string
+	Method string
+	Path   string
+	Query  string
+	Status int
+	Code   string
+	End    string
+	User   struct{ ID, Kind string }
+	Roles  []string
+	Sent   int64
+	What   string
+
+	Decisions []struct{ Layer, Result, Rule, Code string }
+}
+
+// audited returns the records of a trail by way of the command, which also
+// verifies it.
+func (s *server) audited(trail string, args ...string) []auditRecord {
+	s.t.Helper()
+	if out, err := s.caddy("moat", "audit", "verify", trail); err != nil {
+		s.t.Fatalf("verify: %v\n%s", err, out)
+	}
+	var list []auditRecord
+	d := json.NewDecoder(strings.NewReader(s.output(append([]string{"moat", "audit", "search", trail}, args...)...)))
+	for {
+		var r auditRecord
+		if err := d.Decode(&r); err == io.EOF {
+			return list
+		} else if err != nil {
+			s.t.Fatal(err)
+		}
+		list = append(list, r)
+	}
+}
+
+// recordOf waits for the record of a path.
+func (s *server) recordOf(trail, path string) auditRecord {
+	s.t.Helper()
+	var found auditRecord
+	eventually(s.t, func() error {
+		for _, r := range s.audited(trail) {
+			if r.Path == path {
+				found = r
+				return nil
+			}
+		}
+		return fmt.Errorf("%s was not recorded", path)
+	})
+	return found
+}
+
+// grepTree fails for each text that a file below dir contains.
+func grepTree(t *testing.T, dir string, texts ...string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files++
+		for _, text := range texts {
+			if i := bytes.Index(data, []byte(text)); i >= 0 {
+				t.Errorf("%s contains %s: …%s…", path, text, data[max(0, i-100):min(len(data), i+100)])
+			}
+		}
+		return nil
+	})
+	if err != nil || files == 0 {
+		t.Errorf("looking through %s: %d files, %v", dir, files, err)
+	}
+}
+
+func TestAuditEveryKindOfRequestIsRecordedWithItsDecidingRule(t *testing.T) {
+	app := upstream(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ok") })
+	s := start(t, `{
+	admin {$CADDY_ADMIN}
+	http_port {$HTTP_PORT}
+}
+http://localhost:{$PORT} {
+	audit trail
+	jwt_auth {
+		issuer internal
+		optional
+	}
+	rate_limit {
+		zone per_user {
+			key {http.auth.user.id}
+			events 3
+			window 1h
+		}
+	}
+	rbac {
+		role clerk {
+			allow GET /orders/*
+		}
+		anyone {
+			allow GET /health
+		}
+	}
+	reverse_proxy `+app+`
+}`)
+	bearer := "Authorization: Bearer " + s.token("--sub", "alice", "--role", "clerk")
+	for _, c := range []struct {
+		path   string
+		header []string
+		status int
+		layer  string
+		user   string
+	}{
+		{"/health", nil, 200, "", ""},
+		{"/orders/1", nil, 401, "rbac", ""},
+		{"/orders/2", []string{"Authorization: Bearer nonsense"}, 401, "jwt_auth", ""},
+		{"/orders/3", []string{bearer}, 200, "", "alice"},
+		{"/forbidden", []string{bearer}, 403, "rbac", "alice"},
+		{"/orders/4", []string{bearer}, 200, "", "alice"},
+		{"/orders/5", []string{bearer}, 429, "rate_limit", "alice"},
+	} {
+		if a := s.get("PORT", c.path, c.header...); a.StatusCode != c.status {
+			t.Errorf("%s: %d %s, want %d", c.path, a.StatusCode, a.body, c.status)
+		}
+		r := s.recordOf("trail", c.path)
+		if r.Status != c.status || r.User.ID != c.user || r.Site != "localhost" {
+			t.Errorf("%s: record %+v", c.path, r)
+		}
+		last := ""
+		for _, d := range r.Decisions {
+			if d.Result == "deny" || d.Result == "error" {
+				last = d.Layer
+			}
+		}
+		if last != c.layer || (c.layer == "") != (r.Code == "") {
+			t.Errorf("%s: refused by %q with code %q, want %q: %+v", c.path, last, r.Code, c.layer, r)
+		}
+	}
+}
+
+func TestAuditNoCredentialInTrailAccessLogOrErrorLog(t *testing.T) {
+	secret := func(i int) string { return fmt.Sprintf("Sekret%02dxyzzy", i) }
+	app := rawUpstream(t, func(conn net.Conn, req *http.Request) {
+		if strings.HasPrefix(req.URL.Path, "/broken") {
+			return // reverse_proxy logs an error with the request
+		}
+		body := `{"access_token":"` + secret(20) + `","name":"x"}`
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nSet-Cookie: sid=%s\r\nX-Auth-Token: %s\r\nLocation: /cb?code=%s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", secret(21), secret(22), secret(23), len(body), body)
+	})
+	s := start(t, `{
+	admin {$CADDY_ADMIN}
+	http_port {$HTTP_PORT}
+	debug
+	log default {
+		output file default.log
+		format moat
+	}
+	servers {
+		log_credentials
+	}
+}
+http://localhost:{$PORT} {
+	log {
+		output file access.log
+		format moat {
+			header X-Own-Secret
+		}
+	}
+	audit trail {
+		record headers X-Note Referer
+		record query
+		record request_body 8KiB
+		record response_body 8KiB
+	}
+	jwt_auth {
+		issuer internal
+		optional
+	}
+	basic_auth /basic* {
+		bob $2a$04$q4I7fHcqSmAz.Oy7/54dxuL8WSMO1VYw2YAhR1tIXZp3bC4sWtZ2O
+	}
+	rbac {
+		anyone {
+			allow * /*
+		}
+	}
+	reverse_proxy `+app+`
+}`)
+	token := s.token("--sub", "alice")
+	texts := []string{token}
+	for i := range 24 {
+		texts = append(texts, secret(i))
+	}
+	headers := []string{
+		"Cookie: session=" + secret(1), "X-Api-Key: " + secret(2), "DPoP: " + secret(3), "Proxy-Authorization: Basic " + secret(4),
+		"X-Own-Secret: " + secret(5), "X-Note: Bearer " + token, "Referer: https://x/?access_token=" + secret(6), "X-Acme-Token: " + secret(7),
+		"X-Amz-Security-Token: " + secret(8), "Signature: sig1=:" + secret(9) + ":",
+	}
+	body := `{"user":"alice","password":"` + secret(10) + `","client_secret":"` + secret(11) + `"}`
+	for _, path := range []string{"/json", "/broken", "/basic"} {
+		query := "?access_token=" + secret(12) + "&api_key=" + secret(13) + "&page=2&code=" + secret(14)
+		s.do("PORT", "POST", path+query, body, append([]string{"Authorization: Bearer " + token, "Content-Type: application/json"}, headers...)...)
+		s.do("PORT", "POST", path+query, "user=alice&password="+secret(15)+"&otp="+secret(16), append([]string{"Authorization: Basic " + "Ym9iOlNla3JldDE3eHl6enk=", "Content-Type: application/x-www-form-urlencoded"}, headers...)...)
+		s.do("PORT", "GET", path+query, "", append([]string{"Authorization: Bearer a." + secret(18) + ".c"}, headers...)...)
+	}
+	eventually(t, func() error {
+		if n := len(s.audited("trail", "--kind", "outcome")); n != 9 {
+			return fmt.Errorf("%d records, want 9", n)
+		}
+		return nil
+	})
+	s.stop()
+	texts = append(texts, "Ym9iOlNla3JldDE3eHl6enk=")
+	logs := t.TempDir()
+	for _, name := range []string{"access.log", "default.log"} {
+		data, err := os.ReadFile(s.path(name))
+		if err != nil || !bytes.Contains(data, []byte("REDACTED")) {
+			t.Fatalf("%s: %d bytes, %v", name, len(data), err)
+		}
+		_ = os.WriteFile(filepath.Join(logs, name), data, 0o600)
+	}
+	_ = os.WriteFile(filepath.Join(logs, "stderr"), []byte(s.log.String()), 0o600)
+	grepTree(t, logs, texts...)
+	grepTree(t, s.path("trail"), texts...)
+	found := false
+	_ = filepath.WalkDir(s.path("trail"), func(path string, d fs.DirEntry, _ error) error {
+		data, _ := os.ReadFile(path)
+		found = found || bytes.Contains(data, []byte(`\"user\":\"alice\"`)) && bytes.Contains(data, []byte("page=2"))
+		return nil
+	})
+	if !found {
+		t.Error("bodies and queries are not recorded at all, so the test shows nothing")
+	}
+}
+
+func TestAuditUpgradedConnectionIsRecorded(t *testing.T) {
+	app := rawUpstream(t, func(conn net.Conn, _ *http.Request) {
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		buf := make([]byte, 5)
+		_, _ = io.ReadFull(conn, buf)
+		_, _ = conn.Write(buf)
+	})
+	for _, mode := range []string{"batch", "always"} {
+		s := start(t, `{
+	admin {$CADDY_ADMIN}
+	http_port {$HTTP_PORT}
+}
+http://localhost:{$PORT} {
+	audit trail {
+		sync `+mode+`
+	}
+	reverse_proxy `+app+`
+}`)
+		conn, err := net.Dial("tcp", s.addr("PORT"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		fmt.Fprint(conn, "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		buf := make([]byte, 4096)
+		n, err := conn.Read(buf)
+		if err != nil || !strings.HasPrefix(string(buf[:n]), "HTTP/1.1 101 ") {
+			t.Fatalf("%q %v", buf[:n], err)
+		}
+		fmt.Fprint(conn, "hello")
+		rest, _ := io.ReadAll(conn)
+		conn.Close()
+		if string(rest) != "hello" {
+			t.Errorf("%s: echo %q", mode, rest)
+		}
+		if r := s.recordOf("trail", "/ws"); r.Status != 101 || r.End != "upgraded" || r.Sent != 5 {
+			t.Errorf("%s: %+v", mode, r)
+		}
+	}
+}
+
+func TestAuditErrorPagesKeepTheirStatusInTheRecord(t *testing.T) {
+	s := start(t, `{
+	admin {$CADDY_ADMIN}
+	http_port {$HTTP_PORT}
+}
+http://localhost:{$PORT} {
+	audit trail {
+		sync always
+	}
+	rbac {
+		anyone {
+			allow GET /ok
+		}
+	}
+	respond ok
+	handle_errors {
+		respond "page {err.status_code} {http.moat.code}"
+	}
+}`)
+	a := s.get("PORT", "/no")
+	if a.StatusCode != 401 || !strings.HasPrefix(a.body, "page 401 ") {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	if r := s.recordOf("trail", "/no"); r.Status != 401 || r.Code == "" || r.Kind != "outcome" {
+		t.Errorf("%+v", r)
+	}
+}
