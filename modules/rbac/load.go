@@ -119,6 +119,9 @@ func (h *Handler) activate(now *loaded) {
 		before = h.recall()
 	}
 	h.remember(now)
+	for _, w := range now.policy.Warnings() {
+		h.logger.Warn("policy: " + w)
+	}
 	change := adapter.Change{Layer: layer, What: "policy loaded", Source: h.PolicyFile, New: now.digest}
 	if before != nil {
 		if before.digest == now.digest {

@@ -57,12 +57,9 @@ func (r *Rule) matches(segments []string) bool {
 	if segments == nil {
 		return false
 	}
-	p := r.pattern
-	if last := len(p) - 1; !r.Allow && p[last].kind != below {
+	p := r.stored()
+	if !r.Allow && (len(p) == 0 || p[len(p)-1].kind != below) {
 		// With or without a slash at the end.
-		if p[last] == (segment{}) {
-			p = p[:last]
-		}
 		if last := len(segments) - 1; len(segments) == len(p)+1 && segments[last] == "" {
 			segments = segments[:last]
 		}

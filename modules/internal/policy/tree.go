@@ -56,16 +56,19 @@ func (e entry) conditional() bool { return e.rule&whenBit != 0 }
 // come first, since one of them settles the matter.
 func (e entry) order() uint32 { return e.rule }
 
-// insert returns the place of a rule in the tree.
-//
-// A rule that denies loses a slash at its end: the walk finds it for paths
-// with and without one.
-func (n *node) insert(r *Rule) *place {
-	segments := r.pattern
-	if last := len(segments) - 1; !r.Allow && segments[last] == (segment{}) {
-		segments = segments[:last]
+// stored returns the rule's pattern as it stands in the tree. A rule that
+// denies loses a slash at its end: the walk finds it for paths with and
+// without one.
+func (r *Rule) stored() pattern {
+	if last := len(r.pattern) - 1; !r.Allow && r.pattern[last] == (segment{}) {
+		return r.pattern[:last]
 	}
-	for _, s := range segments {
+	return r.pattern
+}
+
+// insert returns the place of a rule in the tree.
+func (n *node) insert(r *Rule) *place {
+	for _, s := range r.stored() {
 		switch s.kind {
 		case below:
 			if n.below == nil {
