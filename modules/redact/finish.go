@@ -224,7 +224,7 @@ func (h *Handler) note(r *http.Request, p *problem.Problem, what string) {
 	}
 	fields := []zap.Field{zap.String("code", p.Code), zap.String("method", r.Method), zap.String("path", r.URL.Path)}
 	if f != nil {
-		fields = append(fields, zap.String("reason", f.reason), zap.String("detail", f.detail))
+		fields = append(fields, zap.String("reason", f.reason))
 		if f.passable {
 			fields = append(fields, zap.String("hint", "if such bodies cannot carry what is to be hidden, name their media type: pass <media type>"))
 		}
