@@ -1,0 +1,491 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// auditSite is a site that records and answers, with options for audit.
+func auditSite(options string) string {
+	return `{
+	admin {$CADDY_ADMIN}
+	http_port {$HTTP_PORT}
+	metrics
+}
+http://localhost:{$PORT} {
+	audit {$TRAIL:trail} {
+		` + options + `
+	}
+	respond "ok"
+}`
+}
+
+// traffic sends requests from several clients until it is stopped and
+// remembers which were answered with 200, completely.
+type traffic struct {
+	mu       sync.Mutex
+	answered map[string]bool
+	other    map[int]int // answers with another status
+	stopped  atomic.Bool
+	wg       sync.WaitGroup
+}
+
+func send(addr string, clients int, prefix string) *traffic {
+	tr := &traffic{answered: make(map[string]bool), other: make(map[int]int)}
+	for c := range clients {
+		tr.wg.Add(1)
+		go func() {
+			defer tr.wg.Done()
+			client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+			defer client.CloseIdleConnections()
+			for i := 0; !tr.stopped.Load(); i++ {
+				path := fmt.Sprintf("/%s/%d/%d", prefix, c, i)
+				req, err := http.NewRequest(http.MethodGet, "http://"+addr+path, nil)
+				if err != nil {
+					panic(err)
+				}
+				req.Host = "localhost"
+				resp, err := client.Do(req)
+				if err != nil {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				tr.mu.Lock()
+				if err == nil && resp.StatusCode == http.StatusOK && string(body) == "ok" {
+					tr.answered[path] = true
+				} else {
+					tr.other[resp.StatusCode]++
+				}
+				tr.mu.Unlock()
+			}
+		}()
+	}
+	return tr
+}
+
+func (tr *traffic) stop() map[string]bool {
+	tr.stopped.Store(true)
+	tr.wg.Wait()
+	return tr.answered
+}
+
+func (tr *traffic) count() int {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return len(tr.answered)
+}
+
+// MOAT_KILL_ROUNDS is how often the server is killed; more find more.
+func TestAuditKilledServerLosesNoAcknowledgedRequest(t *testing.T) {
+	rounds := 5
+	if n, err := strconv.Atoi(os.Getenv("MOAT_KILL_ROUNDS")); err == nil {
+		rounds = n
+	}
+	if testing.Short() {
+		rounds = 1
+	}
+	s := prepare(t, auditSite("sync always\nroll 64KiB"))
+	answered := make(map[string]bool)
+	for round := range rounds {
+		s.run()
+		s.wait()
+		tr := send(s.addr("PORT"), 8, fmt.Sprint(round))
+		eventually(t, func() error {
+			if tr.count() < 20 {
+				return fmt.Errorf("%d requests answered", tr.count())
+			}
+			return nil
+		})
+		time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond)
+		s.kill()
+		for path := range tr.stop() {
+			answered[path] = true
+		}
+	}
+	s.run()
+	s.wait()
+	intents, outcomes := make(map[string]bool), make(map[string]bool)
+	for _, kind := range []string{"intent", "outcome"} {
+		for _, r := range s.audited("trail", "--kind", kind) {
+			if kind == "intent" {
+				intents[r.Path] = true
+			} else {
+				outcomes[r.Path] = true
+			}
+		}
+	}
+	for path := range answered {
+		if !outcomes[path] || !intents[path] {
+			t.Errorf("%s was answered: intent %t, outcome %t", path, intents[path], outcomes[path])
+		}
+	}
+	t.Logf("%d requests answered in %d rounds, %d outcomes, %d intents", len(answered), rounds, len(outcomes), len(intents))
+}
+
+func TestAuditReloadUnderTrafficLosesNothing(t *testing.T) {
+	s := start(t, auditSite("sync always"))
+	tr := send(s.addr("PORT"), 16, "r")
+	for i, options := range []string{"sync batch 20ms", "sync always", "sync always\nroll 64KiB", "sync sometimes", "sync off", "sync batch\ndeliver file copy.jsonl", "sync always"} {
+		before := tr.count()
+		if err := s.reload(auditSite(options)); (err != nil) != (options == "sync sometimes") {
+			t.Errorf("reload %d: %v", i, err)
+		}
+		eventually(t, func() error {
+			if tr.count() < before+50 {
+				return fmt.Errorf("%d requests answered", tr.count())
+			}
+			return nil
+		})
+	}
+	answered := tr.stop()
+	s.stop()
+	if len(tr.other) > 0 {
+		t.Errorf("answers other than 200: %v", tr.other)
+	}
+	for _, r := range s.audited("trail") {
+		delete(answered, r.Path)
+	}
+	if len(answered) > 0 {
+		t.Errorf("%d answered requests have no record", len(answered))
+	}
+}
+
+func TestAuditSecondProcessOnOneTrailRefusesToStart(t *testing.T) {
+	first := start(t, auditSite("sync always"))
+	out := failsToLoad(t, auditSite("sync always"), "TRAIL="+first.path("trail"))
+	if !strings.Contains(out, "another process") || !strings.Contains(out, first.path("trail")) {
+		t.Errorf("the second process said:\n%s", out)
+	}
+	if a := first.get("PORT", "/"); a.StatusCode != 200 {
+		t.Errorf("the first process answers %d", a.StatusCode)
+	}
+	if out, err := first.caddy("validate", "--config", "Caddyfile", "--adapter", "caddyfile"); err != nil {
+		t.Errorf("validating the configuration of a running server: %v\n%s", err, out)
+	}
+}
+
+// mount makes a small file system of its own, which only root on Linux can.
+func mount(t *testing.T, size string) string {
+	t.Helper()
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("needs root on Linux to mount a small file system")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("cannot mount a small file system here: %v %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
+	return dir
+}
+
+// untilStatus sends requests until one is answered with status.
+func (s *server) untilStatus(status int) *answer {
+	s.t.Helper()
+	var a *answer
+	n := 0
+	eventually(s.t, func() error {
+		for range 50 {
+			n++
+			if a = s.get("PORT", fmt.Sprintf("/%s/%d", strings.Repeat("x", 2000), n)); a.StatusCode == status {
+				return nil
+			}
+		}
+		return fmt.Errorf("status %d, want %d", a.StatusCode, status)
+	})
+	return a
+}
+
+func TestAuditFullDiskRefusesAndRecoversByItself(t *testing.T) {
+	dir := mount(t, "1m")
+	s := start(t, auditSite("sync always\nroll 64KiB"), "TRAIL="+filepath.Join(dir, "trail"))
+	filler := filepath.Join(dir, "filler")
+	s.untilStatus(200)
+	_ = os.WriteFile(filler, bytes.Repeat([]byte{1}, 2<<20), 0o600) // as much as fits
+	a := s.untilStatus(503)
+	if a.code() != "audit_unavailable" || a.Header.Get("Retry-After") == "" {
+		t.Errorf("%d %s %v", a.StatusCode, a.body, a.Header)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	s.untilStatus(200)
+	s.stop()
+	s.audited(filepath.Join(dir, "trail"))
+}
+
+func TestAuditReadOnlyDiskRefusesAndRecoversByItself(t *testing.T) {
+	dir := mount(t, "4m")
+	s := start(t, auditSite("sync always\nroll 64KiB"), "TRAIL="+filepath.Join(dir, "trail"))
+	s.untilStatus(200)
+	// An open file keeps a file system from being made read-only, so the
+	// directory is covered by a read-only one.
+	trail := filepath.Join(dir, "trail")
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", trail).CombinedOutput(); err != nil {
+		t.Skipf("cannot mount: %v %s", err, out)
+	}
+	a := s.untilStatus(503)
+	if a.code() != "audit_unavailable" {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	if out, err := exec.Command("umount", trail).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	s.untilStatus(200)
+	s.stop()
+	s.audited(trail)
+}
+
+func TestAuditDeletedTrailRefuses(t *testing.T) {
+	s := start(t, auditSite("sync always\nroll 64KiB"))
+	s.untilStatus(200)
+	if err := os.RemoveAll(s.path("trail")); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.untilStatus(503); a.code() != "audit_unavailable" {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
+func TestAuditUnreadableTrailIsRefusedAtLoad(t *testing.T) {
+	s := prepare(t, auditSite("sync batch"))
+	s.write("trail", "a file in the way")
+	s.run()
+	select {
+	case <-s.exit:
+	case <-time.After(patience):
+		t.Fatal("the configuration was accepted")
+	}
+	if out := s.log.String(); !strings.Contains(out, s.path("trail")) {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestAuditTamperingIsFound(t *testing.T) {
+	s := start(t, auditSite("sync always\ncheckpoint 100ms"))
+	for i := range 20 {
+		s.get("PORT", fmt.Sprint("/", i))
+	}
+	s.stop()
+	key := s.output("moat", "audit", "key", "--config", "Caddyfile")
+	s.write("vkey", key)
+	if out, err := s.caddy("moat", "audit", "verify", "--key", "vkey", "trail"); err != nil || !strings.Contains(out, "OK\n") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	path := s.path("trail/00000000000000000000.jsonl")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(good, []byte("\n"))
+	for name, bad := range map[string][]byte{
+		"edited":    bytes.Replace(good, []byte(`"/7"`), []byte(`"/8"`), 1),
+		"deleted":   bytes.Join(append(append([][]byte(nil), lines[:9]...), lines[10:]...), nil),
+		"inserted":  bytes.Join(append(append(append([][]byte(nil), lines[:9]...), lines[3]), lines[9:]...), nil),
+		"reordered": bytes.Join(append(append(append([][]byte(nil), lines[:9]...), lines[10], lines[9]), lines[11:]...), nil),
+		"truncated": bytes.Join(lines[:30], nil),
+	} {
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.caddy("moat", "audit", "verify", "--key", "vkey", "trail")
+		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 || !strings.Contains(out, "00000000000000000000.jsonl:") && name != "truncated" || !strings.Contains(out, "record") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+	_ = os.WriteFile(path, good, 0o600)
+	// A key of somebody else vouches for nothing.
+	other := s.output("moat", "audit", "key", "--make", "other.pem", "--name", "other")
+	s.write("other.vkey", other)
+	if out, err := s.caddy("moat", "audit", "verify", "--key", "other.vkey", "trail"); err == nil {
+		t.Errorf("verified by a foreign key:\n%s", out)
+	}
+}
+
+func TestAuditCommandsReadTheTrail(t *testing.T) {
+	s := start(t, auditSite("sync batch 10ms"))
+	for i := range 30 {
+		s.get("PORT", fmt.Sprintf("/orders/%d?q=<script>alert(1)</script>", i))
+	}
+	s.do("PORT", "DELETE", "/x/y/z", "")
+	eventually(t, func() error {
+		if n := strings.TrimSpace(s.output("moat", "audit", "search", "--count", "trail")); n != "32" { // and the loaded configuration
+			return fmt.Errorf("%s records", n)
+		}
+		return nil
+	})
+	for args, want := range map[string]string{
+		"--path /orders/*":                  "30",
+		"--path /orders/1*":                 "11",
+		"--path /**":                        "31",
+		"--path /x/*":                       "0",
+		"--method DELETE":                   "1",
+		"--status 2xx":                      "31",
+		"--status 404":                      "0",
+		"--address 127.0.0.0/8":             "31",
+		"--address 127.0.0.1":               "31",
+		"--address 10.0.0.0/8":              "0",
+		"--since 1h":                        "32",
+		"--until 1h":                        "0",
+		"--user alice":                      "0",
+		"--user -":                          "31",
+		"--kind change":                     "1",
+		"--site localhost --path /orders/3": "1",
+		"--decision rbac=deny":              "0",
+		"--id 00000000-0000-0000-0000-0000000000": "0",
+	} {
+		got := strings.TrimSpace(s.output(append(append([]string{"moat", "audit", "search", "--count"}, strings.Fields(args)...), "trail")...))
+		if got != want {
+			t.Errorf("search %s: %s, want %s", args, got, want)
+		}
+	}
+	if out := s.output("moat", "audit", "tail", "-n", "2", "trail"); strings.Count(out, "\n") != 2 || !strings.Contains(out, "DELETE /x/y/z") {
+		t.Errorf("tail:\n%s", out)
+	}
+	if out := s.output("moat", "audit", "stats", "trail"); !strings.Contains(out, "GET /orders/{id}") || !strings.Contains(out, "walking ids") {
+		t.Errorf("stats:\n%s", out)
+	}
+	for format, want := range map[string]string{"ocsf": `"class_uid":6003`, "ecs": `"ecs":{"version":`, "cef": "CEF:0|caddy-moat|"} {
+		out := s.output("moat", "audit", "export", "--format", format, "trail")
+		if n := strings.Count(out, "\n"); n != 32 || !strings.Contains(out, want) {
+			t.Errorf("export %s: %d lines\n%.300s", format, n, out)
+		}
+		for line := range strings.Lines(out) {
+			if format != "cef" && !json.Valid([]byte(line)) {
+				t.Errorf("export %s: %s", format, line)
+			}
+		}
+	}
+	s.output("moat", "audit", "report", "-o", "r.html", "--csv", "r.csv", "trail")
+	page, err := os.ReadFile(s.path("r.html"))
+	if err != nil || !bytes.Contains(page, []byte("verifies")) || bytes.Contains(page, []byte("<script")) || !bytes.Contains(page, []byte("Content-Security-Policy")) {
+		t.Errorf("report: %v, %d bytes", err, len(page))
+	}
+	if csv, err := os.ReadFile(s.path("r.csv")); err != nil || !bytes.Contains(csv, []byte("summary,requests,31,")) {
+		t.Errorf("csv: %v\n%.500s", err, csv)
+	}
+	for _, bad := range [][]string{{"search"}, {"search", "--status", "abc", "trail"}, {"search", "--decision", "maybe", "trail"}, {"search", "nosuch"}, {"export", "trail"}, {"report", "trail"}, {"tail", "--format", "xml", "trail"}, {"search", "--since", "whenever", "trail"}} {
+		if out, err := s.caddy(append([]string{"moat", "audit"}, bad...)...); err == nil {
+			t.Errorf("%v was accepted:\n%s", bad, out)
+		}
+	}
+}
+
+func TestAuditDeliveryComesThroughInOrderAndHangingSinksCostNothing(t *testing.T) {
+	var mu sync.Mutex
+	var got []string
+	var fail atomic.Bool
+	fail.Store(true)
+	siem := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if fail.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.Header.Get("X-Key") != "k" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		mu.Lock()
+		got = append(got, strings.Split(strings.TrimSpace(string(body)), "\n")...)
+		mu.Unlock()
+	}))
+	defer siem.Close()
+	release := make(chan struct{})
+	hang := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	defer hang.Close()
+	defer close(release)
+	s := start(t, auditSite(`sync batch 10ms
+		deliver http `+siem.URL+` {
+			name siem
+			format ecs
+			header X-Key {env.SIEM_KEY}
+		}
+		deliver http `+hang.URL+` {
+			name hanging
+		}
+		deliver file copies/trail.jsonl`), "SIEM_KEY=k")
+	for i := range 100 {
+		if a := s.get("PORT", fmt.Sprint("/", i)); a.StatusCode != 200 {
+			t.Fatalf("%d", a.StatusCode)
+		}
+	}
+	fail.Store(false)
+	eventually(t, func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(got) < 101 {
+			return fmt.Errorf("%d records delivered", len(got))
+		}
+		return nil
+	})
+	next := -1
+	for _, line := range got {
+		var doc struct {
+			URL struct{ Path string }
+		}
+		if err := json.Unmarshal([]byte(line), &doc); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if doc.URL.Path == "" {
+			continue // the configuration
+		}
+		if n, err := strconv.Atoi(strings.TrimPrefix(doc.URL.Path, "/")); err != nil || n > next+1 {
+			t.Fatalf("%s after /%d", doc.URL.Path, next)
+		} else {
+			next = max(next, n)
+		}
+	}
+	if next != 99 {
+		t.Errorf("the last delivered is /%d", next)
+	}
+	eventually(t, func() error {
+		whole, err := os.ReadFile(s.path("trail/00000000000000000000.jsonl"))
+		if err != nil {
+			return err
+		}
+		copied, err := os.ReadFile(s.path("copies/trail.jsonl"))
+		if err != nil || !bytes.Equal(whole, copied) {
+			return fmt.Errorf("the copy has %d bytes, the trail %d: %w", len(copied), len(whole), err)
+		}
+		return nil
+	})
+	resp, err := http.Get("http://" + s.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	figures, _ := io.ReadAll(resp.Body)
+	for _, want := range []string{
+		`caddy_moat_audit_delivery_lag_records{sink="hanging",trail="` + s.path("trail") + `"} 101`,
+		`caddy_moat_audit_delivery_lag_records{sink="siem",trail="` + s.path("trail") + `"} 0`,
+		`caddy_moat_audit_records_total{kind="outcome",trail="` + s.path("trail") + `"} 100`,
+		`caddy_moat_audit_available{trail="` + s.path("trail") + `"} 1`,
+		"caddy_moat_audit_fsync_seconds_count", "caddy_moat_audit_queue_bytes",
+	} {
+		if !bytes.Contains(figures, []byte(want)) {
+			t.Errorf("no metric %s", want)
+		}
+	}
+}
