@@ -217,3 +217,43 @@ FAILED test 3, GET /health
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
 }
+
+func TestDiffSaysWhoGainsAndWhoLoses(t *testing.T) {
+	old := config(t, shop)
+	same := filepath.Join(filepath.Dir(old), "same.yaml")
+	write(t, same, `roles:
+  clerk: {allow: ["GET,HEAD /orders/*", "POST /orders"]}
+  manager: {inherits: [clerk], allow: ["* /orders/*", "GET /teams/{t}/report when t in claims.teams"], deny: ["DELETE /orders/{id}/invoice"]}
+anyone: {allow: ["GET /health"]}
+`)
+	if out, err := command(diffCommand(), old, same); err != nil || out != "" {
+		t.Errorf("the same in other words: got %v\n%s", err, out)
+	}
+	other := filepath.Join(filepath.Dir(old), "other.json")
+	write(t, other, `{"roles": {
+	"clerk": {"allow": ["GET /orders/*", "PUT /orders/{id} when id == user"]},
+	"manager": {"inherits": ["clerk"], "allow": ["GET /teams/{t}/report"]}
+}}`)
+	out, err := command(diffCommand(), old, other)
+	want := `anyone loses GET,HEAD /health
+authenticated loses GET,HEAD /health
+role clerk loses GET,HEAD /health
+role manager loses GET,HEAD /health
+role clerk loses POST /orders
+role manager loses POST /orders
+role manager loses DELETE,POST,PUT,(other) /orders/*
+role manager loses POST,PUT,(other) /orders/*/invoice
+role clerk may gain PUT /orders/{id}
+role manager loses DELETE,POST,(other) /orders/{id}
+role manager may lose PUT /orders/{id}
+role manager now always has GET,HEAD /teams/{team}/report
+`
+	if !errors.Is(err, errNo) || out != want {
+		t.Errorf("got %v\n%s\nwant\n%s", err, out, want)
+	}
+	for _, file := range []string{filepath.Join(filepath.Dir(old), "absent.yaml"), filepath.Join(filepath.Dir(old), "absent")} {
+		if _, err := command(diffCommand(), old, file); err == nil || errors.Is(err, errNo) {
+			t.Errorf("%s: got %v", file, err)
+		}
+	}
+}

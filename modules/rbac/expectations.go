@@ -76,7 +76,7 @@ func readExpectations(file string) (*expectations, error) {
 	if err != nil {
 		return nil, err
 	}
-	content = trimBOM(content)
+	content = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) // a byte order mark
 	e := new(expectations)
 	if filepath.Ext(file) == ".json" {
 		d := json.NewDecoder(bytes.NewReader(content))

@@ -187,6 +187,9 @@ func (h *Handler) decide(r *http.Request) (policy.Decision, *problem.Problem) {
 	p := adapter.Principal(r)
 	q := policy.Request{Method: method(r), Path: path}
 	if p != nil {
+		if roles := now.policy.UserRoles(p.ID); len(roles) > 0 {
+			p = adapter.AddRoles(r, p, roles)
+		}
 		q.Authenticated, q.User, q.Roles, q.Scopes = true, p.ID, p.Roles, p.Scopes
 	}
 	var d policy.Decision

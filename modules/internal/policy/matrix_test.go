@@ -41,3 +41,28 @@ func TestMatrixOfTheShop(t *testing.T) {
 		}
 	}
 }
+
+func TestCompareSaysWhoGainsAndWhoLoses(t *testing.T) {
+	from, to := shop(), shop()
+	if got := Compare(compile(t, from), compile(t, to)); got != nil {
+		t.Errorf("equal policies: got %+v", got)
+	}
+	// The same, written otherwise.
+	to.Roles["clerk"] = &Block{Allow: []string{"POST /orders", "GET,HEAD /orders/*", "GET /orders/{x}"}}
+	if got := Compare(compile(t, from), compile(t, to)); got != nil {
+		t.Errorf("the same in other words: got %+v", got)
+	}
+	to.Roles["clerk"] = &Block{Allow: []string{"GET /orders/*", "DELETE /orders/{id} when id == user"}}
+	to.Roles["guest"] = &Block{Allow: []string{"GET /news"}}
+	got := Compare(compile(t, from), compile(t, to))
+	want := []Gain{
+		{"role guest", "GET", "/news", Never, Always},
+		{"role guest", "HEAD", "/news", Never, Always},
+		{"role clerk", "POST", "/orders", Always, Never},
+		{"role manager", "POST", "/orders", Always, Never},
+		{"role clerk", "DELETE", "/orders/{id}", Never, Sometimes},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v; want %+v", got, want)
+	}
+}
