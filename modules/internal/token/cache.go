@@ -76,7 +76,9 @@ func (c *cache) get(raw string, now int64) *Token {
 		return nil
 	}
 	s.hits++
-	e.used = true
+	if !e.used {
+		e.used = true
+	}
 	return e.token
 }
 
