@@ -2,6 +2,7 @@ package redaction
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -330,15 +332,24 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-// check holds every law for one text and one set of rules.
+// check holds every law for one text and one set of rules, and for the same text
+// with space round it: without, it is near its ends that much is done byte by
+// byte.
 func check(t testing.TB, p *Program, text []byte) {
+	t.Helper()
+	checkOne(t, p, text, 1, 2, 3, 5, 63, 64, 65)
+	wide := append(bytes.Repeat([]byte(" "), 9), text...)
+	checkOne(t, p, append(wide, strings.Repeat(" ", 70)...), 64)
+}
+
+func checkOne(t testing.TB, p *Program, text []byte, sizes ...int) {
 	t.Helper()
 	want, wantErr := run(p, string(text), len(text)+1)
 	valid := jsontext.Value(text).IsValid(jsontext.AllowDuplicateNames(true))
 	if valid != (wantErr == nil) {
 		t.Fatalf("%q: %v, but valid is %v", text, wantErr, valid)
 	}
-	for _, n := range []int{1, 2, 3, 5, 63, 64, 65} {
+	for _, n := range sizes {
 		if n > len(text) {
 			break
 		}
@@ -418,9 +429,9 @@ func TestEveryShortText(t *testing.T) {
 func TestEveryShortValidText(t *testing.T) {
 	all := programs(t)
 	count := 0
-	for _, text := range documents(5) {
-		for _, p := range all {
-			check(t, p, []byte(text))
+	for i, text := range documents(5) {
+		for j := range 3 {
+			check(t, all[(i+3*j)%len(all)], []byte(text))
 			count++
 		}
 	}
@@ -499,11 +510,68 @@ func randomDocument(r *rand.Rand, depth int) string {
 	case 3:
 		return fmt.Sprint(r.Int64() >> r.IntN(64))
 	case 4:
-		return fmt.Sprint(r.NormFloat64())
+		return fmt.Sprint(r.NormFloat64()) + []string{"", "e7", "E-12", "e+0"}[r.IntN(4)]
 	case 5:
 		return `"` + strings.Repeat("中", r.IntN(40)) + `\ud83d\ude00\n"`
 	}
 	return `"` + strings.Repeat("ab \\\\", r.IntN(20)) + `"`
+}
+
+func TestEveryKindOfCharacter(t *testing.T) {
+	p := compile(t, Options{}, rule(masked(t, "name"), "$[0]")...)
+	next := []byte{0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xed}
+	var grow func(char []byte)
+	grow = func(char []byte) {
+		for _, pad := range []string{"", "abcdefgh"} {
+			in := `[1,"` + string(char) + pad + `"]`
+			got, err := run(p, in, 99)
+			if valid := utf8.Valid(char); valid != (err == nil) || valid && got != `["*",`+in[3:] {
+				t.Fatalf("%q = %q, %v, valid is %v", in, got, err, valid)
+			}
+			if _, split := run(p, in, 1); fmt.Sprint(split) != fmt.Sprint(err) {
+				t.Fatalf("%q: %v, in pieces of 1: %v", in, err, split)
+			}
+		}
+		if len(char) == 4 || len(char) == 3 && char[0] < 0xf0 || len(char) == 2 && char[0] < 0xe0 {
+			return
+		}
+		for _, c := range next {
+			grow(append(char, c))
+		}
+	}
+	for first := 0x80; first < 0x100; first++ {
+		grow(append(make([]byte, 0, 4), byte(first)))
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	p := compile(t, Options{}, rule(Remove(), "x")...)
+	parts := [][]string{
+		{"", "-", "+", "--"},
+		{"", "0", "1", "01", "10", "1234567", "12345678", "123456789012345678901234567890"},
+		{"", ".", ".0", ".1234567", ".12345678", ".1234567890123456", ".12345678901234567", "..1", ".e1"},
+		{"", "e", "e1", "E+1", "e-", "e-0012345678901234567", "e1.5", "ee1"},
+	}
+	for _, sign := range parts[0] {
+		for _, whole := range parts[1] {
+			for _, frac := range parts[2] {
+				for _, exp := range parts[3] {
+					number := sign + whole + frac + exp
+					if number == "" {
+						continue
+					}
+					valid := json.Valid([]byte(number))
+					for _, in := range []string{number, "[" + number + "]", "[" + number + strings.Repeat(" ", 64) + "]"} {
+						for _, n := range []int{1, 5, 999} {
+							if got, err := run(p, in, n); valid != (err == nil) || valid && got != in {
+								t.Fatalf("%q in pieces of %d = %q, %v, valid is %v", in, n, got, err, valid)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
 }
 
 func TestRandomDocuments(t *testing.T) {
