@@ -28,7 +28,7 @@ var (
 	errRoles   = errClaim("a claim that holds roles is not a list of names")
 	errScopes  = errClaim("a claim that holds scopes is not a list of names")
 	errBinding = errClaim("cnf is not an object that names keys")
-	errNames   = errClaim("iss or jti holds control characters")
+	errNames   = errClaim("iss, jti or kid holds control characters")
 )
 
 // newToken takes out of the claims what a Token says outright. All its texts
@@ -38,7 +38,7 @@ func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key, raw string) (*Token,
 	if !ok {
 		return nil, errSubject
 	}
-	if !printable(c.iss) || !printable(c.jti) {
+	if !printable(c.iss) || !printable(c.jti) || !printable(t.head.kid) {
 		return nil, errNames
 	}
 	var space [24][]byte // enough for most
@@ -58,6 +58,9 @@ func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key, raw string) (*Token,
 	list = append(list, sub, c.jti)
 	if iss.Name == "" {
 		list = append(list, c.iss)
+	}
+	if key.ID == "" && t.head.kid != nil {
+		list = append(list, t.head.kid)
 	}
 	texts := copyTexts(list)
 
@@ -79,6 +82,10 @@ func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key, raw string) (*Token,
 	}
 	if iss.Name == "" {
 		both.who.Issuer = texts[scopes+2]
+	}
+	if key.ID == "" && t.head.kid != nil {
+		// The key has no name here, but its issuer has one for it.
+		both.who.KeyID = texts[len(texts)-1]
 	}
 	both.token.Principal = &both.who
 	return &both.token, nil

@@ -588,11 +588,14 @@ func TestKeyIsChosenByItsName(t *testing.T) {
 			t.Errorf("%s: %v", header, err)
 		}
 	}
-	for _, header := range []string{`{"alg":"ES384","kid":"a"}`, `{"alg":"ES384","kid":"c"}`} {
-		if _, err := v.Verify(context.Background(), signParts(t, other, header, goodClaims), now); err != nil {
-			t.Errorf("%s: %v", header, err)
+	for _, kid := range []string{"a", "c", ""} {
+		// A key without a name goes by the one that the token gives it.
+		tok, err := v.Verify(context.Background(), signParts(t, other, `{"alg":"ES384","kid":"`+kid+`"}`, goodClaims), now)
+		if err != nil || tok.Principal.KeyID != kid {
+			t.Errorf("%s: %v", kid, err)
 		}
 	}
+	refused(t, v, signParts(t, other, `{"alg":"ES384","kid":"a\nb"}`, goodClaims), ReasonClaims)
 }
 
 func TestAlgorithmsOfTheIssuerNarrowThoseOfTheKey(t *testing.T) {
