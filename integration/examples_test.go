@@ -335,6 +335,7 @@ func TestExampleExistingBasicAuth(t *testing.T) {
 	}
 	s.ask(c, "PUT", "/employees/3", basic("bob", "builder")).want(t, 403)
 	s.ask(c, "PUT", "/employees/3", basic("alice", "wonderland")).want(t, 200)
+	s.stop()
 	if n := countRecords(t, s.path("existing-basic-auth.audit"), "bob"); n == 0 {
 		t.Error("the trail does not name bob")
 	}

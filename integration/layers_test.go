@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -125,7 +127,11 @@ func TestReloadUnderLoadLosesNothing(t *testing.T) {
 	redact {
 		remove secret
 	}
-	reverse_proxy {env.UPSTREAM}
+	reverse_proxy {env.UPSTREAM} {
+		transport http {
+			keepalive 1s
+		}
+	}
 }
 `
 	}
@@ -184,7 +190,11 @@ func TestReloadUnderLoadLosesNothing(t *testing.T) {
 				}
 				resp, err := http.ReadResponse(br, nil)
 				if err != nil {
-					if fresh {
+					// Linux resets a connection that the old listener
+					// had not accepted yet when it was closed. Nobody
+					// has read the request then; the count of records
+					// below would tell otherwise.
+					if fresh && !errors.Is(err, syscall.ECONNRESET) {
 						problem("read: %v", err)
 					}
 					conn.Close()

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
@@ -14,6 +15,25 @@ const (
 
 // claimsVar marks a request whose replacer already answers for claims.
 const claimsVar = "moat.claims"
+
+// AddRoles makes the caller p of the request have the roles too, for the
+// layers behind and for the record, and returns the caller it then has. p
+// itself, which requests may share, is not changed.
+func AddRoles(r *http.Request, p *principal.Principal, roles []string) *principal.Principal {
+	missing := slices.DeleteFunc(slices.Clone(roles), p.HasRole)
+	if len(missing) == 0 {
+		return p
+	}
+	with := *p
+	with.Roles = slices.Concat(p.Roles, missing)
+	if vars := Vars(r); vars != nil {
+		vars[principal.Var] = &with
+	}
+	if repl := Replacer(r); repl != nil {
+		repl.Set(userPrefix+"roles", strings.Join(with.Roles, ","))
+	}
+	return &with
+}
 
 // Identify makes p the verified caller of the request: the principal in its
 // variable table, and the placeholders {http.auth.user.id}, .roles and .scopes
