@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 func (t *Trail) path(name string) string  { return filepath.Join(t.dir, name) }
@@ -272,7 +273,8 @@ func (w *writer) loadOpen(l *listing, tree *frontier, cp Checkpoint) error {
 		return err
 	}
 	w.f = f
-	if err := w.readOpen(f, cp); err != nil {
+	stale, staleOff, err := w.readOpen(f, cp)
+	if err != nil {
 		return err
 	}
 	if w.info, err = f.Stat(); err != nil {
@@ -289,10 +291,9 @@ func (w *writer) loadOpen(l *listing, tree *frontier, cp Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.hashes.WriteAt(w.leaves, 0); err != nil {
+	if err := w.repairHashes(f, stale, staleOff); err != nil {
 		return err
 	}
-	w.leaves = nil
 	w.written = w.base
 	if err := datasync(f); err != nil {
 		return err
@@ -316,34 +317,70 @@ func (w *writer) openedAt() int64 {
 }
 
 // readOpen hashes the open segment into base, up to the first line that
-// cannot have been finished, and compares it with the checkpoint.
-func (w *writer) readOpen(f *os.File, cp Checkpoint) error {
-	lr := newLineReader(f)
+// cannot have been finished, and compares it with the checkpoint. It returns
+// the first record whose leaf hash is not noted as it is, and where it begins.
+func (w *writer) readOpen(f *os.File, cp Checkpoint) (stale, staleOff int64, err error) {
 	tree := &w.base.tree
 	if cp.Size == tree.n && cp.Root != tree.root() {
-		return fmt.Errorf("%w: the records before %d are not those that were signed", ErrTampered, cp.Size)
+		return 0, 0, fmt.Errorf("%w: the records before %d are not those that were signed", ErrTampered, cp.Size)
 	}
+	noted, err := openHashes(segmentPath(w.t.dir, w.first, hashesSuffix))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, 0, err
+	}
+	defer noted.Close()
+	same := noted != nil
+	lr := newLineReader(f)
 	for {
 		p, err := lr.next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil && err != errLineTooLong {
-			return err
+			return 0, 0, err
 		}
 		if err != nil || tree.n >= cp.Size && !finished(p[1:]) {
 			break
 		}
 		leaf := leafHash(p)
+		if same {
+			h, ok := noted.next()
+			same = ok && h == leaf
+		}
 		tree.add(leaf)
-		w.leaves = append(w.leaves, leaf[:]...)
 		w.base.off = lr.off
+		if same {
+			stale, staleOff = tree.n, lr.off
+		}
 		if tree.n == cp.Size && tree.root() != cp.Root {
-			return fmt.Errorf("%w: a record among %d to %d was changed", ErrTampered, w.first, cp.Size-1)
+			return 0, 0, fmt.Errorf("%w: a record among %d to %d was changed", ErrTampered, w.first, cp.Size-1)
 		}
 	}
 	if cp.Size > tree.n {
-		return fmt.Errorf("%w: records %d to %d are missing", ErrTampered, tree.n, cp.Size-1)
+		return 0, 0, fmt.Errorf("%w: records %d to %d are missing", ErrTampered, tree.n, cp.Size-1)
+	}
+	return max(stale, w.first), staleOff, nil
+}
+
+// repairHashes notes the leaf hashes of the open segment from record first
+// on, which begins at off. The end of the segment is known to be whole.
+func (w *writer) repairHashes(f *os.File, first, off int64) error {
+	lr := newLineReader(io.NewSectionReader(f, off, w.base.off-off))
+	var leaves []byte
+	for n := first; n < w.base.tree.n; n++ {
+		p, err := lr.next()
+		if err != nil {
+			return err
+		}
+		leaf := leafHash(p)
+		leaves = append(leaves, leaf[:]...)
+		if len(leaves) < 64<<10 && n < w.base.tree.n-1 {
+			continue
+		}
+		if _, err := w.hashes.WriteAt(leaves, (first-w.first)*tlog.HashSize); err != nil {
+			return err
+		}
+		first, leaves = n+1, leaves[:0]
 	}
 	return nil
 }

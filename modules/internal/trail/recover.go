@@ -34,6 +34,12 @@ func (w *writer) fail(err error) {
 	failing := &UnavailableError{Cause: err}
 	t.mu.Lock()
 	t.failing = failing
+	// Whoever waits is told now, so what they wait for is retained too, in
+	// order.
+	for _, b := range t.full {
+		w.retain(b)
+	}
+	t.full = nil
 	if b := t.pending; b.waiters > 0 {
 		w.retain(b)
 		t.pending = t.newBatch()

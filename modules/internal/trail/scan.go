@@ -131,11 +131,13 @@ type scanner struct {
 }
 
 // pickLiteral chooses the longest text: it is the rarest, more often than
-// not.
+// not. One that cannot stand in a line is left to matches, which never finds
+// it.
 func pickLiteral(texts [][]byte) (first []byte, others [][]byte) {
 	longest := -1
 	for i, t := range texts {
-		if len(t) > 0 && (longest < 0 || len(t) > len(texts[longest])) {
+		inLine := len(t) > 0 && bytes.IndexByte(t, '\n') < 0
+		if inLine && (longest < 0 || len(t) > len(texts[longest])) {
 			longest = i
 		}
 	}

@@ -244,10 +244,11 @@ type Trail struct {
 	keys    sync.Mutex // held while the file of keys is changed
 
 	mu      sync.Mutex
-	pending *batch // never nil
-	spare   [][]byte
-	queued  int   // bytes in pending and in what the writer has not made durable
-	failing error // an *UnavailableError, or nil
+	pending *batch   // that records are added to, never nil
+	full    []*batch // that came before it and are large enough
+	spare   [][]byte // buffers to be used again
+	queued  int      // bytes in pending and in what the writer has not made durable
+	failing error    // an *UnavailableError, or nil
 	ended   bool
 	durable frontier // of what is known to be on disk
 	stats   Stats
@@ -281,9 +282,13 @@ type batch struct {
 	err     error
 }
 
-// firstBatch is the size from which a batch is written without waiting for
-// Interval.
-const firstBatch = 256 << 10
+// batchSize is the size from which a batch is written without waiting for
+// Interval. It fits the second-level cache, so that the writer finds there
+// what the callers put there.
+const batchSize = 256 << 10
+
+// maxSpare is how many buffers are kept for later.
+const maxSpare = 8
 
 func (t *Trail) newBatch() *batch {
 	if n := len(t.spare); n > 0 {
@@ -291,7 +296,7 @@ func (t *Trail) newBatch() *batch {
 		t.spare = t.spare[:n-1]
 		return b
 	}
-	return &batch{buf: make([]byte, 1, firstBatch+64<<10)}
+	return &batch{buf: make([]byte, 1, batchSize+64<<10)}
 }
 
 // finish tells the waiters.
@@ -326,12 +331,11 @@ func (t *Trail) Append(rec []byte) error {
 		t.mu.Unlock()
 		return err
 	}
-	before := len(t.pending.buf)
-	t.put(rec)
-	after := len(t.pending.buf)
+	b := t.put(rec)
+	first := b.n == 1
 	err := t.failing
 	t.mu.Unlock()
-	if o.Sync == Always || before == 1 || before < firstBatch && after >= firstBatch {
+	if first || o.Sync == Always {
 		t.poke()
 	}
 	if err != nil {
@@ -400,6 +404,11 @@ func (t *Trail) admit(o *Options, rec []byte) error {
 // put adds rec to the pending batch. Callers hold mu.
 func (t *Trail) put(rec []byte) *batch {
 	b := t.pending
+	if len(b.buf) >= batchSize {
+		t.full = append(t.full, b)
+		b = t.newBatch()
+		t.pending = b
+	}
 	b.buf = append(append(b.buf, rec...), '\n')
 	b.n++
 	t.queued += len(rec) + 1

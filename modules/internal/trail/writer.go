@@ -62,6 +62,10 @@ const (
 	lastBackoff  = 5 * time.Second
 )
 
+// maxBatches is how many batches are written before the writer looks what
+// else there is to do.
+const maxBatches = 64
+
 // closeAttempts is how often Close tries to write to a disk that fails.
 const closeAttempts = 3
 
@@ -114,8 +118,17 @@ func (w *writer) step(all bool) {
 	if o.Sync == Always {
 		w.gather()
 	}
-	b, waiters := w.take(o, now, all)
-	if b != nil {
+	waiters := 0
+	for n := 0; ; n++ {
+		if n == maxBatches || w.retainedBytes > o.Queue/2 {
+			w.t.poke() // to come back for the rest
+			break
+		}
+		b := w.take(o, now, all)
+		if b == nil {
+			break
+		}
+		waiters += b.waiters
 		if err := w.write(b); err != nil {
 			w.fail(err)
 			return
@@ -156,25 +169,32 @@ func (w *writer) gather() {
 	}
 }
 
-// take returns the pending batch if it is due, and how many wait for it.
-func (w *writer) take(o *Options, now time.Time, all bool) (*batch, int) {
+// take returns the oldest batch if it is due.
+func (w *writer) take(o *Options, now time.Time, all bool) *batch {
 	t := w.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.full) > 0 {
+		b := t.full[0]
+		if t.full = t.full[1:]; len(t.full) == 0 {
+			t.full = nil
+		}
+		return b
+	}
 	b := t.pending
 	if b.n == 0 {
-		return nil, 0
+		return nil
 	}
 	if w.pendingSince.IsZero() {
 		w.pendingSince = now
 	}
-	due := all || b.waiters > 0 || o.Sync == Always || len(b.buf) >= firstBatch || now.Sub(w.pendingSince) >= o.Interval
+	due := all || b.waiters > 0 || o.Sync == Always || now.Sub(w.pendingSince) >= o.Interval
 	if !due {
-		return nil, 0
+		return nil
 	}
 	w.pendingSince = time.Time{}
 	t.pending = t.newBatch()
-	return b, b.waiters
+	return b
 }
 
 // write appends a batch to the open segment. The batch is retained, also if
@@ -236,7 +256,7 @@ func (w *writer) release() {
 	t.queued -= w.retainedBytes
 	for i, b := range w.retained {
 		t.stats.Bytes += int64(len(b.buf) - 1)
-		if len(t.spare) < 4 && cap(b.buf) <= 4*firstBatch {
+		if len(t.spare) < maxSpare && cap(b.buf) <= 2*batchSize {
 			t.spare = append(t.spare, b.buf)
 			b.buf = nil
 		}
@@ -345,12 +365,13 @@ func (w *writer) close() {
 func (w *writer) abandon() error {
 	t := w.t
 	t.mu.Lock()
-	lost := t.pending.n
-	t.pending.finish(t.failing)
-	t.stats.Lost += lost
+	left := append(append(w.retained, t.full...), t.pending)
+	failing := t.failing
 	t.mu.Unlock()
-	for _, b := range w.retained {
+	var lost int64
+	for _, b := range left {
 		lost += b.n
+		b.finish(failing)
 	}
 	if lost == 0 {
 		return nil
