@@ -34,6 +34,7 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 		rw.outer.restore(rw.w.Header())
 		return rw.refusal()
 	case rw.upgraded || rw.status == 0:
+		rw.h.decide(rw.r, nil) // nothing that a rule could be about
 		return nil
 	}
 	return rw.complete()
@@ -51,6 +52,7 @@ func (rw *responseWriter) complete() error {
 	case err != nil: // the client is gone
 		return nil
 	}
+	rw.h.decide(rw.r, rw.view)
 	if rw.committed {
 		return nil
 	}
@@ -206,7 +208,12 @@ func (rw *responseWriter) done() {
 	rw.h.metrics.fields.Add(float64(n))
 	adapter.Decisions(rw.r).AddRedacted(n, fired...)
 	if repl := adapter.Replacer(rw.r); repl != nil {
-		repl.Set("http.redact.count", n)
+		if before, ok := repl.Get(countKey); ok {
+			if m, ok := before.(int); ok {
+				n += m // of a redact inside this one
+			}
+		}
+		repl.Set(countKey, n)
 	}
 }
 

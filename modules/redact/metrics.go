@@ -5,12 +5,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 )
 
 type metrics struct {
 	fields   prometheus.Counter
 	refusals *prometheus.CounterVec
 	decided  *prometheus.CounterVec
+	allowed  prometheus.Counter // of decided
+	skipped  prometheus.Counter // of decided
 }
 
 func newMetrics(ctx caddy.Context) (m metrics, err error) {
@@ -28,6 +31,10 @@ func newMetrics(ctx caddy.Context) (m metrics, err error) {
 	if err != nil {
 		return m, err
 	}
-	m.decided, err = adapter.Decided(ctx)
-	return m, err
+	if m.decided, err = adapter.Decided(ctx); err != nil {
+		return m, err
+	}
+	m.allowed = m.decided.WithLabelValues("redact", decision.Allow, "")
+	m.skipped = m.decided.WithLabelValues("redact", decision.Skip, "")
+	return m, nil
 }

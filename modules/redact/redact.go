@@ -227,7 +227,9 @@ func (h *Handler) Validate() error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	repl := adapter.Replacer(r)
 	if repl != nil {
-		repl.Set("http.redact.count", 0)
+		if _, ok := repl.Get(countKey); !ok { // there may be a redact outside this one
+			repl.Set(countKey, 0)
+		}
 	}
 	p := adapter.Principal(r)
 	v, err := h.answers.of(p)
@@ -249,6 +251,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		defer body.account(h, r)
 	}
 	if v == nil && !h.HideErrors && !h.answers.depends && body == nil {
+		h.decide(r, v)
 		return next.ServeHTTP(w, r)
 	}
 
@@ -261,6 +264,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}()
 	err = next.ServeHTTP(rw, r)
 	return rw.finish(err, body)
+}
+
+// countKey is the placeholder of how many values were changed.
+const countKey = "http.redact.count"
+
+// decide notes that an answer passes, under rules or because no rule concerns
+// the caller.
+func (h *Handler) decide(r *http.Request, v *view) {
+	d := decision.Decision{Layer: "redact", Result: decision.Allow}
+	if v == nil {
+		d.Result = decision.Skip
+		h.metrics.skipped.Inc()
+	} else {
+		h.metrics.allowed.Inc()
+	}
+	adapter.Decisions(r).Add(d)
 }
 
 // refuse ends a request that nothing of has been answered yet.

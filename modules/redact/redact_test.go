@@ -12,6 +12,10 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 )
 
 const (
@@ -62,8 +66,23 @@ func TestWhatWasRedactedIsNoted(t *testing.T) {
 	if got, want := fmt.Sprint(n, rules), "4 [remove ssn mask last4 card except role x: remove salary]"; got != want {
 		t.Errorf("noted %s, want %s", got, want)
 	}
+	if d := s.noted().Decisions(); len(d) != 1 || d[0] != (decision.Decision{Layer: "redact", Result: decision.Allow}) {
+		t.Errorf("decisions %v", d)
+	}
 	if count, _ := s.repl.Get("http.redact.count"); count != 4 {
 		t.Errorf("{http.redact.count} = %v, want 4", count)
+	}
+}
+
+func TestOneRedactInsideAnother(t *testing.T) {
+	inner := provision(t, "remove ssn")
+	next := answers(200, "application/json", `[{"ssn":1,"card":"12345678"},{"ssn":2}]`)
+	s := serve(t, provision(t, "mask last4 card"), caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return inner.ServeHTTP(w, r, next)
+	}))
+	s.get().is(t, 200, `[{"card":"****5678"},{}]`)
+	if count, _ := s.repl.Get("http.redact.count"); count != 3 {
+		t.Errorf("{http.redact.count} = %v, want 3", count)
 	}
 }
 
