@@ -11,9 +11,11 @@ package strictjson
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"hash/maphash"
 	"math"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -372,12 +374,28 @@ var plainByte = func() (t [256]bool) {
 	return t
 }()
 
+// plainPrefix returns how many of the eight bytes in w, lowest first, stand for
+// themselves before the first that does not. A subtraction borrows from the
+// byte above only where the byte itself has been found, so the first is right.
+func plainPrefix(w uint64) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	found := w | (w - 0x20*ones) | ((w ^ '"'*ones) - ones) | ((w ^ '\\'*ones) - ones)
+	return bits.TrailingZeros64(found&highs) / 8
+}
+
 // str reads a string whose quote is next and reports whether it is plain,
 // that is free of escapes.
 func (s *Scanner) str() (plain, ok bool) {
 	plain = true
 	doc, pos := s.doc, s.pos+1
 	for {
+		for len(doc)-pos >= 8 {
+			if n := plainPrefix(binary.LittleEndian.Uint64(doc[pos:])); n < 8 {
+				pos += n
+				break
+			}
+			pos += 8
+		}
 		for pos < len(doc) && plainByte[doc[pos]] {
 			pos++
 		}

@@ -2,6 +2,7 @@ package strictjson
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -220,6 +221,27 @@ func TestLookupIsAStepOfAPointer(t *testing.T) {
 		}
 		if ok != (want != "") || ok && string(value) != want {
 			t.Errorf("%s: got %s, %v, want %s", path, value, ok, want)
+		}
+	}
+}
+
+func TestEightBytesAreReadAsOneByOne(t *testing.T) {
+	for c := range 256 {
+		for at := range 8 {
+			for _, after := range []byte{'a', '"', 0, 0xff, '!', '#', 0x1f, 0x20} {
+				w := []byte("abcdefgh")
+				w[at] = byte(c)
+				for i := at + 1; i < 8; i++ {
+					w[i] = after
+				}
+				want := 0
+				for want < 8 && plainByte[w[want]] {
+					want++
+				}
+				if got := plainPrefix(binary.LittleEndian.Uint64(w)); got != want {
+					t.Fatalf("%q: got %d, want %d", w, got, want)
+				}
+			}
 		}
 	}
 }
