@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
@@ -96,7 +94,7 @@ func (h *Handler) reload() {
 	}
 	h.fault = ""
 	if now.digest != h.active.Load().digest {
-		h.activate(now)
+		h.activate(now, h.active.Load())
 	}
 }
 
@@ -112,13 +110,10 @@ func (h *Handler) refuse(err error) {
 	h.changes(adapter.Change{Layer: layer, What: "policy refused", Source: h.PolicyFile, Old: digest, New: digest, Detail: text})
 }
 
-// activate puts a policy in force and says what it changes.
-func (h *Handler) activate(now *loaded) {
-	before := h.active.Swap(now)
-	if before == nil {
-		before = h.recall()
-	}
-	h.remember(now)
+// activate puts a policy in force, in the place of before, and says what that
+// changes. Without before, it is the first of its kind.
+func (h *Handler) activate(now, before *loaded) {
+	h.active.Store(now)
 	for _, w := range now.policy.Warnings() {
 		h.logger.Warn("policy: " + w)
 	}
@@ -135,57 +130,46 @@ func (h *Handler) activate(now *loaded) {
 	h.changes(change)
 }
 
-// last keeps the policy that was last made of each policy file, so that a
-// reload of the configuration can say what it changed in the policy.
-var last = caddy.NewUsagePool()
+// live are the handlers of all configurations that are loaded: of the one
+// that runs, and of the one that is about to take its place.
+var live = struct {
+	sync.Mutex
+	handlers map[*Handler]bool
+}{handlers: make(map[*Handler]bool)}
 
-// memory is an entry of last.
-type memory struct {
-	mu     sync.Mutex
-	policy *loaded
+// enlist makes h known to the handlers of the next configuration.
+func (h *Handler) enlist() {
+	live.Lock()
+	defer live.Unlock()
+	live.handlers[h] = true
 }
 
-// Destruct implements caddy.Destructor.
-func (*memory) Destruct() error { return nil }
-
-// recall returns the policy that a handler of the running configuration made
-// of the same file, or nil.
-func (h *Handler) recall() *loaded {
-	m := h.memorize()
-	if m == nil {
-		return nil
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.policy
-}
-
-func (h *Handler) remember(now *loaded) {
-	if h.memory == nil {
-		return
-	}
-	h.memory.mu.Lock()
-	defer h.memory.mu.Unlock()
-	h.memory.policy = now
-}
-
-func (h *Handler) memorize() *memory {
-	if h.PolicyFile == "" {
-		return nil
-	}
-	key, err := filepath.Abs(h.PolicyFile)
-	if err != nil {
-		key = h.PolicyFile
-	}
-	v, _ := last.LoadOrStore(key, new(memory))
-	h.memory, h.memoryKey = v.(*memory), key
-	return h.memory
-}
-
-// forget gives up the handler's hold on its memory.
+// forget ends that.
 func (h *Handler) forget() {
-	if h.memory != nil {
-		_, _ = last.Delete(h.memoryKey)
-		h.memory = nil
+	live.Lock()
+	defer live.Unlock()
+	delete(live.handlers, h)
+}
+
+// predecessor returns the policy of the running configuration that now takes
+// the place of: of those that use the same policy file, the one that says the
+// most of the same. Nothing else relates the handlers of two configurations.
+func (h *Handler) predecessor(now *loaded) *loaded {
+	live.Lock()
+	defer live.Unlock()
+	var best *loaded
+	most := 0
+	for o := range live.handlers {
+		old := o.active.Load()
+		if o == h || old == nil || o.PolicyFile != h.PolicyFile || o.config == h.config {
+			continue
+		}
+		if old.digest == now.digest {
+			return old
+		}
+		if n := policy.Common(old.doc, now.doc); n > most || best == nil && h.PolicyFile != "" {
+			best, most = old, n
+		}
 	}
+	return best
 }

@@ -89,8 +89,7 @@ type Handler struct {
 	reloading sync.Mutex
 	seen      [sha256.Size]byte // hash of the policy file as it was last read
 	fault     string            // of the policy file, as it was last reported
-	memory    *memory
-	memoryKey string
+	config    <-chan struct{}   // stands for the configuration h belongs to
 
 	changes func(adapter.Change)
 	decided *prometheus.CounterVec
@@ -124,7 +123,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("rbac: %w", err)
 	}
-	h.activate(now)
+	// Handlers of one configuration have one channel; it is never read.
+	h.config = ctx.Done()
+	h.activate(now, h.predecessor(now))
+	h.enlist()
 	if h.PolicyFile != "" {
 		h.watcher = filewatch.Start(h.PolicyFile, h.reload)
 		// The file may have changed between reading it and watching it.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
@@ -387,17 +388,51 @@ func TestPolicyFileIsSwapped(t *testing.T) {
 	goleak.VerifyNone(t, ignore)
 }
 
-func TestReloadSaysWhatChangedInTheFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "policy.yaml")
-	write(t, file, "anyone: {allow: [GET /a]}\n")
-	provision(t, "rbac {\n policy "+file+"\n}")
-	// As if the file had been changed together with the configuration.
-	h := parse(t, "rbac {\n policy "+file+"\n anyone {\n allow GET /b\n}\n}")
-	h.PolicyFile = file
-	before := h.recall()
-	defer h.forget()
-	if before == nil || len(before.policy.Rules()) != 1 || before.policy.Rules()[0].String() != "anyone: allow GET /a" {
-		t.Errorf("got %+v", before)
+func TestReloadSaysWhatChanged(t *testing.T) {
+	const clerk, guest = "rbac {\n role clerk {\n allow GET /a\n allow GET /b\n}\n}", "rbac {\n anyone {\n allow GET /x\n}\n}"
+	// A configuration with two policies runs.
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	for _, text := range []string{clerk, guest} {
+		h := parse(t, text)
+		if err := h.Provision(ctx); err != nil {
+			t.Fatal(err)
+		}
+		defer h.forget()
+	}
+	// Another takes its place.
+	next, cancelNext := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancelNext()
+	for text, want := range map[string]string{
+		clerk:                                 "",
+		guest:                                 "",
+		strings.Replace(clerk, "/b", "/c", 1): "- role clerk: allow GET /b\n+ role clerk: allow GET /c",
+		strings.Replace(guest, "allow GET /x", "allow GET /x\nallow GET /y", 1): "+ anyone: allow GET /y",
+		"rbac {\n authenticated {\n allow GET /other\n}\n}":                     "none",
+	} {
+		h := parse(t, text)
+		h.config = next.Done()
+		now, err := h.load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := "none"
+		if before := h.predecessor(now); before != nil {
+			got = strings.Join(policy.Diff(before.doc, now.doc), "\n")
+		}
+		if got != want {
+			t.Errorf("%s\ngot  %q\nwant %q", text, got, want)
+		}
+	}
+	// Policies of one configuration do not take each other's place.
+	h := parse(t, clerk)
+	h.config = ctx.Done()
+	now, err := h.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before := h.predecessor(now); before != nil {
+		t.Errorf("got %v", before.policy.Rules())
 	}
 }
 

@@ -74,6 +74,10 @@ func CheckVariable(name string) error {
 	if name == "" {
 		return errors.New("a variable needs a name: {id}")
 	}
+	if strings.HasPrefix(name, "http.") {
+		// The Caddyfile has put the long form in the place of {file}.
+		return fmt.Errorf("{%s}: in a Caddyfile, %s is a placeholder of Caddy's or short for one; choose another name", name, name[strings.LastIndexByte(name, '.')+1:])
+	}
 	for i, c := range name {
 		if c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (i == 0 || c < '0' || c > '9') {
 			return fmt.Errorf("{%s}: a variable's name is made of letters, digits and _ and does not begin with a digit", name)

@@ -39,6 +39,18 @@ func Diff(from, to *Document) []string {
 	return lines
 }
 
+// Common returns how much two documents say that is the same.
+func Common(a, b *Document) int {
+	n := 0
+	in := b.statements()
+	for s := range a.statements() {
+		if in[s] {
+			n++
+		}
+	}
+	return n
+}
+
 // statements returns everything d says, one line each.
 func (d *Document) statements() map[string]bool {
 	all := make(map[string]bool)

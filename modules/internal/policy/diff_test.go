@@ -25,6 +25,9 @@ func TestDiffSaysWhatCameAndWent(t *testing.T) {
 	if got := Diff(from, to); !slices.Equal(got, want) {
 		t.Errorf("got %q; want %q", got, want)
 	}
+	if n := Common(from, to); n != 9 {
+		t.Errorf("%d statements in common; want 9", n)
+	}
 	if from.Digest() == to.Digest() {
 		t.Error("different policies have one digest")
 	}
