@@ -11,6 +11,10 @@ import (
 // Detector finds things in text that are known by their form.
 type Detector struct {
 	kinds kindSet
+
+	// begins tells for each byte what may begin there, so that most of a text
+	// costs one look at each byte.
+	begins [256]kindSet
 }
 
 type kindSet uint8
@@ -53,36 +57,54 @@ func NewDetector(kinds []string) (*Detector, error) {
 	if d.kinds == 0 {
 		return nil, fmt.Errorf("no kind to detect: the kinds are %s", strings.Join(kindNames, ", "))
 	}
+	for c := range d.begins {
+		d.begins[c] = d.kinds & beginning(byte(c))
+	}
 	return d, nil
+}
+
+const numbers = kindPAN | kindIDCard | kindMobile
+
+// beginning returns the kinds that c may begin, or, for an address, be the @ of.
+func beginning(c byte) kindSet {
+	var k kindSet
+	switch {
+	case isDigit(c):
+		k = numbers
+	case c == '+':
+		k = kindMobile
+	case c == '@':
+		k = kindEmail
+	case c == 'e':
+		k = kindJWT
+	}
+	if c == '-' || len(keyForms[c]) > 0 {
+		k |= kindAPIKey
+	}
+	return k
 }
 
 // Find returns where the next thing is that begins at from or after it.
 func (d *Detector) Find(text []byte, from int) (start, end int, ok bool) {
 	for i := from; i < len(text); i++ {
-		switch c := text[i]; {
-		case '0' <= c && c <= '9' || c == '+':
-			if i > 0 && isDigit(text[i-1]) {
-				continue
-			}
-			if end := d.number(text, i); end > 0 {
-				return i, end, true
-			}
-		case c == '@':
-			if d.kinds&kindEmail == 0 {
-				continue
-			}
-			if start, end := emailAt(text, i, from); end > 0 {
+		k := d.begins[text[i]]
+		if k == 0 {
+			continue
+		}
+		switch {
+		case k&numbers != 0:
+			end = d.number(text, i)
+		case k == kindEmail:
+			if start, end = emailAt(text, i, from); end > 0 {
 				return start, end, true
 			}
-		case c == 'e' && d.kinds&kindJWT != 0:
-			if end := jwt(text, i); end > 0 {
-				return i, end, true
-			}
+		case k&kindJWT != 0:
+			end = jwt(text, i)
+		case i == 0 || text[i] == '-' || !isBase64URL(text[i-1]):
+			end = apiKey(text, i)
 		}
-		if d.kinds&kindAPIKey != 0 && keyStart[text[i]] {
-			if end := apiKey(text, i); end > 0 {
-				return i, end, true
-			}
+		if end > 0 {
+			return i, end, true
 		}
 	}
 	return 0, 0, false
@@ -92,51 +114,64 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func isAlnum(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// grouped reads up to 20 digits, with at most one space or hyphen between two.
-// It stops after the last digit.
-func grouped(text []byte, i int) (digits []byte, end int) {
-	var buf [20]byte
-	digits = buf[:0]
-	for i < len(text) && len(digits) < cap(buf[:]) {
+// digitBuf has room for one digit more than anything that is looked for has.
+type digitBuf [20]byte
+
+// grouped reads digits into buf as far as there is room, with at most one space or
+// hyphen between two. It stops after the last digit.
+func (buf *digitBuf) grouped(text []byte, i int) (digits []byte, end int) {
+	n := 0
+	for i < len(text) && n < len(buf) {
 		c := text[i]
 		switch {
 		case isDigit(c):
-			digits = append(digits, c)
+			buf[n] = c
+			n++
 			i++
 			end = i
-		case (c == ' ' || c == '-') && len(digits) > 0 && i == end:
+		case (c == ' ' || c == '-') && n > 0 && i == end:
 			i++
 		default:
-			return digits, end
+			return buf[:n], end
 		}
 	}
-	return digits, end
+	return buf[:n], end
 }
 
 // number returns the end of what begins at i with a digit or a plus sign, 0 if
 // it is nothing.
 func (d *Detector) number(text []byte, i int) int {
+	if i > 0 && isDigit(text[i-1]) {
+		return 0
+	}
+	if text[i] == '+' {
+		return mobile(text, i)
+	}
+	var buf digitBuf
+	digits, end := buf.grouped(text, i)
+	if len(digits) < 11 {
+		return 0 // the shortest is a mobile number
+	}
 	if d.kinds&kindIDCard != 0 {
 		if end := idCard(text, i); end > 0 {
 			return end
 		}
 	}
 	if d.kinds&kindPAN != 0 {
-		if end := pan(text, i); end > 0 {
+		if end := pan(text, digits, end); end > 0 {
 			return end
 		}
 	}
 	if d.kinds&kindMobile != 0 {
-		return mobile(text, i)
+		return mobileChina(text, i)
 	}
 	return 0
 }
 
 // pan tries every length from the longest, since what follows a space may be
 // another number.
-func pan(text []byte, i int) int {
-	digits, end := grouped(text, i)
-	if len(digits) < 13 || bytes.IndexByte([]byte("234569"), digits[0]) < 0 && digits[0] != '8' {
+func pan(text, digits []byte, end int) int {
+	if len(digits) < 13 || bytes.IndexByte([]byte("2345689"), digits[0]) < 0 {
 		return 0
 	}
 	for ; len(digits) >= 13; digits, end = digits[:len(digits)-1], lastDigit(text, end-1) {
@@ -205,18 +240,17 @@ func IsIDCard(text []byte) bool {
 	return err == nil
 }
 
+// mobile is a number that begins with a plus sign.
 func mobile(text []byte, i int) int {
-	if text[i] == '+' {
-		if end := mobileChina(text, i+1); end > 0 {
-			return end
-		}
-		digits, end := grouped(text, i+1)
-		if n := len(digits); n >= 8 && n <= 15 && digits[0] != '0' && i+1 < len(text) && isDigit(text[i+1]) {
-			return end
-		}
-		return 0
+	if end := mobileChina(text, i+1); end > 0 {
+		return end
 	}
-	return mobileChina(text, i)
+	var buf digitBuf
+	digits, end := buf.grouped(text, i+1)
+	if n := len(digits); n >= 8 && n <= 15 && digits[0] != '0' {
+		return end
+	}
+	return 0
 }
 
 // mobileChina is 1, 3 to 9, and 9 digits more, after 86 or 0086 or not.
@@ -224,7 +258,8 @@ func mobileChina(text []byte, i int) int {
 	if i >= len(text) || !isDigit(text[i]) {
 		return 0
 	}
-	digits, end := grouped(text, i)
+	var buf digitBuf
+	digits, end := buf.grouped(text, i)
 	rest := digits
 	for _, code := range []string{"0086", "86"} {
 		if after, ok := bytes.CutPrefix(digits, []byte(code)); ok && len(after) >= 11 {
@@ -280,6 +315,9 @@ func isBase64URL(c byte) bool { return isAlnum(c) || c == '-' || c == '_' }
 // jwt is a header, which is an object and so begins with {" or { and space, and
 // two or four more parts, of which the last may be empty.
 func jwt(text []byte, i int) int {
+	if i+2 >= len(text) || text[i+1] != 'y' && text[i+1] != 'w' {
+		return 0
+	}
 	if !bytes.HasPrefix(text[i:], []byte("eyJ")) && !bytes.HasPrefix(text[i:], []byte("ewo")) && !bytes.HasPrefix(text[i:], []byte("eyA")) {
 		return 0
 	}
@@ -311,30 +349,50 @@ type keyForm struct {
 	least  int
 }
 
-var keyForms = []keyForm{
-	{"AKIA", 16}, {"ASIA", 16}, {"LTAI", 12}, {"AKID", 13}, {"AIza", 30},
-	{"sk-", 20}, {"sk_live_", 10}, {"sk_test_", 10}, {"rk_live_", 10}, {"rk_test_", 10}, {"whsec_", 16},
-	{"ghp_", 30}, {"gho_", 30}, {"ghu_", 30}, {"ghs_", 30}, {"ghr_", 30}, {"github_pat_", 22}, {"glpat-", 20},
-	{"xoxa-", 10}, {"xoxb-", 10}, {"xoxp-", 10}, {"xoxr-", 10}, {"xoxs-", 10}, {"xapp-", 10},
-	{"npm_", 30}, {"pypi-", 30}, {"hf_", 30}, {"dop_v1_", 40}, {"SG.", 30}, {"ya29.", 20},
-}
-
-var keyStart = func() (set [256]bool) {
-	for _, f := range keyForms {
-		set[f.prefix[0]] = true
+// keyForms are the forms by their first byte.
+var keyForms = func() (table [256][]keyForm) {
+	for _, f := range []keyForm{
+		{"AKIA", 16},
+		{"ASIA", 16},
+		{"LTAI", 12},
+		{"AKID", 13},
+		{"AIza", 30},
+		{"sk-", 20},
+		{"sk_live_", 10},
+		{"sk_test_", 10},
+		{"rk_live_", 10},
+		{"rk_test_", 10},
+		{"whsec_", 16},
+		{"ghp_", 30},
+		{"gho_", 30},
+		{"ghu_", 30},
+		{"ghs_", 30},
+		{"ghr_", 30},
+		{"github_pat_", 22},
+		{"glpat-", 20},
+		{"xoxa-", 10},
+		{"xoxb-", 10},
+		{"xoxp-", 10},
+		{"xoxr-", 10},
+		{"xoxs-", 10},
+		{"xapp-", 10},
+		{"npm_", 30},
+		{"pypi-", 30},
+		{"hf_", 30},
+		{"dop_v1_", 40},
+		{"SG.", 30},
+		{"ya29.", 20},
+	} {
+		table[f.prefix[0]] = append(table[f.prefix[0]], f)
 	}
-	set['-'] = true
-	return set
+	return table
 }()
 
 func apiKey(text []byte, i int) int {
 	if text[i] == '-' {
 		return privateKey(text, i)
 	}
-	if i > 0 && isBase64URL(text[i-1]) {
-		return 0
-	}
-	for _, f := range keyForms {
+	for _, f := range keyForms[text[i]] {
 		if !bytes.HasPrefix(text[i:], []byte(f.prefix)) {
 			continue
 		}

@@ -103,9 +103,7 @@ func keepLeast(dst, text []byte, first, last, least int, char rune) []byte {
 	return append(dst, text[tail:]...)
 }
 
-// Hide masks text entirely, one star for each character.
-func Hide(dst, text []byte) []byte { return hide(dst, text) }
-
+// hide masks text entirely, one star for each character.
 func hide(dst, text []byte) []byte { return repeat(dst, '*', count(text)) }
 
 func repeat(dst []byte, char rune, n int) []byte {

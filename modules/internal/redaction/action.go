@@ -23,7 +23,7 @@ type Action struct {
 
 	// scalar appends to dst what stands in for v, as JSON. It returns
 	// false if v is to stay as it is.
-	scalar func(dst []byte, v *Value) ([]byte, bool)
+	scalar func(dst []byte, v *value) ([]byte, bool)
 
 	// places tells that scalar asks for the pointer of a value.
 	places bool
@@ -92,11 +92,11 @@ func Keep(first, last int, char rune) Action {
 }
 
 func masking(f mask.Func) Action {
-	return Action{kind: actMask, scalar: func(dst []byte, v *Value) ([]byte, bool) {
-		if v.Kind == Literal {
+	return Action{kind: actMask, scalar: func(dst []byte, v *value) ([]byte, bool) {
+		if v.kind == kindLiteral {
 			return appendFixed(dst), true
 		}
-		v.scratch = f(v.scratch[:0], v.Text)
+		v.scratch = f(v.scratch[:0], v.text)
 		return appendQuoted(dst, v.scratch), true
 	}}
 }
@@ -106,12 +106,12 @@ func masking(f mask.Func) Action {
 // use. Numbers are equal if their values are: 1.0 and 1e0.
 func Hash(key []byte) Action {
 	p := mask.NewPseudonym(key)
-	return Action{kind: actHash, scalar: func(dst []byte, v *Value) ([]byte, bool) {
-		domain, text := "string", v.Text
-		switch v.Kind {
-		case Literal:
+	return Action{kind: actHash, scalar: func(dst []byte, v *value) ([]byte, bool) {
+		domain, text := "string", v.text
+		switch v.kind {
+		case kindLiteral:
 			domain = "literal"
-		case Number:
+		case kindNumber:
 			domain = "number"
 			if d, ok := mask.ParseDecimal(text); ok {
 				text = d.Append(nil)
@@ -126,24 +126,24 @@ func Hash(key []byte) Action {
 // leaves, the caller that of Rewriter.SetCaller. A value whose path has a name
 // of more than 4096 bytes is replaced as one that is too large.
 func Encrypt(s *mask.Sealer) Action {
-	return Action{kind: actHash, places: true, scalar: func(dst []byte, v *Value) ([]byte, bool) {
-		path, ok := v.Pointer()
+	return Action{kind: actHash, places: true, scalar: func(dst []byte, v *value) ([]byte, bool) {
+		path, ok := v.pointer()
 		if !ok {
 			return appendFixed(dst), true
 		}
-		return append(s.Seal(append(dst, '"'), v.Raw, path, v.Caller()), '"'), true
+		return append(s.Seal(append(dst, '"'), v.raw, path, v.caller()), '"'), true
 	}}
 }
 
 // Truncate leaves the first n characters. A number that is longer becomes a
 // string.
 func Truncate(n int) Action {
-	return Action{kind: actTruncate, scalar: func(dst []byte, v *Value) ([]byte, bool) {
-		head, whole := mask.Truncate(v.Text, max(n, 0))
+	return Action{kind: actTruncate, scalar: func(dst []byte, v *value) ([]byte, bool) {
+		head, whole := mask.Truncate(v.text, max(n, 0))
 		if whole {
 			return dst, false
 		}
-		if v.Kind == Literal {
+		if v.kind == kindLiteral {
 			return appendFixed(dst), true
 		}
 		return appendQuoted(dst, head), true
@@ -155,8 +155,8 @@ func Truncate(n int) Action {
 // 12345 to 12000. Numbers in strings are rounded there. Null stays, anything
 // else is hidden, since it is not what the rule was written for.
 func Round(places int) Action {
-	return Action{kind: actRound, scalar: func(dst []byte, v *Value) ([]byte, bool) {
-		d, ok := mask.ParseDecimal(v.Text)
+	return Action{kind: actRound, scalar: func(dst []byte, v *value) ([]byte, bool) {
+		d, ok := mask.ParseDecimal(v.text)
 		if !ok {
 			return orFixed(dst, v)
 		}
@@ -171,10 +171,10 @@ func Round(places int) Action {
 // since 1970. Null stays, anything else is hidden.
 func ShiftDates(key []byte, most int) Action {
 	days := mask.ShiftDays(key, most)
-	return Action{kind: actRound, scalar: func(dst []byte, v *Value) ([]byte, bool) {
-		out, ok := mask.ShiftDate(v.scratch[:0], v.Text, days)
-		if v.Kind == Number || !ok {
-			out, ok = mask.ShiftUnix(v.scratch[:0], v.Text, days)
+	return Action{kind: actRound, scalar: func(dst []byte, v *value) ([]byte, bool) {
+		out, ok := mask.ShiftDate(v.scratch[:0], v.text, days)
+		if v.kind == kindNumber || !ok {
+			out, ok = mask.ShiftUnix(v.scratch[:0], v.text, days)
 		}
 		if !ok {
 			return orFixed(dst, v)
@@ -185,16 +185,16 @@ func ShiftDates(key []byte, most int) Action {
 }
 
 // orFixed hides a value that is not of the kind a rule is for.
-func orFixed(dst []byte, v *Value) ([]byte, bool) {
-	if string(v.Raw) == "null" {
+func orFixed(dst []byte, v *value) ([]byte, bool) {
+	if string(v.raw) == "null" {
 		return dst, false
 	}
 	return appendFixed(dst), true
 }
 
 // appendAs appends text as a value of the type of v.
-func appendAs(dst []byte, v *Value, text []byte) []byte {
-	if v.Kind == String {
+func appendAs(dst []byte, v *value, text []byte) []byte {
+	if v.kind == kindString {
 		return appendQuoted(dst, text)
 	}
 	return append(dst, text...)
@@ -203,37 +203,37 @@ func appendAs(dst []byte, v *Value, text []byte) []byte {
 // appendFixed appends what stands in for values that show nothing.
 func appendFixed(dst []byte) []byte { return append(dst, `"`+mask.Fixed+`"`...) }
 
-// Kind is the type of a scalar.
-type Kind uint8
+// kind is the type of a scalar.
+type kind uint8
 
 const (
-	String Kind = iota
-	Number
-	Literal // true, false or null
+	kindString kind = iota
+	kindNumber
+	kindLiteral // true, false or null
 )
 
-// Value is a scalar that an action is applied to.
-type Value struct {
-	Kind Kind
-	Raw  []byte // as it is written
-	Text []byte // of a string what it stands for, otherwise Raw
+// value is a scalar that an action is applied to.
+type value struct {
+	kind kind
+	raw  []byte // as it is written
+	text []byte // of a string what it stands for, otherwise raw
 
 	w       *Rewriter // nil where there is no document round the value
 	write   []byte    // the current one of w
 	scratch []byte
 }
 
-// Pointer returns the RFC 6901 pointer of the value in what leaves. It reports
+// pointer returns the RFC 6901 pointer of the value in what leaves. It reports
 // false if a name in it was too long to be kept.
-func (v *Value) Pointer() (string, bool) {
+func (v *value) pointer() (string, bool) {
 	if v.w == nil {
 		return "", true
 	}
 	return v.w.pointer(v.write, true)
 }
 
-// Caller returns what Rewriter.SetCaller was given.
-func (v *Value) Caller() string {
+// caller returns what Rewriter.SetCaller was given.
+func (v *value) caller() string {
 	if v.w == nil {
 		return ""
 	}

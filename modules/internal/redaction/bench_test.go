@@ -232,6 +232,20 @@ func BenchmarkRules(b *testing.B) {
 	}
 }
 
+func BenchmarkDetect(b *testing.B) {
+	all, err := Detect(mask.Kinds(), masked(b, "last4"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := compile(b, Options{}, rule(all, "$")...)
+	for _, name := range []string{"api", "twitter", "fhir"} {
+		text := payload(name, 100<<10)
+		b.Run(name, func(b *testing.B) {
+			measure(b, len(text), func() error { return rewriteAll(p, io.Discard, text) })
+		})
+	}
+}
+
 func BenchmarkClassify(b *testing.B) {
 	text := payload("api", 64<<10)[:blockSize]
 	var stop, ink bitmap

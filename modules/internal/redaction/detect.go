@@ -48,8 +48,8 @@ func Detect(kinds []string, inner Action) (Action, error) {
 
 // redact appends to dst the text of v redacted, and reports whether there was
 // anything to redact, and whether the whole of it is to become null.
-func (d *detector) redact(dst []byte, v *Value) (out []byte, found, null bool) {
-	text := v.Text
+func (d *detector) redact(dst []byte, v *value) (out []byte, found, null bool) {
+	text := v.text
 	if inner, hit := d.embedded(v); hit {
 		text, found = inner, true
 	}
@@ -72,12 +72,15 @@ func (d *detector) redact(dst []byte, v *Value) (out []byte, found, null bool) {
 			dst = d.apply(dst, v, text[start:end])
 		}
 	}
-	return append(dst, text[from:]...), found, false
+	if !found {
+		return nil, false, false
+	}
+	return append(dst, text[from:]...), true, false
 }
 
 // apply appends what the action makes of one thing found in v.
-func (d *detector) apply(dst []byte, v *Value, thing []byte) []byte {
-	piece := Value{Kind: String, Raw: appendQuoted(nil, thing), Text: thing, w: v.w, write: v.write}
+func (d *detector) apply(dst []byte, v *value, thing []byte) []byte {
+	piece := value{kind: kindString, raw: appendQuoted(nil, thing), text: thing, w: v.w, write: v.write}
 	out, changed := d.inner.scalar(nil, &piece)
 	switch {
 	case !changed:
@@ -89,8 +92,8 @@ func (d *detector) apply(dst []byte, v *Value, thing []byte) []byte {
 }
 
 // embedded redacts a text that is itself an object or array.
-func (d *detector) embedded(v *Value) ([]byte, bool) {
-	if d.below == nil || !looksLikeJSON(v.Text) {
+func (d *detector) embedded(v *value) ([]byte, bool) {
+	if d.below == nil || !looksLikeJSON(v.text) {
 		return nil, false
 	}
 	var b sliceWriter
@@ -98,10 +101,10 @@ func (d *detector) embedded(v *Value) ([]byte, bool) {
 	defer d.below.Put(w)
 	if v.w != nil {
 		w.caller = v.w.caller
-		path, exact := v.Pointer()
+		path, exact := v.pointer()
 		w.path, w.vague = path, !exact
 	}
-	if _, err := w.Write(v.Text); err != nil {
+	if _, err := w.Write(v.text); err != nil {
 		return nil, false
 	}
 	if w.Close() != nil || w.Count() == 0 {

@@ -78,11 +78,11 @@ func (w *Rewriter) act(p []byte, i int, s *state) {
 	case '{', '[':
 		return
 	case '"':
-		w.kind = String
+		w.kind = kindString
 	case 't', 'f', 'n':
-		w.kind = Literal
+		w.kind = kindLiteral
 	default:
-		w.kind = Number
+		w.kind = kindNumber
 	}
 	w.mode, w.modeDepth = modeHold, len(w.stack)
 	w.acting, w.valueAt, w.valueLen = s, i, 0
@@ -153,26 +153,26 @@ func (w *Rewriter) replacement(p, raw []byte) ([]byte, bool) {
 		return w.repl, true
 	}
 	v := &w.actOn
-	v.Kind, v.Raw, v.Text, v.w, v.write = w.kind, raw, raw, w, p
-	if w.kind == String {
-		v.Text = raw[1 : len(raw)-1]
-		if bytes.IndexByte(v.Text, '\\') >= 0 {
-			w.text = appendDecoded(w.text[:0], v.Text)
-			v.Text = w.text
+	v.kind, v.raw, v.text, v.w, v.write = w.kind, raw, raw, w, p
+	if w.kind == kindString {
+		v.text = raw[1 : len(raw)-1]
+		if bytes.IndexByte(v.text, '\\') >= 0 {
+			w.text = appendDecoded(w.text[:0], v.text)
+			v.text = w.text
 		}
 	}
 	return w.applyTo(v, s)
 }
 
 // applyTo applies the rules of s to v.
-func (w *Rewriter) applyTo(v *Value, s *state) ([]byte, bool) {
+func (w *Rewriter) applyTo(v *value, s *state) ([]byte, bool) {
 	rules := w.program.rules
 	found := false
 	if s.rule == none || rules[s.rule].Action.kind == actTruncate {
 		// What is detected goes before anything is cut off, which
 		// could make it unrecognizable.
 		for _, d := range s.detects {
-			if v.Kind != String && (v.Kind != Number || !rules[d].Action.detect.any) {
+			if v.kind != kindString && (v.kind != kindNumber || !rules[d].Action.detect.any) {
 				continue
 			}
 			out, hit, null := rules[d].Action.detect.redact(nil, v)
@@ -185,7 +185,7 @@ func (w *Rewriter) applyTo(v *Value, s *state) ([]byte, bool) {
 				w.repl = append(w.repl[:0], "null"...)
 				return w.repl, true
 			}
-			v.Text = out
+			v.text = out
 		}
 	}
 	if s.rule != none {
@@ -197,7 +197,7 @@ func (w *Rewriter) applyTo(v *Value, s *state) ([]byte, bool) {
 		}
 	}
 	if found {
-		w.repl = appendQuoted(w.repl[:0], v.Text)
+		w.repl = appendQuoted(w.repl[:0], v.text)
 	}
 	return w.repl, found
 }

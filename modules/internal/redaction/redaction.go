@@ -11,9 +11,11 @@
 //
 // Selectors match on decoded names: the spelling "s\u0073n" is the name ssn.
 // Of duplicate names each is redacted. Where several rules name one value the
-// strictest wins; see stricter in action.go for the order. A rule whose action
-// works on scalars also applies to every scalar inside the objects and arrays
-// it names. Names themselves are never rewritten.
+// strictest wins: remove, null, replace, hash and encrypt, mask and keep, round
+// and shift, truncate, detect, in this order; among equals the one that is
+// written first. A rule whose action works on scalars also applies to every
+// scalar inside the objects and arrays it names. Names themselves are never
+// rewritten.
 //
 // # Memory
 //

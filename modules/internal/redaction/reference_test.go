@@ -176,16 +176,16 @@ func referenceWrite(t testing.TB, rules []Rule, n *node, inherited []int) string
 	if winner < 0 {
 		return n.raw
 	}
-	v := Value{Kind: Literal, Raw: []byte(n.raw), Text: []byte(n.raw)}
+	v := value{kind: kindLiteral, raw: []byte(n.raw), text: []byte(n.raw)}
 	switch n.kind {
 	case '"':
 		var s string
 		if err := json.Unmarshal([]byte(n.raw), &s); err != nil {
 			t.Fatal(err)
 		}
-		v.Kind, v.Text = String, []byte(s)
+		v.kind, v.text = kindString, []byte(s)
 	case '0':
-		v.Kind = Number
+		v.kind = kindNumber
 	}
 	out, changed := rules[winner].Action.scalar(nil, &v)
 	if !changed {

@@ -23,7 +23,7 @@ type Rewriter struct {
 	origin  *state // of the text, nil for that of the program
 
 	sequence bool
-	actOn    Value
+	actOn    value
 
 	// Where the walk stands; see walk.go.
 	at       place
@@ -52,7 +52,7 @@ type Rewriter struct {
 	valueAt   int    // of the value held, negative if it began in an earlier Write
 	value     []byte
 	valueLen  int
-	kind      Kind
+	kind      kind
 	acting    *state
 	window    window
 
@@ -103,7 +103,7 @@ func (w *Rewriter) Reset(dst io.Writer) {
 	clear(w.text[:cap(w.text)])
 	clear(w.scratch[:cap(w.scratch)])
 	clear(w.actOn.scratch[:cap(w.actOn.scratch)])
-	w.actOn.Raw, w.actOn.Text, w.actOn.write = nil, nil, nil
+	w.actOn.raw, w.actOn.text, w.actOn.write = nil, nil, nil
 }
 
 // SetCaller says for whom the text is redacted. Encrypt binds its values to

@@ -288,11 +288,10 @@ func scanNumber(p []byte, i int) int {
 // digit.
 func skipDigits(p []byte, i int) int {
 	for i+8 <= len(p) {
-		n := countDigits(binary.LittleEndian.Uint64(p[i:]))
-		i += n
-		if n < 8 {
-			return i
+		if n := countDigits(binary.LittleEndian.Uint64(p[i:])); n < 8 {
+			return i + n
 		}
+		i += 8
 	}
 	for i < len(p) && p[i]-'0' <= 9 {
 		i++

@@ -245,12 +245,15 @@ start:
 					if id == 0 {
 						goto anyNumber
 					}
-					if e += id; id == 8 {
-						id = countDigits(binary.LittleEndian.Uint64(p[e:]))
-						if e += id; id == 8 {
-							e = skipDigits(p, e)
+					if id == 8 {
+						// Not e += id: the processor goes on before
+						// it knows id.
+						e += 8
+						if id = countDigits(binary.LittleEndian.Uint64(p[e:])); id == 8 {
+							e, id = skipDigits(p, e+8), 0
 						}
 					}
+					e += id
 					if e >= len(p) {
 						goto anyNumber
 					}
