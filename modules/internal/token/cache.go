@@ -153,17 +153,18 @@ func nanos(t time.Time) int64 {
 
 // equal compares without stopping at the first difference: where it stops
 // would tell somebody who can measure it how much of a token is right. It takes
-// eight bytes at a time, which subtle.ConstantTimeCompare does not.
+// many bytes at a time, which subtle.ConstantTimeCompare does not.
 func equal(a, b string) bool {
 	if len(a) != len(b) {
 		return false
 	}
 	var diff uint64
-	i := 0
-	for ; i+8 <= len(a); i += 8 {
-		diff |= word(a[i:i+8]) ^ word(b[i:i+8])
+	for len(a) >= 32 && len(b) >= 32 {
+		diff |= word(a) ^ word(b) | word(a[8:]) ^ word(b[8:]) |
+			word(a[16:]) ^ word(b[16:]) | word(a[24:]) ^ word(b[24:])
+		a, b = a[32:], b[32:]
 	}
-	for ; i < len(a); i++ {
+	for i := range len(a) {
 		diff |= uint64(a[i] ^ b[i])
 	}
 	return diff == 0
