@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// TestAnotherSecurityPluginBesideOurs builds a binary with Coraza, a web
-// application firewall, beside ours, and lets both guard one site: no module
-// ID and no directive collides.
+// TestAnotherSecurityPluginBesideOurs builds a binary with caddy-security
+// beside ours, which has the module names and directives closest to ours, and
+// lets each guard a part of one site: no module ID and no directive collides.
 func TestAnotherSecurityPluginBesideOurs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds another binary")
 	}
 	path := filepath.Join(t.TempDir(), "caddy")
-	out, err := exec.Command("go", "run", "./build", "-o", path, "-with", "github.com/corazawaf/coraza-caddy/v2@v2.1.0").CombinedOutput()
+	out, err := exec.Command("go", "run", "./build", "-o", path, "-with", "github.com/greenpau/caddy-security@v1.1.64").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -25,33 +25,38 @@ func TestAnotherSecurityPluginBesideOurs(t *testing.T) {
 
 	s := start(t, `
 {
-	order coraza_waf first
-}
-:{$PORT} {
-	coraza_waf {
-		directives `+"`"+`
-			SecRuleEngine On
-			SecRule REQUEST_URI "@contains attack" "id:1,phase:1,deny,status:418"
-		`+"`"+`
-	}
-	jwt_auth {
-		issuer internal
-	}
-	rbac {
-		authenticated {
-			allow GET /*
+	security {
+		authorization policy theirs {
+			set auth url /login
+			crypto key verify 0123456789abcdef0123456789abcdef
+			allow roles user
 		}
 	}
-	respond "hello {http.auth.user.id}"
+}
+:{$PORT} {
+	@ours path /ours/*
+	jwt_auth @ours {
+		issuer internal
+	}
+	rbac @ours {
+		authenticated {
+			allow GET /ours/*
+		}
+	}
+	route /theirs/* {
+		authorize with theirs
+		respond "theirs"
+	}
+	respond /ours/* "hello {http.auth.user.id}"
 }
 `)
-	if a := s.get("PORT", "/attack"); a.StatusCode != 418 {
-		t.Errorf("the other plugin does not work: %d", a.StatusCode)
+	if a := s.get("PORT", "/theirs/1"); a.StatusCode == 200 || a.body == "theirs" {
+		t.Errorf("the other plugin does not guard its part: %d %s", a.StatusCode, a.body)
 	}
-	if a := s.get("PORT", "/"); a.StatusCode != 401 {
+	if a := s.get("PORT", "/ours/1"); a.StatusCode != 401 {
 		t.Errorf("without a token: %d", a.StatusCode)
 	}
-	a := s.get("PORT", "/", "Authorization: Bearer "+s.token("--sub", "alice"))
+	a := s.get("PORT", "/ours/1", "Authorization: Bearer "+s.token("--sub", "alice"))
 	if a.StatusCode != 200 || a.body != "hello alice" {
 		t.Errorf("with a token: %d %s", a.StatusCode, a.body)
 	}
