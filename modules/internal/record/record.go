@@ -70,6 +70,7 @@ package record
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -96,8 +97,7 @@ const (
 	EndError    = "error"    // the answer was begun and then failed
 )
 
-// Limits of texts in bytes and of lists. They keep a record far below what a
-// trail accepts.
+// Limits of texts, in bytes as they are written, and of lists.
 const (
 	maxShort  = 256
 	maxText   = 1024
@@ -106,6 +106,11 @@ const (
 	maxList   = 64
 	maxDetail = 16 << 10
 )
+
+// maxRecord is the size from which texts are left out. It keeps a record
+// below what a trail accepts, whatever the client sends: a record that is
+// too long to be kept would be a way not to be recorded.
+const maxRecord = 768 << 10
 
 // Record is one record. See the package for what the members mean.
 type Record struct {
@@ -192,7 +197,7 @@ func (r *Record) Refused() (Decision, bool) {
 // Append appends the record to dst as JSON, without newline. It allocates
 // nothing but what dst needs to grow.
 func (r *Record) Append(dst []byte) []byte {
-	w := writer{buf: append(dst, `{"v":1,"kind":"`...)}
+	w := writer{buf: append(dst, `{"v":1,"kind":"`...), start: len(dst)}
 	w.buf = append(append(w.buf, r.Kind...), `","time":"`...)
 	w.buf = r.Time.UTC().AppendFormat(w.buf, "2006-01-02T15:04:05.000000Z07:00")
 	w.buf = append(w.buf, '"')
@@ -249,6 +254,7 @@ func (r *Record) Append(dst []byte) []byte {
 // writer appends members. It notes the names of those that it had to cut.
 type writer struct {
 	buf   []byte
+	start int // of the record in buf
 	cut   [8]string
 	cuts  int
 	fresh bool // the last byte opened an object
@@ -280,16 +286,13 @@ func (w *writer) text(name, s string, limit int) {
 	}
 }
 
-// value writes s, or as much of it as the limit allows.
+// value writes s, or as much of it as the limits allow.
 func (w *writer) value(name, s string, limit int) {
-	if len(s) > limit {
-		for limit > 0 && !utf8.RuneStart(s[limit]) {
-			limit--
-		}
-		s = s[:limit]
+	limit = max(0, min(limit, maxRecord-len(w.buf)+w.start))
+	var whole bool
+	if w.buf, whole = appendString(w.buf, s, limit); !whole {
 		w.mark(name)
 	}
-	w.buf = AppendString(w.buf, s)
 }
 
 // mark notes that the text of a member is not all there was.
@@ -417,42 +420,82 @@ var plain = func() (t [256]bool) {
 // AppendString appends s as a JSON string that is safe on one line and on a
 // terminal; see the package.
 func AppendString(dst []byte, s string) []byte {
+	dst, _ = appendString(dst, s, math.MaxInt)
+	return dst
+}
+
+// appendString is AppendString that writes at most limit bytes between the
+// quotes, and tells whether that was enough.
+func appendString(dst []byte, s string, limit int) ([]byte, bool) {
 	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); {
+	if limit > math.MaxInt-len(dst) {
+		limit = math.MaxInt - len(dst)
+	}
+	end, all := len(dst)+limit, len(s)
+	if all > limit { // no text gets shorter
+		for limit > 0 && !utf8.RuneStart(s[limit]) {
+			limit--
+		}
+		s = s[:limit]
+	}
+	start, i := 0, 0
+	for i < len(s) {
 		b := s[i]
 		if plain[b] {
 			i++
 			continue
 		}
+		var escape []byte
+		n := 1
+		var space [6]byte
 		if b < utf8.RuneSelf {
-			dst = append(dst, s[start:i]...)
-			switch b {
-			case '"', '\\':
-				dst = append(dst, '\\', b)
-			case '\n':
-				dst = append(dst, '\\', 'n')
-			case '\r':
-				dst = append(dst, '\\', 'r')
-			case '\t':
-				dst = append(dst, '\\', 't')
-			default:
-				dst = append(dst, '\\', 'u', '0', '0', hex[b>>4], hex[b&15])
+			escape = escapeASCII(&space, b)
+		} else {
+			var r rune
+			if r, n = utf8.DecodeRuneInString(s[i:]); r == utf8.RuneError && n == 1 || unsafeRune(r) {
+				space = [6]byte{'\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15]}
+				escape = space[:]
 			}
-			i++
-			start = i
-			continue
 		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 || unsafeRune(r) {
-			dst = append(append(dst, s[start:i]...), '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+		if escape == nil {
 			i += n
-			start = i
 			continue
 		}
+		if len(dst)+i-start+len(escape) > end {
+			break
+		}
+		dst = append(append(dst, s[start:i]...), escape...)
 		i += n
+		start = i
 	}
-	return append(append(dst, s[start:]...), '"')
+	rest := s[start:i]
+	if over := len(dst) + len(rest) - end; over > 0 {
+		cut := len(rest) - over
+		for cut > 0 && !utf8.RuneStart(rest[cut]) {
+			cut--
+		}
+		return append(append(dst, rest[:cut]...), '"'), false
+	}
+	return append(append(dst, rest...), '"'), i == all
+}
+
+// escapeASCII puts the escape of b into space.
+func escapeASCII(space *[6]byte, b byte) []byte {
+	short := b
+	switch b {
+	case '"', '\\':
+	case '\n':
+		short = 'n'
+	case '\r':
+		short = 'r'
+	case '\t':
+		short = 't'
+	default:
+		*space = [6]byte{'\\', 'u', '0', '0', hex[b>>4], hex[b&15]}
+		return space[:]
+	}
+	space[0], space[1] = '\\', short
+	return space[:2]
 }
 
 // unsafeRune reports whether r ends lines, turns the direction of text or

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/json"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,76 @@ func TestLongTextIsCutAndSaidToBe(t *testing.T) {
 	}
 }
 
+func TestNoRecordIsTooLongToBeKept(t *testing.T) {
+	const kept = 1 << 20 // what a trail accepts
+	for _, text := range []string{"\x00", "\xff", "\u202e", "x", "ä", "\"", "\n"} {
+		long := strings.Repeat(text, 1<<20)
+		many := make([]string, 200)
+		for i := range many {
+			many[i] = long
+		}
+		r := &Record{Kind: Outcome, Headers: make(map[string][]string)}
+		v := reflect.ValueOf(r).Elem()
+		for i := range v.NumField() {
+			switch f := v.Field(i); f.Interface().(type) {
+			case string:
+				if v.Type().Field(i).Name != "Kind" {
+					f.SetString(long)
+				}
+			case []string:
+				f.Set(reflect.ValueOf(many))
+			}
+		}
+		r.Cut = nil
+		r.HeaderOrder = nil
+		for i := range 50 {
+			name := "X-" + strconv.Itoa(i)
+			r.Headers[name] = many
+			r.HeaderOrder = append(r.HeaderOrder, name)
+		}
+		for range 200 {
+			r.Decisions = append(r.Decisions, Decision{Layer: long, Result: long, Rule: long, Code: long})
+		}
+		line := r.Append(nil)
+		var got Record
+		if err := Decode(line, &got); err != nil || len(line) > kept {
+			t.Errorf("%q: a record of %d bytes: %v", text, len(line), err)
+		}
+		if len(got.Cut) == 0 || !utf8.Valid(line) {
+			t.Errorf("%q: nothing says what was cut", text)
+		}
+		if got.Status = 0; got.Detail == "" && got.Site == "" {
+			t.Errorf("%q: nothing is left", text)
+		}
+	}
+}
+
+func TestTextIsCutWhereItFits(t *testing.T) {
+	for _, tt := range []struct {
+		s     string
+		limit int
+		want  string
+	}{
+		{"abc", 3, `"abc"`},
+		{"abcd", 3, `"abc"`},
+		{"aä", 2, `"a"`},
+		{"aä", 3, `"aä"`},
+		{"a\n", 2, `"a"`},
+		{"a\nb", 3, `"a\n"`},
+		{"\x01", 5, `""`},
+		{"\x01", 6, `"\u0001"`},
+		{"a\x01b", 7, `"a\u0001"`},
+		{"a", 0, `""`},
+		{"", 0, `""`},
+	} {
+		got, whole := appendString(nil, tt.s, tt.limit)
+		full := AppendString(nil, tt.s)
+		if string(got) != tt.want || whole != (string(got) == string(full)) {
+			t.Errorf("%q in %d bytes: %s, whole %v, want %s", tt.s, tt.limit, got, whole, tt.want)
+		}
+	}
+}
+
 func TestAppendAllocatesNothing(t *testing.T) {
 	r, buf := full(), make([]byte, 0, 4096)
 	if n := testing.AllocsPerRun(100, func() { buf = r.Append(buf[:0]) }); n > 0 {
@@ -99,6 +170,13 @@ func FuzzAppendString(f *testing.F) {
 		}
 		if want := strings.ToValidUTF8(perByte(s), "\ufffd"); back != want {
 			t.Fatalf("%q became %q, want %q", s, back, want)
+		}
+		for limit := range min(len(out), 40) {
+			out, whole := appendString(nil, s, limit)
+			var part string
+			if err := json.Unmarshal(out, &part); err != nil || len(out) > limit+2 || !strings.HasPrefix(back, part) || whole != (part == back) {
+				t.Fatalf("%q in %d bytes became %q, whole %v: %v", s, limit, out, whole, err)
+			}
 		}
 	})
 }
