@@ -48,7 +48,7 @@ import (
 //		preflight
 //		revocations <file>
 //		cache       <entries>|off
-//		bind        tls
+//		bind        tls | dpop [nonce]
 //	}
 //
 // issuer, key, require, from and forward may be repeated. Without any issuer
@@ -246,17 +246,16 @@ func (p *Provider) unmarshalCache(d *caddyfile.Dispenser) error {
 
 func (p *Provider) unmarshalBind(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
-	if len(args) != 1 {
+	switch {
+	case len(args) == 0:
 		return d.ArgErr()
-	}
-	switch args[0] {
-	case "tls":
-	case "dpop":
-		return d.Err("bind dpop is not supported yet: bind tls is")
+	case len(args) == 1 && (args[0] == "tls" || args[0] == "dpop"):
+	case len(args) == 2 && args[0] == "dpop" && args[1] == "nonce":
+		p.DPoPNonce = true
 	default:
-		return d.Errf("bind takes tls, not '%s'", args[0])
+		return d.Errf("bind takes: tls, dpop or dpop nonce, not '%s'", strings.Join(args, " "))
 	}
-	p.Bind = args
+	p.Bind = args[:1]
 	return noBlock(d)
 }
 

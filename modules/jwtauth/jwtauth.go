@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/dpop"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/revocation"
 	"github.com/caddy-moat/caddy-moat/modules/internal/token"
@@ -89,16 +90,28 @@ type Provider struct {
 	Cache *int `json:"cache,omitempty"`
 
 	// What a token must be bound to besides being carried: `tls`, the client
-	// certificate of the connection (RFC 8705 section 3.1). Default: nothing,
-	// and tokens that say they are bound are refused, since nobody would
-	// check.
+	// certificate of the connection (RFC 8705 section 3.1), or `dpop`, a key
+	// whose possession each request proves in its header DPoP (RFC 9449). With
+	// dpop, tokens stand in the Authorization header with the scheme DPoP and
+	// nowhere else, a proof is good for one request within 60 s, and refusals
+	// of proofs have the codes invalid_dpop_proof and use_dpop_nonce (401) and
+	// too_many_proofs (503). Default: nothing, and tokens that say they are
+	// bound are refused, since nobody would check.
 	Bind []string `json:"bind,omitempty"`
+
+	// Whether proofs must have a nonce of this server, so that they cannot
+	// be made long before they are used (RFC 9449 section 9). Clients get
+	// it with a first refusal.
+	DPoPNonce bool `json:"dpop_nonce,omitempty"`
 
 	options  credential.Options
 	verifier *token.Verifier
 	from     []source
 	scheme   string
 	bindTLS  bool
+	bindDPoP bool
+	proofs   *dpop.Checker // with bind dpop
+	nonces   *dpop.Nonces
 	needs    map[string][]scopeNeed // by issuer name; "" is any
 	file     *revocation.File
 	store    *revocation.Store
@@ -141,6 +154,11 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 	if opts.Cache < 0 || opts.Cache > maxCache {
 		return fmt.Errorf("%s: cache must be between 0 and %d entries", Name, maxCache)
 	}
+	if p.bindDPoP {
+		if err := p.openDPoP(opts.Leeway); err != nil {
+			return fmt.Errorf("%s: %w", Name, err)
+		}
+	}
 	if err := p.openRevocations(ctx); err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
@@ -168,9 +186,17 @@ func (p *Provider) compile() error {
 		switch b {
 		case "tls":
 			p.bindTLS = true
+		case "dpop":
+			p.bindDPoP = true
 		default:
-			return fmt.Errorf("bind %s is not supported yet", b)
+			return fmt.Errorf("bind takes tls or dpop, not %s", b)
 		}
+	}
+	if p.bindTLS && p.bindDPoP {
+		return errors.New("bind tls and bind dpop at once are not supported")
+	}
+	if p.DPoPNonce && !p.bindDPoP {
+		return errors.New("a nonce needs bind dpop")
 	}
 	return p.compileFrom()
 }
@@ -194,7 +220,7 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 	if verr != nil {
 		return nil, explain(verr)
 	}
-	if err := p.checkBinding(r, tok); err != nil {
+	if err := p.checkBinding(r, raw, tok); err != nil {
 		return nil, err
 	}
 	if err := p.checkScopes(tok.Principal); err != nil {
@@ -231,13 +257,18 @@ func (p *Provider) revoked(t *token.Token) bool {
 		p.file != nil && p.file.List().Revoked(who.TokenID, who.ID, who.KeyID, t.IssuedAt, now)
 }
 
-// Challenges returns the value of WWW-Authenticate, RFC 6750 section 3. A
-// request without a token gets the bare challenge, without an error.
+// Challenges returns the value of WWW-Authenticate, RFC 6750 section 3 or
+// RFC 9449 section 7.1. A request without a token gets the bare challenge,
+// without an error.
 func (p *Provider) Challenges(why *credential.Error) []string {
-	if why == nil || why.Kind == credential.Missing {
-		return []string{credential.Challenge(p.scheme, "realm", p.Realm)}
+	algs := ""
+	if p.bindDPoP {
+		algs = dpop.Algorithms
 	}
-	return []string{credential.Challenge(p.scheme, "realm", p.Realm,
+	if why == nil || why.Kind == credential.Missing {
+		return []string{credential.Challenge(p.scheme, "realm", p.Realm, "algs", algs)}
+	}
+	return []string{credential.Challenge(p.scheme, "realm", p.Realm, "algs", algs,
 		"error", why.Code, "error_description", why.Detail, "scope", why.Scope)}
 }
 
@@ -254,6 +285,9 @@ func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyau
 		}
 		for _, c := range p.Challenges(ce) {
 			w.Header().Add("WWW-Authenticate", c)
+		}
+		for name, values := range ce.Header {
+			w.Header()[name] = append([]string(nil), values...)
 		}
 		return caddyauth.User{}, false, nil
 	}

@@ -41,6 +41,13 @@ func (p *Provider) compileFrom() error {
 	if len(from) == 0 {
 		from = []Source{{Header: "Authorization"}}
 	}
+	if p.bindDPoP {
+		// RFC 9449 section 7.1 knows no other place.
+		if len(from) != 1 || !strings.EqualFold(from[0].Header, "Authorization") || from[0].Scheme != "" {
+			return errors.New("with bind dpop a token stands in the Authorization header alone: remove `from`")
+		}
+		from = []Source{{Header: "Authorization", Scheme: "DPoP"}}
+	}
 	seen := make(map[string]bool)
 	for _, s := range from {
 		c, err := s.compile()
@@ -117,12 +124,23 @@ func (p *Provider) read(r *http.Request) (string, error) {
 		}
 	}
 	switch {
+	case n == 0 && p.bindDPoP && p.isBearer(r):
+		return "", errNotDPoP
 	case n == 0:
 		return "", credential.ErrMissing
 	case n > 1:
 		return "", errSeveral
 	}
 	return found, nil
+}
+
+// isBearer reports whether the request has a token under the scheme Bearer.
+// Where it has to be bound, that is a bad credential and not a missing one
+// (RFC 9449 section 7.2).
+func (p *Provider) isBearer(r *http.Request) bool {
+	bearer := source{Source: Source{Scheme: "Bearer"}}
+	_, ours := bearer.afterScheme(r.Header.Get("Authorization"))
+	return ours
 }
 
 // read returns the token in that place and how many there are.

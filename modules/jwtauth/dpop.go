@@ -1,0 +1,127 @@
+package jwtauth
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/dpop"
+	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+)
+
+const (
+	// proofAge is how long a proof is accepted. Each is remembered that long.
+	proofAge = 60 * time.Second
+
+	// maxProofs is how many proofs are remembered within that time, some
+	// 50 bytes each. When there are more, requests are refused.
+	maxProofs = 500_000
+
+	// noncePeriod is how long a nonce is given out; it is accepted for as
+	// long again.
+	noncePeriod = 5 * time.Minute
+)
+
+// Codes of RFC 9449 sections 7.1 and 9.
+const (
+	codeProof = "invalid_dpop_proof"
+	codeNonce = "use_dpop_nonce"
+)
+
+// proofs is what all checkers of the process share: a proof that was used at
+// one site is used, and a reload forgets none.
+type proofs struct {
+	used   *dpop.Replays
+	nonces *dpop.Nonces
+}
+
+var proofPool = caddy.NewUsagePool() // by leeway
+
+// openDPoP prepares the checks of proofs.
+func (p *Provider) openDPoP(leeway time.Duration) error {
+	shared, err := share(p, proofPool, leeway, func() (*proofs, func(), error) {
+		key := make([]byte, 32)
+		if _, err := rand.Read(key); err != nil {
+			return nil, nil, err
+		}
+		nonces, err := dpop.NewNonces(key, noncePeriod)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &proofs{dpop.NewReplays(maxProofs, proofAge, leeway, p.now()), nonces}, func() {}, nil
+	})
+	if err != nil {
+		return err
+	}
+	p.proofs = &dpop.Checker{MaxAge: proofAge, Leeway: leeway, Used: shared.used}
+	if p.DPoPNonce {
+		p.proofs.Nonces = shared.nonces
+	}
+	p.nonces = shared.nonces
+	return nil
+}
+
+// checkProof checks that the request proves possession of the key that the
+// token is bound to.
+func (p *Provider) checkProof(r *http.Request, raw string, t *token.Token) error {
+	fields := r.Header["Dpop"]
+	if len(fields) != 1 { // RFC 9449 section 4.3, number 1
+		return badProof("one proof is needed", nil)
+	}
+	now := p.now()
+	err := p.proofs.Check(fields[0], dpop.Request{
+		Method: r.Method, URL: address(r), Token: raw, Thumbprint: t.Confirmation.Key,
+	}, now)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, dpop.ErrNonce):
+		return &credential.Error{
+			Kind: credential.Bad, Code: codeNonce, Detail: "the proof needs a nonce of this server",
+			Header: http.Header{"Dpop-Nonce": {p.nonces.Current(now)}},
+		}
+	case errors.Is(err, dpop.ErrFull):
+		return &credential.Error{
+			Kind: credential.Unavailable, Code: "too_many_proofs", Detail: "the proof cannot be remembered",
+			RetryAfter: proofAge, Cause: err,
+		}
+	}
+	var why *dpop.Error
+	if errors.As(err, &why) {
+		return badProof("the proof is not accepted", errors.New(why.Reason))
+	}
+	return badProof("the proof is not accepted", err)
+}
+
+func badProof(detail string, cause error) error {
+	return &credential.Error{Kind: credential.Bad, Code: codeProof, Detail: detail, Cause: cause}
+}
+
+// address returns the address that the client has asked for: before any
+// rewrites, and as a proxy that is trusted has seen it.
+func address(r *http.Request) string {
+	scheme, host := "http", r.Host
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	if trusted, _ := adapter.Vars(r)[caddyhttp.TrustedProxyVarKey].(bool); trusted {
+		if v := r.Header["X-Forwarded-Proto"]; len(v) == 1 && (v[0] == "http" || v[0] == "https") {
+			scheme = v[0]
+		}
+		if v := r.Header["X-Forwarded-Host"]; len(v) == 1 && !strings.ContainsAny(v[0], ", /@?#") {
+			host = v[0]
+		}
+	}
+	path := r.URL.EscapedPath()
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		path = original.URL.EscapedPath()
+	}
+	return scheme + "://" + host + path
+}
