@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/mask"
@@ -225,6 +227,32 @@ func TestSpecializedProgramHasOnlyItsRules(t *testing.T) {
 			t.Errorf("%04b: %s, %v, want %s", bits, got, err, want)
 		}
 	}
+}
+
+func TestProgramIsSharedByGoroutines(t *testing.T) {
+	rules := append(rule(Remove(), "$..a.*.*.a", "$..[-1]"), rule(masked(t, "last4"), "b", "$..a[2]")...)
+	p := compile(t, Options{}, rules...)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(9, uint64(g%3)))
+			for i := range 60 {
+				some := func(rule int) bool { return i%4 == 0 || (i+rule)%4 > 0 }
+				q := p.Specialize(some)
+				in := randomDocument(r, 5)
+				got, err := run(q, in, 1+r.IntN(100))
+				if err != nil {
+					t.Error(in, err)
+					return
+				}
+				if want := reference(t, q.rules, []byte(in)); withoutSpace(t, []byte(got)) != want {
+					t.Errorf("%s = %s, want %s", in, got, want)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestRulesThatCannotBeCompiledAreNamed(t *testing.T) {

@@ -25,6 +25,9 @@ const detectDepth = 4
 // string null. A string that is itself JSON is also looked into as
 // such, so that escapes inside hide nothing.
 //
+// A string of more than Options.MaxValue bytes cannot be looked into, and is
+// replaced as a whole.
+//
 // Detect comes after every other action: a string that another rule replaces
 // is not looked into, except that it is before Truncate cuts it.
 func Detect(kinds []string, inner Action) (Action, error) {

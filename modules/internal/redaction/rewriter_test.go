@@ -582,6 +582,31 @@ func TestRandomDocuments(t *testing.T) {
 	}
 }
 
+func TestSequenceIsItsTextsOneByOne(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, p := range programs(t) {
+		q := compile(t, Options{Sequence: true}, p.rules...)
+		for range 100 {
+			var in, want strings.Builder
+			for range r.IntN(5) {
+				doc := randomDocument(r, 4)
+				out, err := run(p, doc, 1000)
+				if err != nil {
+					t.Fatal(doc, err)
+				}
+				end := []string{"\n", " ", "\r\n\x1e"}[r.IntN(3)]
+				in.WriteString(doc + end)
+				want.WriteString(out + end)
+			}
+			for _, n := range []int{1, 7, 1000} {
+				if got, err := run(q, in.String(), n); err != nil || got != want.String() {
+					t.Fatalf("%q in pieces of %d = %q, %v, want %q", in.String(), n, got, err, want.String())
+				}
+			}
+		}
+	}
+}
+
 func FuzzRewriter(f *testing.F) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for i := range 30 {
