@@ -72,6 +72,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -201,52 +202,52 @@ func (r *Record) Append(dst []byte) []byte {
 	w.buf = append(append(w.buf, r.Kind...), `","time":"`...)
 	w.buf = r.Time.UTC().AppendFormat(w.buf, "2006-01-02T15:04:05.000000Z07:00")
 	w.buf = append(w.buf, '"')
-	w.text("id", r.ID, maxShort)
-	w.text("trace", r.Trace, maxShort)
-	w.text("site", r.Site, maxShort)
-	w.text("host", r.Host, maxShort)
-	w.text("proto", r.Proto, maxShort)
-	w.text("method", r.Method, maxShort)
-	w.text("path", r.Path, maxPath)
-	w.text("query", r.Query, maxPath)
-	w.text("client", r.Client, maxShort)
-	w.text("peer", r.Peer, maxShort)
-	w.text("tls", r.TLS, maxShort)
+	w.text(`,"id":`, r.ID, maxShort)
+	w.text(`,"trace":`, r.Trace, maxShort)
+	w.text(`,"site":`, r.Site, maxShort)
+	w.text(`,"host":`, r.Host, maxShort)
+	w.text(`,"proto":`, r.Proto, maxShort)
+	w.text(`,"method":`, r.Method, maxShort)
+	w.text(`,"path":`, r.Path, maxPath)
+	w.text(`,"query":`, r.Query, maxPath)
+	w.text(`,"client":`, r.Client, maxShort)
+	w.text(`,"peer":`, r.Peer, maxShort)
+	w.text(`,"tls":`, r.TLS, maxShort)
 	w.headers(r)
 	if r.Upstream != (Upstream{}) {
-		w.open("upstream")
-		w.text("method", r.Upstream.Method, maxShort)
-		w.text("path", r.Upstream.Path, maxPath)
+		w.open(`,"upstream":`)
+		w.text(`,"method":`, r.Upstream.Method, maxShort)
+		w.text(`,"path":`, r.Upstream.Path, maxPath)
 		w.close()
 	}
 	if r.User != (User{}) {
-		w.open("user")
-		w.text("id", r.User.ID, maxShort)
-		w.text("issuer", r.User.Issuer, maxText)
-		w.text("kind", r.User.Kind, maxShort)
-		w.text("key", r.User.Key, maxShort)
-		w.text("token", r.User.Token, maxShort)
+		w.open(`,"user":`)
+		w.text(`,"id":`, r.User.ID, maxShort)
+		w.text(`,"issuer":`, r.User.Issuer, maxText)
+		w.text(`,"kind":`, r.User.Kind, maxShort)
+		w.text(`,"key":`, r.User.Key, maxShort)
+		w.text(`,"token":`, r.User.Token, maxShort)
 		w.close()
 	}
-	w.list("roles", r.Roles, maxShort)
+	w.list(`,"roles":`, r.Roles, maxShort)
 	w.decisions(r.Decisions)
-	w.number("status", int64(r.Status))
-	w.text("code", r.Code, maxShort)
-	w.text("end", r.End, maxShort)
-	w.number("received", r.Received)
-	w.number("sent", r.Sent)
-	w.number("us", r.Micros)
-	w.number("redacted", int64(r.Redacted))
-	w.list("redacted_by", r.RedactedBy, maxText)
-	w.text("request_body", r.RequestBody, maxBody)
-	w.text("response_body", r.ResponseBody, maxBody)
-	w.text("layer", r.Layer, maxShort)
-	w.text("what", r.What, maxShort)
-	w.text("source", r.Source, maxText)
-	w.text("by", r.By, maxText)
-	w.text("old", r.Old, maxShort)
-	w.text("new", r.New, maxShort)
-	w.text("detail", r.Detail, maxDetail)
+	w.number(`,"status":`, int64(r.Status))
+	w.text(`,"code":`, r.Code, maxShort)
+	w.text(`,"end":`, r.End, maxShort)
+	w.number(`,"received":`, r.Received)
+	w.number(`,"sent":`, r.Sent)
+	w.number(`,"us":`, r.Micros)
+	w.number(`,"redacted":`, int64(r.Redacted))
+	w.list(`,"redacted_by":`, r.RedactedBy, maxText)
+	w.text(`,"request_body":`, r.RequestBody, maxBody)
+	w.text(`,"response_body":`, r.ResponseBody, maxBody)
+	w.text(`,"layer":`, r.Layer, maxShort)
+	w.text(`,"what":`, r.What, maxShort)
+	w.text(`,"source":`, r.Source, maxText)
+	w.text(`,"by":`, r.By, maxText)
+	w.text(`,"old":`, r.Old, maxShort)
+	w.text(`,"new":`, r.New, maxShort)
+	w.text(`,"detail":`, r.Detail, maxDetail)
 	w.finish(r.Cut)
 	return w.buf
 }
@@ -257,46 +258,44 @@ type writer struct {
 	start int // of the record in buf
 	cut   [8]string
 	cuts  int
-	fresh bool // the last byte opened an object
 }
 
-func (w *writer) key(name string) {
-	if !w.fresh {
-		w.buf = append(w.buf, ',')
+// key writes what stands before a value: `,"name":`, and without the comma
+// for the first member of an object.
+func (w *writer) key(key string) {
+	if w.buf[len(w.buf)-1] == '{' {
+		key = key[1:]
 	}
-	w.fresh = false
-	w.buf = append(append(append(w.buf, '"'), name...), '"', ':')
+	w.buf = append(w.buf, key...)
 }
 
-func (w *writer) open(name string) {
-	w.key(name)
+func (w *writer) open(key string) {
+	w.key(key)
 	w.buf = append(w.buf, '{')
-	w.fresh = true
 }
 
-func (w *writer) close() {
-	w.buf = append(w.buf, '}')
-	w.fresh = false
-}
+func (w *writer) close() { w.buf = append(w.buf, '}') }
 
-func (w *writer) text(name, s string, limit int) {
+func (w *writer) text(key, s string, limit int) {
 	if s != "" {
-		w.key(name)
-		w.value(name, s, limit)
+		w.key(key)
+		w.value(key, s, limit)
 	}
 }
 
 // value writes s, or as much of it as the limits allow.
-func (w *writer) value(name, s string, limit int) {
+func (w *writer) value(key, s string, limit int) {
 	limit = max(0, min(limit, maxRecord-len(w.buf)+w.start))
 	var whole bool
 	if w.buf, whole = appendString(w.buf, s, limit); !whole {
-		w.mark(name)
+		w.mark(key)
 	}
 }
 
-// mark notes that the text of a member is not all there was.
-func (w *writer) mark(name string) {
+// mark notes that the text of a member is not all there was. It takes the
+// name or what key takes.
+func (w *writer) mark(key string) {
+	name := strings.Trim(key, `,":`)
 	for _, c := range w.cut[:w.cuts] {
 		if c == name {
 			return
@@ -308,32 +307,32 @@ func (w *writer) mark(name string) {
 	}
 }
 
-func (w *writer) number(name string, n int64) {
+func (w *writer) number(key string, n int64) {
 	if n != 0 {
-		w.key(name)
+		w.key(key)
 		w.buf = strconv.AppendInt(w.buf, n, 10)
 	}
 }
 
-func (w *writer) list(name string, list []string, limit int) {
+func (w *writer) list(key string, list []string, limit int) {
 	if len(list) == 0 {
 		return
 	}
-	w.key(name)
-	w.elements(name, list, limit)
+	w.key(key)
+	w.elements(key, list, limit)
 }
 
-func (w *writer) elements(name string, list []string, limit int) {
+func (w *writer) elements(key string, list []string, limit int) {
 	w.buf = append(w.buf, '[')
 	for i, s := range list {
 		if i == maxList {
-			w.mark(name)
+			w.mark(key)
 			break
 		}
 		if i > 0 {
 			w.buf = append(w.buf, ',')
 		}
-		w.value(name, s, limit)
+		w.value(key, s, limit)
 	}
 	w.buf = append(w.buf, ']')
 }
@@ -346,13 +345,12 @@ func (w *writer) headers(r *Record) {
 			continue
 		}
 		if !opened {
-			w.open("headers")
+			w.open(`,"headers":`)
 			opened = true
 		}
-		if !w.fresh {
+		if w.buf[len(w.buf)-1] != '{' {
 			w.buf = append(w.buf, ',')
 		}
-		w.fresh = false
 		w.buf = append(AppendString(w.buf, name), ':')
 		w.elements("headers", values, maxText)
 	}
@@ -365,7 +363,7 @@ func (w *writer) decisions(list []Decision) {
 	if len(list) == 0 {
 		return
 	}
-	w.key("decisions")
+	w.key(`,"decisions":`)
 	w.buf = append(w.buf, '[')
 	for i := range list {
 		if i == maxList {
@@ -377,11 +375,10 @@ func (w *writer) decisions(list []Decision) {
 		}
 		d := &list[i]
 		w.buf = append(w.buf, '{')
-		w.fresh = true
-		w.text("layer", d.Layer, maxShort)
-		w.text("result", d.Result, maxShort)
-		w.text("rule", d.Rule, maxText)
-		w.text("code", d.Code, maxShort)
+		w.text(`,"layer":`, d.Layer, maxShort)
+		w.text(`,"result":`, d.Result, maxShort)
+		w.text(`,"rule":`, d.Rule, maxText)
+		w.text(`,"code":`, d.Code, maxShort)
 		w.close()
 	}
 	w.buf = append(w.buf, ']')
@@ -394,7 +391,7 @@ func (w *writer) finish(before []string) {
 	}
 	if w.cuts > 0 {
 		names := w.cut[:w.cuts]
-		w.key("cut")
+		w.key(`,"cut":`)
 		w.buf = append(w.buf, '[')
 		for i, name := range names {
 			if i > 0 {
@@ -416,6 +413,19 @@ var plain = func() (t [256]bool) {
 	}
 	return t
 }()
+
+// allPlain reports whether the first eight bytes of s are plain, looking at
+// them all at once.
+func allPlain(s string) bool {
+	const low, high = 0x0101010101010101, 0x8080808080808080
+	_ = s[7]
+	x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	quote, slash, del := x^low*'"', x^low*'\\', x^low*0x7f
+	// Each term has the high bit of a byte set where that byte is above
+	// 0x7f, below 0x20, or one of the three.
+	return (x|(x-low*0x20)|(quote-low)|(slash-low)|(del-low))&high == 0
+}
 
 // AppendString appends s as a JSON string that is safe on one line and on a
 // terminal; see the package.
@@ -440,6 +450,10 @@ func appendString(dst []byte, s string, limit int) ([]byte, bool) {
 	}
 	start, i := 0, 0
 	for i < len(s) {
+		if i+8 <= len(s) && allPlain(s[i:]) {
+			i += 8
+			continue
+		}
 		b := s[i]
 		if plain[b] {
 			i++

@@ -190,6 +190,21 @@ func perByte(s string) string {
 	return b.String()
 }
 
+func TestEightBytesAtOnceAgreeWithOneByOne(t *testing.T) {
+	for c := range 256 {
+		for at := range 8 {
+			b := []byte("abcdefgh")
+			b[at] = byte(c)
+			// It may say no without need, where a byte before borrows.
+			if got := allPlain(string(b)); got && !plain[c] {
+				t.Errorf("%q is taken for plain", b)
+			} else if !got && plain[c] {
+				t.Errorf("%q is plain", b)
+			}
+		}
+	}
+}
+
 func BenchmarkAppend(b *testing.B) {
 	r, buf := full(), make([]byte, 0, 4096)
 	b.ReportAllocs()
