@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+	"github.com/caddy-moat/caddy-moat/modules/internal/record"
 	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
 )
 
@@ -358,8 +359,8 @@ func (h *Handler) write(t *trail.Trail, e *entry, r *http.Request, kind int) err
 	if t == nil {
 		return errNotOpen // ServeHTTP has counted it
 	}
-	buf := linePool.Get().(*[]byte)
-	line := h.assemble((*buf)[:0], e, r, kind)
+	space := spaces.Get().(*space)
+	line := h.assemble(space, e, r, kind)
 	var err error
 	if h.durable {
 		// Not the request's context: a client that hangs up must not
@@ -370,10 +371,7 @@ func (h *Handler) write(t *trail.Trail, e *entry, r *http.Request, kind int) err
 	} else {
 		err = t.Append(line)
 	}
-	if cap(line) <= maxPooledLine {
-		*buf = line
-		linePool.Put(buf)
-	}
+	space.release()
 	if err != nil {
 		h.trail.failed(kind, err)
 		return err
@@ -394,9 +392,23 @@ func (h *Handler) unavailable(w http.ResponseWriter, r *http.Request, cause erro
 	})
 }
 
-const maxPooledLine = 64 << 10
+// space is what making one record needs. It is used within one call of write
+// and nowhere else.
+type space struct {
+	line      []byte
+	decisions [8]record.Decision
+	rules     [8]string
+}
 
-var linePool = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+var spaces = sync.Pool{New: func() any { return &space{line: make([]byte, 0, 4096)} }}
+
+// release gives the space back without what it points at. A line that did not
+// fit has left it already.
+func (s *space) release() {
+	clear(s.decisions[:])
+	clear(s.rules[:])
+	spaces.Put(s)
+}
 
 // siteOf names the site that holds h: the host patterns of the routes that
 // lead to it, or the name of the server.

@@ -129,3 +129,13 @@ func (l *Log) Redacted() (n int, rules []string) {
 	defer l.mu.Unlock()
 	return l.redacted, slices.Clone(l.rules)
 }
+
+// AppendRedacted is Redacted for callers that bring the space for the rules.
+func (l *Log) AppendRedacted(dst []string) (n int, rules []string) {
+	if l == nil {
+		return 0, dst
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.redacted, append(dst, l.rules...)
+}
