@@ -9,7 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	// rate_limit orders itself; imported so that it has done so before
 	// the table below is registered, whatever the order of imports.
 	_ "github.com/mholt/caddy-ratelimit"

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if *out == "" || flags.NArg() > 0 {
-		return errors.New("usage: go run ./integration/build -o PATH, or: go run ./integration/build COMMAND ARGUMENT...")
+		return errors.New("usage: go run ./integration/build -o PATH, or go run ./integration/build COMMAND [ARGUMENT]...; PATH names the binary to write")
 	}
 	return build(ctx, root, *out, *verbose, func(b *xcaddy.Builder) {
 		b.RaceDetector = *race
