@@ -51,6 +51,12 @@ const layer = "rbac"
 // handle block, and the options of reverse_proxy. Write the rules for the path
 // as it is where rbac stands, or put rbac inside the block.
 //
+// Where a client asks for another method (X-HTTP-Method-Override,
+// X-HTTP-Method, X-Method-Override) or another path (X-Original-URL,
+// X-Rewrite-URL, unless a trusted proxy sent it), which many frameworks obey,
+// both readings must be allowed. What frameworks read in the body, such as
+// _method in a form, is not looked at: turn it off there.
+//
 // A WebSocket over HTTP/2 or HTTP/3, whose method is CONNECT (RFC 8441, RFC
 // 9220), is decided on as the GET that it is for the upstream.
 //
@@ -179,33 +185,46 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // decide asks the policy. It returns nil or the refusal.
 func (h *Handler) decide(r *http.Request) (policy.Decision, *problem.Problem) {
-	path, err := requestpath.Of(r.Method, r.URL)
+	main := reading{method: method(r)}
+	var others []reading
+	var err error
+	if main.path, err = requestpath.Of(r.Method, r.URL); err == nil {
+		others, err = readings(r, main)
+	}
 	if err != nil {
 		return policy.Decision{Reason: reasonPath}, &problem.Problem{
 			Status: http.StatusBadRequest, Code: "ambiguous_path", Detail: err.Error(),
 		}
 	}
-	now := h.active.Load()
+	pol := h.active.Load().policy
 	p := adapter.Principal(r)
-	q := policy.Request{Method: method(r), Path: path}
-	if p != nil {
-		if roles := now.policy.UserRoles(p.ID); len(roles) > 0 {
-			p = adapter.AddRoles(r, p, roles)
+	d := ask(pol, r, p, main)
+	for _, other := range others {
+		if !d.Allow {
+			break
 		}
-		q.Authenticated, q.User, q.Roles, q.Scopes = true, p.ID, p.Roles, p.Scopes
-	}
-	var d policy.Decision
-	if now.policy.Conditional() {
-		env := environment(r, &q, p, now.policy)
-		d = now.policy.Decide(&q)
-		release(env)
-	} else {
-		d = now.policy.Decide(&q)
+		if o := ask(pol, r, p, other); !o.Allow {
+			d = o
+		}
 	}
 	if d.Allow {
 		return d, nil
 	}
-	return d, refusal(r, p, now.policy)
+	return d, refusal(r, p, pol)
+}
+
+// ask makes one decision.
+func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading) policy.Decision {
+	q := policy.Request{Method: as.method, Path: as.path}
+	if p != nil {
+		q.Authenticated, q.User, q.Roles, q.Scopes = true, p.ID, p.Roles, p.Scopes
+	}
+	if !pol.Conditional() {
+		return pol.Decide(&q)
+	}
+	env := environment(r, &q, p, pol)
+	defer release(env)
+	return pol.Decide(&q)
 }
 
 // reasonPath is the reason where no rule was looked at.

@@ -255,6 +255,72 @@ func TestWebSocketOverHTTP2IsAGet(t *testing.T) {
 	}
 }
 
+func TestFieldsThatMakeAnotherRequestOfItAreDecidedToo(t *testing.T) {
+	h := provision(t, "rbac {\n anyone {\n allow GET,POST /a\n allow POST /b\n deny DELETE /a\n allow PUT /c when `method == \"PUT\" && path == \"/c\"`\n allow POST /c\n}\n}")
+	for _, tc := range []struct {
+		method, path, name, value string
+		status                    int
+	}{
+		{"POST", "/a", "X-HTTP-Method-Override", "GET", 200},
+		{"POST", "/a", "X-HTTP-Method-Override", "get", 200},
+		{"POST", "/a", "X-HTTP-Method-Override", "DELETE", 401},
+		{"POST", "/a", "X-HTTP-Method-Override", " delete ", 401},
+		{"POST", "/a", "X-HTTP-Method", "DELETE", 401},
+		{"POST", "/a", "X-Method-Override", "PATCH", 401},
+		{"POST", "/c", "X-Method-Override", "PUT", 200},
+		{"DELETE", "/a", "X-HTTP-Method-Override", "GET", 401},
+		{"POST", "/a", "X-HTTP-Method-Override", "", 401},
+		{"GET", "/a", "X-Original-URL", "/a?x", 200},
+		{"GET", "/a", "X-Original-URL", "https://host/a", 200},
+		{"GET", "/a", "X-Original-URL", "/b", 401},
+		{"GET", "/a", "X-Rewrite-URL", "/secret", 401},
+		{"GET", "/a", "X-Rewrite-URL", "/a/../secret", 400},
+		{"GET", "/a", "X-Rewrite-URL", "secret", 400},
+		{"POST", "/b", "X-Original-URL", "/a", 200},
+	} {
+		r := request(tc.method, tc.path, nil)
+		r.Header.Set(tc.name, tc.value)
+		if w, _ := serve(t, h, r); w.Code != tc.status {
+			t.Errorf("%s %s, %s: %q: got %d; want %d", tc.method, tc.path, tc.name, tc.value, w.Code, tc.status)
+		}
+	}
+	r := request("GET", "/a", nil)
+	r.Header["X-Http-Method-Override"] = []string{"GET", "DELETE"}
+	if w, _ := serve(t, h, r); w.Code != 401 {
+		t.Errorf("the second of two fields: got %d", w.Code)
+	}
+	r = request("GET", "/a", nil)
+	r.Header["X-Http-Method-Override"], r.Header["X-Original-Url"] = []string{"POST"}, []string{"/b"}
+	if w, _ := serve(t, h, r); w.Code != 401 { // GET /b
+		t.Errorf("a method and a path: got %d", w.Code)
+	}
+	for _, name := range []string{"X_HTTP_METHOD_OVERRIDE", "X-Http_Method-Override", "X.Http.Method.Override", "x-http-method-override"} {
+		r = request("POST", "/a", nil)
+		r.Header[name] = []string{"DELETE"}
+		if w, _ := serve(t, h, r); w.Code != 401 {
+			t.Errorf("%s: got %d", name, w.Code)
+		}
+	}
+	for _, name := range []string{"X-Http-Method-Overrides", "X-Http-Metho", "Y-Method-Override"} {
+		r = request("POST", "/a", nil)
+		r.Header[name] = []string{"DELETE"}
+		if w, _ := serve(t, h, r); w.Code != 200 {
+			t.Errorf("%s: got %d", name, w.Code)
+		}
+	}
+	r = request("GET", "/a", nil)
+	r.Header["X-Http-Method-Override"] = slices.Repeat([]string{"GET"}, 1000)
+	if w, _ := serve(t, h, r); w.Code != 400 {
+		t.Errorf("very many fields: got %d", w.Code)
+	}
+	r = request("GET", "/a", nil)
+	r.Header.Set("X-Original-URL", "/before/it/was/changed")
+	caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, true)
+	if w, _ := serve(t, h, r); w.Code != 200 {
+		t.Errorf("from a trusted proxy: got %d", w.Code)
+	}
+}
+
 func TestDryRunRecordsAndLetsPass(t *testing.T) {
 	h := provision(t, strings.Replace(shop, "{", "{\n dry_run", 1))
 	for target, want := range map[string]decision.Decision{
