@@ -37,7 +37,8 @@ type state struct {
 	acts    bool  // rule or detects is set
 	remove  bool  // rule removes
 	dead    bool  // no rule applies to anything inside
-	removes bool  // something directly inside may be removed
+	drops   bool  // a member may be removed
+	thins   bool  // an element may be removed
 	indexed bool  // the transition of an element depends on its index
 	late    int64 // it depends on so many elements after it
 
@@ -160,11 +161,12 @@ func (a *automaton) finish(s *state) {
 	s.byName = make([]atomic.Pointer[state], len(a.names.list))
 	for _, p := range s.positions {
 		pos := &a.positions[p]
-		if pos.last && a.rules[pos.rule].Action.kind == actRemove {
-			s.removes = true
-		}
+		removes := pos.last && a.rules[pos.rule].Action.kind == actRemove
 		for i := range pos.seg.Selectors {
 			sel := &pos.seg.Selectors[i]
+			named, all := sel.Kind == jsonpath.Name, sel.Kind == jsonpath.Wildcard
+			s.drops = s.drops || removes && (named || all)
+			s.thins = s.thins || removes && !named
 			if sel.Kind == jsonpath.Index || sel.Kind == jsonpath.Slice {
 				s.indexed = true
 				s.horizon = max(s.horizon, horizon(sel))

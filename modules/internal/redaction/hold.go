@@ -248,9 +248,11 @@ func (w *Rewriter) undecided() bool {
 	}
 	switch w.at {
 	case atKey:
-		return !w.keyDone && w.stack[len(w.stack)-1].state.removes
-	case atMember, atElement:
-		return w.stack[len(w.stack)-1].state.removes
+		return !w.keyDone && w.stack[len(w.stack)-1].state.drops
+	case atMember:
+		return w.stack[len(w.stack)-1].state.drops
+	case atElement:
+		return w.stack[len(w.stack)-1].state.thins
 	}
 	return false
 }
@@ -278,7 +280,7 @@ func (w *Rewriter) keepKey(p []byte) {
 		return
 	}
 	w.child = w.program.auto.member(top.state, 0)
-	if top.state.removes {
+	if top.state.drops {
 		w.child = w.decide(p, top, w.child)
 	}
 }

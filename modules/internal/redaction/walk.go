@@ -136,7 +136,7 @@ member:
 		reason = ReasonSyntax
 		goto fault
 	}
-	if cur.removes && w.tooFar(i) {
+	if cur.drops && w.tooFar(i) {
 		reason = ReasonHeldSpace
 		goto fault
 	}
@@ -184,9 +184,13 @@ named:
 	if child = cur.byName[id].Load(); child == nil {
 		child = auto.member(cur, id)
 	}
-	if cur.removes && (child.remove || !top.kept || w.holding) {
-		w.keyStart, w.keyEnd = ks, ke
-		child = w.decide(p, top, child)
+	if cur.drops {
+		if child.remove || w.holding || w.cutComma && !top.kept {
+			w.keyStart, w.keyEnd = ks, ke
+			child = w.decide(p, top, child)
+		} else {
+			top.kept = true
+		}
 	}
 
 colon:
@@ -407,7 +411,7 @@ element:
 		}
 		c = p[i]
 	}
-	if cur.removes && w.mode == modeCopy && w.tooFar(i) {
+	if cur.thins && w.mode == modeCopy && w.tooFar(i) {
 		reason = ReasonHeldSpace
 		goto fault
 	}
@@ -433,8 +437,12 @@ elem:
 	if child == nil {
 		child = auto.elementAt(cur, top.index)
 	}
-	if cur.removes && (child.remove || !top.kept || w.holding) {
-		child = w.decide(p, top, child)
+	if cur.thins {
+		if child.remove || w.holding || w.cutComma && !top.kept {
+			child = w.decide(p, top, child)
+		} else {
+			top.kept = true
+		}
 	}
 	goto start
 
@@ -477,9 +485,7 @@ comma:
 	}
 	c = p[i]
 	if c == ',' {
-		if cur.removes {
-			w.cut, w.cutComma = i, true
-		}
+		w.cut, w.cutComma = i, true
 		i++
 		if top.array {
 			goto element
