@@ -3,6 +3,7 @@ package jwk
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ func static(a *algorithm, material []byte) (*Key, error) {
 		return k, err
 	}
 	if a.family == famHMAC {
-		if bytes.Contains(text, []byte("-----BEGIN ")) || isDER(material) {
+		if looksLikeKey(text) || isDER(material) {
 			return nil, errMixed(a)
 		}
 		if len(material) < a.hash.Size() {
@@ -144,6 +145,22 @@ func isPrivateDER(der []byte) bool {
 	_, err1 := x509.ParsePKCS1PrivateKey(der)
 	_, errEC := x509.ParseECPrivateKey(der)
 	return err8 == nil || err1 == nil || errEC == nil
+}
+
+// looksLikeKey reports whether a secret is the text of a key in some form that
+// is handed round: PEM, the line of an SSH key (CVE-2022-29217), or base64 of
+// DER without the lines of PEM.
+func looksLikeKey(text []byte) bool {
+	if bytes.Contains(text, []byte("-----BEGIN ")) {
+		return true
+	}
+	for _, kind := range []string{"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-sha2-"} {
+		if bytes.HasPrefix(text, []byte(kind)) && bytes.ContainsRune(text, ' ') {
+			return true
+		}
+	}
+	der, err := base64.StdEncoding.AppendDecode(nil, text)
+	return err == nil && isDER(der)
 }
 
 // isDER reports whether material is a public or private key in DER.

@@ -3,6 +3,7 @@ package jwk
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"testing"
@@ -115,6 +116,10 @@ func TestKeyThatIsNotFitIsRefused(t *testing.T) {
 		{"certificate as secret", "HS256", string(certificate(t, &k.rsa.PublicKey, k.rsa)), "never serve as shared secret"},
 		{"DER as secret", "HS512", string(derOf(t, rsaPEM)), "never serve as shared secret"},
 		{"PKCS #1 in DER as secret", "HS256", string(x509.MarshalPKCS1PublicKey(&k.rsa.PublicKey)), "never serve as shared secret"},
+		{"base64 of DER as secret", "HS256", base64.StdEncoding.EncodeToString(derOf(t, rsaPEM)), "never serve as shared secret"},
+		{"body of PEM as secret", "HS256", strings.Join(strings.Split(strings.TrimSpace(string(rsaPEM)), "\n")[1:8], "\n") + "\n", "never serve as shared secret"},
+		{"SSH key as secret", "HS256", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0eXlelyIo1JWz0MWkVYKDsdQH+0ioWVN4CZkfpAJ4W alice", "never serve as shared secret"},
+		{"SSH key of EC as secret", "HS512", "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBA== alice", "never serve as shared secret"},
 		{"private key as secret", "HS256", string(ecPEM), "never serve as shared secret"},
 		{"private key in DER as secret", "HS256", string(ecDER), "never serve as shared secret"},
 		{"public JWK as secret", "HS256", `{"kty":"RSA","e":"AQAB","n":"` + n + `"}`, "never serve as shared secret"},
