@@ -49,6 +49,14 @@ import (
 //		revocations <file>
 //		cache       <entries>|off
 //		bind        tls | dpop [nonce]
+//		introspection {
+//			endpoint      <url>
+//			client_id     <id>
+//			client_secret <secret | {env.X} | {file.X}>
+//			cache         <duration>|off
+//			issuer        <iss>
+//			# and audience, require, roles, scopes, subject
+//		}
 //	}
 //
 // issuer, key, require, from and forward may be repeated. Without any issuer
@@ -145,7 +153,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
 	case "bind":
 		return p.unmarshalBind(d)
 	case "introspection":
-		return d.Err("introspection is not supported yet: only signed tokens are")
+		return p.unmarshalIntrospection(d)
 	case "publish", "rotate", "name":
 		return d.Errf("%s belongs in the block of 'issuer internal'", name)
 	}
@@ -454,6 +462,18 @@ func (i *Issuer) name() string {
 
 // finish gives each issuer the defaults that it does not set itself.
 func (p *Provider) finish(d *caddyfile.Dispenser, defaults *Issuer) error {
+	if p.Introspection != nil {
+		signed := *defaults
+		// What only signed tokens can have is not inherited.
+		signed.Keys, signed.JWKS, signed.Algorithms, signed.Type, signed.MaxAge = nil, nil, nil, "", 0
+		p.Introspection.inherit(&signed)
+		if len(p.Issuers) == 0 && len(defaults.Keys) == 0 && len(defaults.JWKS) == 0 {
+			if len(defaults.Algorithms) > 0 || defaults.Type != "" || defaults.MaxAge != 0 {
+				return d.Err("algorithms, typ and max_age are for signed tokens, and no issuer of such is given")
+			}
+			return nil
+		}
+	}
 	if len(p.Issuers) == 0 {
 		if len(defaults.Keys) == 0 && len(defaults.JWKS) == 0 {
 			return d.Errf("%s needs an issuer, or a key or jwks line", Name)

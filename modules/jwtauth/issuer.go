@@ -124,6 +124,26 @@ func (p *Provider) openIssuer(ctx caddy.Context, i *Issuer) (token.Issuer, error
 }
 
 func (p *Provider) makeIssuer(i *Issuer) (t token.Issuer, err error) {
+	if t, err = i.base(); err != nil {
+		return t, err
+	}
+	needs := takeScopeNeeds(&t)
+	if i.Internal != nil {
+		err = p.openInternal(i, &t)
+	} else {
+		t.Keys, err = p.openKeys(i, t.Name)
+	}
+	if err == nil && len(needs) > 0 {
+		if p.needs == nil {
+			p.needs = make(map[string][]scopeNeed)
+		}
+		p.needs[t.Name] = needs
+	}
+	return t, err
+}
+
+// base makes the engine's issuer but for its keys.
+func (i *Issuer) base() (t token.Issuer, err error) {
 	t = token.Issuer{Algorithms: i.Algorithms, Type: i.Type, MaxAge: time.Duration(i.MaxAge)}
 	if t.Name, err = resolve("issuer", i.Issuer); err != nil {
 		return t, err
@@ -144,18 +164,7 @@ func (p *Provider) makeIssuer(i *Issuer) (t token.Issuer, err error) {
 	if t.AnyAudience && len(i.Audience) > 1 {
 		return t, errors.New("audience * accepts every audience: remove the others or remove *")
 	}
-	if err := i.pointers(&t); err != nil {
-		return t, err
-	}
-	if i.Internal != nil {
-		return t, p.openInternal(i, &t)
-	}
-	t.Keys, err = p.openKeys(i, t.Name)
-	if err != nil {
-		return t, err
-	}
-	p.requireScopes(i, &t)
-	return t, nil
+	return t, i.pointers(&t)
 }
 
 // pointers compiles the claim pointers.
@@ -203,21 +212,19 @@ func parsePointers(option string, texts []string) ([]principal.Pointer, error) {
 	return list, nil
 }
 
-// requireScopes takes the requirements that are about scopes out of t, since
+// takeScopeNeeds takes the requirements that are about scopes out of t, since
 // a scope is one name of several in a text, and missing one is not a fault of
 // the token: the answer is another (RFC 6750 section 3.1).
-func (p *Provider) requireScopes(i *Issuer, t *token.Issuer) {
+func takeScopeNeeds(t *token.Issuer) (needs []scopeNeed) {
 	t.Require = slices.DeleteFunc(t.Require, func(r token.Requirement) bool {
 		about := slices.ContainsFunc(t.Scopes, func(s principal.Pointer) bool { return slices.Equal(s, r.Claim) })
 		if !about || len(r.Values) == 0 {
 			return false
 		}
-		if p.needs == nil {
-			p.needs = make(map[string][]scopeNeed)
-		}
-		p.needs[t.Name] = append(p.needs[t.Name], r.Values)
+		needs = append(needs, r.Values)
 		return true
 	})
+	return needs
 }
 
 // checkScopes refuses a token that lacks a required scope.
@@ -229,6 +236,11 @@ func (p *Provider) checkScopes(who *principal.Principal) error {
 	if !ok {
 		needs = p.needs[""] // the issuer whose iss is not checked
 	}
+	return lacking(who, needs)
+}
+
+// lacking returns the refusal of a caller that lacks one of the scopes.
+func lacking(who *principal.Principal, needs []scopeNeed) error {
 	for _, need := range needs {
 		if !slices.ContainsFunc(need, who.HasScope) {
 			return &credential.Error{
@@ -329,7 +341,6 @@ func (p *Provider) openInternal(i *Issuer, t *token.Issuer) error {
 		}
 		p.publish = append(p.publish, published{path, own.PublicSet})
 	}
-	p.requireScopes(i, t)
 	return nil
 }
 

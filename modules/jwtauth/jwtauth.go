@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/dpop"
+	"github.com/caddy-moat/caddy-moat/modules/internal/introspection"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/revocation"
 	"github.com/caddy-moat/caddy-moat/modules/internal/token"
@@ -58,6 +59,9 @@ const (
 type Provider struct {
 	// The issuers whose tokens are accepted.
 	Issuers []*Issuer `json:"issuers,omitempty"`
+
+	// How to resolve opaque tokens, beside the issuers or instead of them.
+	Introspection *Introspection `json:"introspection,omitempty"`
 
 	// The places where a token may stand. A request with a token in two
 	// of them is refused with 400. Default: the Authorization header with
@@ -112,13 +116,17 @@ type Provider struct {
 	bindDPoP bool
 	proofs   *dpop.Checker // with bind dpop
 	nonces   *dpop.Nonces
-	needs    map[string][]scopeNeed // by issuer name; "" is any
-	file     *revocation.File
-	store    *revocation.Store
-	publish  []published
-	held     []func() // gives back what is shared
-	now      func() time.Time
-	storage  certmagic.Storage
+
+	opaque      *introspection.Client // with introspection
+	opaqueNeeds []scopeNeed
+
+	needs   map[string][]scopeNeed // by issuer name; "" is any
+	file    *revocation.File
+	store   *revocation.Store
+	publish []published
+	held    []func() // gives back what is shared
+	now     func() time.Time
+	storage certmagic.Storage
 }
 
 // CaddyModule returns the Caddy module information.
@@ -170,16 +178,23 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 		}
 		issuers = append(issuers, iss)
 	}
-	var err error
-	if p.verifier, err = token.NewVerifier(issuers, opts); err != nil {
-		return fmt.Errorf("%s: %w", Name, err)
+	if p.Introspection != nil {
+		if err := p.openIntrospection(opts.Leeway); err != nil {
+			return fmt.Errorf("%s: %w", Name, err)
+		}
+	}
+	if len(issuers) > 0 {
+		var err error
+		if p.verifier, err = token.NewVerifier(issuers, opts); err != nil {
+			return fmt.Errorf("%s: %w", Name, err)
+		}
 	}
 	return p.registerMetrics(ctx)
 }
 
 // compile checks and prepares what needs nothing from outside.
 func (p *Provider) compile() error {
-	if len(p.Issuers) == 0 {
+	if len(p.Issuers) == 0 && p.Introspection == nil {
 		return errors.New("no issuer and no key is given")
 	}
 	for _, b := range p.Bind {
@@ -215,6 +230,9 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 	raw, err := p.read(r)
 	if err != nil {
 		return nil, err
+	}
+	if p.isOpaque(raw) {
+		return p.identifyOpaque(r, raw)
 	}
 	tok, verr := p.verifier.Verify(r.Context(), raw, p.now())
 	if verr != nil {

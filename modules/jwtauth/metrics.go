@@ -1,6 +1,7 @@
 package jwtauth
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/introspection"
 	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
 	"github.com/caddy-moat/caddy-moat/modules/internal/token"
 )
@@ -17,6 +19,7 @@ import (
 type collector struct {
 	mu        sync.Mutex
 	verifiers []*token.Verifier
+	clients   []*introspection.Client
 }
 
 var (
@@ -27,6 +30,9 @@ var (
 	ageDesc     = prometheus.NewDesc("caddy_moat_keyset_age_seconds", "Time since the key set was fetched.", []string{"source"}, nil)
 	keysDesc    = prometheus.NewDesc("caddy_moat_keyset_keys", "Keys of the set that are in use.", []string{"source"}, nil)
 	failsDesc   = prometheus.NewDesc("caddy_moat_keyset_failures", "Failed fetches since the last that succeeded.", []string{"source"}, nil)
+	askedDesc   = prometheus.NewDesc("caddy_moat_introspection_requests_total", "Questions to introspection endpoints.", nil, nil)
+	unaskedDesc = prometheus.NewDesc("caddy_moat_introspection_cache_hits_total", "Opaque tokens whose answer was remembered.", nil, nil)
+	brokenDesc  = prometheus.NewDesc("caddy_moat_introspection_failures_total", "Questions that were not answered as they should be.", nil, nil)
 	fetchesDesc = prometheus.NewDesc("caddy_moat_keyset_fetches_total", "Fetches of the key set.", []string{"source"}, nil)
 )
 
@@ -37,13 +43,18 @@ func (p *Provider) registerMetrics(ctx caddy.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.verifiers = append(c.verifiers, p.verifier)
+	if p.verifier != nil {
+		c.verifiers = append(c.verifiers, p.verifier)
+	}
+	if p.opaque != nil && !slices.Contains(c.clients, p.opaque) {
+		c.clients = append(c.clients, p.opaque)
+	}
 	return nil
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{hitsDesc, missesDesc, evictedDesc, entriesDesc, ageDesc, keysDesc, failsDesc, fetchesDesc} {
+	for _, d := range []*prometheus.Desc{hitsDesc, missesDesc, evictedDesc, entriesDesc, ageDesc, keysDesc, failsDesc, fetchesDesc, askedDesc, unaskedDesc, brokenDesc} {
 		ch <- d
 	}
 }
@@ -59,7 +70,17 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		sum.Evicted += st.Evicted
 		sum.Entries += st.Entries
 	}
+	var asked introspection.Stats
+	for _, client := range c.clients {
+		st := client.Stats()
+		asked.Asked += st.Asked
+		asked.Hits += st.Hits
+		asked.Failures += st.Failures
+	}
 	c.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(askedDesc, prometheus.CounterValue, float64(asked.Asked))
+	ch <- prometheus.MustNewConstMetric(unaskedDesc, prometheus.CounterValue, float64(asked.Hits))
+	ch <- prometheus.MustNewConstMetric(brokenDesc, prometheus.CounterValue, float64(asked.Failures))
 	ch <- prometheus.MustNewConstMetric(hitsDesc, prometheus.CounterValue, float64(sum.Hits))
 	ch <- prometheus.MustNewConstMetric(missesDesc, prometheus.CounterValue, float64(sum.Misses))
 	ch <- prometheus.MustNewConstMetric(evictedDesc, prometheus.CounterValue, float64(sum.Evicted))

@@ -1,0 +1,231 @@
+package jwtauth
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/introspection"
+	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+)
+
+const defaultAnswerLife = time.Minute
+
+// Introspection resolves opaque tokens by asking the server that has issued
+// them (RFC 7662). Its options beyond these are those of an issuer, except
+// jwks, keys, algorithms, typ and max_age.
+//
+// A token is opaque if it does not have the form of a signed one (three parts
+// separated by dots), or if no issuer is configured. A token that is not
+// active is 401 invalid_token; an endpoint that does not answer as it should is
+// 503 identity_provider_unavailable.
+type Introspection struct {
+	// The endpoint. Plain http is accepted where it is written out. Redirects
+	// are not followed.
+	Endpoint string `json:"endpoint"`
+
+	// What this server authenticates itself with there, by HTTP Basic
+	// authentication. The secret may be one placeholder, such as
+	// `{env.SECRET}`.
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+
+	// How long an answer is used again at most; never longer than the token
+	// lives, and for 10s at most where it is not active. A token that is
+	// revoked at the endpoint is accepted that long. 0 asks for each request.
+	// Default: 60s
+	Cache *caddy.Duration `json:"cache,omitempty"`
+
+	// What an answer must be like, and where it has what.
+	Issuer
+}
+
+// openIntrospection opens the client for the endpoint.
+func (p *Provider) openIntrospection(leeway time.Duration) error {
+	o, err := p.introspectionOptions(leeway)
+	if err != nil {
+		return fmt.Errorf("introspection: %w", err)
+	}
+	// What is remembered was judged by all of this.
+	config, err := json.Marshal(p.Introspection)
+	if err != nil {
+		return err
+	}
+	key := sha256.Sum256(fmt.Appendf(config, "\x00%d\x00%s\x00%s\x00%s\x00%s", leeway, o.Endpoint, o.ClientID, o.ClientSecret, o.Rules.Audience))
+	p.opaque, err = share(p, clients, key, func() (*introspection.Client, func(), error) {
+		c := introspection.New(o)
+		return c, c.Close, nil
+	})
+	return err
+}
+
+var clients = caddy.NewUsagePool() // by hash of the configuration
+
+func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.Options, err error) {
+	i := p.Introspection
+	switch {
+	case i.Internal != nil || len(i.JWKS) > 0 || len(i.Keys) > 0 || len(i.Algorithms) > 0 || i.Type != "" || i.MaxAge != 0:
+		return o, errors.New("jwks, keys, algorithms, typ and max_age are for signed tokens")
+	case p.bindTLS || p.bindDPoP:
+		return o, errors.New("bind is not supported yet for opaque tokens")
+	case i.ClientID == "" || i.ClientSecret == "":
+		return o, errors.New("client_id and client_secret are needed")
+	}
+	if o.Endpoint, err = resolve("introspection endpoint", i.Endpoint); err != nil {
+		return o, err
+	}
+	if err := (keyset.Source{URL: o.Endpoint}).Check(); err != nil {
+		return o, fmt.Errorf("endpoint: %w", err)
+	}
+	if o.ClientID, err = resolve("introspection client_id", i.ClientID); err != nil {
+		return o, err
+	}
+	o.ClientSecret = i.ClientSecret
+	if placeholder.MatchString(i.ClientSecret) {
+		if o.ClientSecret, err = adapter.Resolve(Name, "introspection client_secret", i.ClientSecret); err != nil {
+			return o, err
+		}
+	}
+	o.Cache = defaultAnswerLife
+	if i.Cache != nil {
+		o.Cache = time.Duration(*i.Cache)
+	}
+	if o.Cache < 0 {
+		return o, errors.New("cache must not be negative")
+	}
+	t, err := i.base()
+	if err != nil {
+		return o, err
+	}
+	p.opaqueNeeds = takeScopeNeeds(&t)
+	o.Rules = introspection.Rules{
+		Issuer: t.Name, Audience: t.Audience, AnyAudience: t.AnyAudience, Leeway: leeway,
+		Require: t.Require, Roles: t.Roles, Scopes: t.Scopes, Subject: t.Subject,
+	}
+	o.Now = p.now
+	o.Report = report("endpoint", o.Endpoint)
+	return o, nil
+}
+
+// isOpaque reports whether the token is one to ask about.
+func (p *Provider) isOpaque(raw string) bool {
+	return p.opaque != nil && (p.verifier == nil || strings.Count(raw, ".") != 2)
+}
+
+// identifyOpaque asks who the token belongs to.
+func (p *Provider) identifyOpaque(r *http.Request, raw string) (*principal.Principal, error) {
+	t, err := p.opaque.Resolve(r.Context(), raw)
+	switch {
+	case errors.Is(err, introspection.ErrInactive):
+		return nil, &credential.Error{
+			Kind: credential.Bad, Code: credential.CodeInvalidToken,
+			Detail: "the token is not active", Cause: err,
+		}
+	case err != nil:
+		return nil, &credential.Error{
+			Kind: credential.Unavailable, Code: credential.CodeUnavailable,
+			Detail: "the token cannot be checked at the moment", Cause: err,
+		}
+	case t.Bound:
+		return nil, errBoundUnchecked
+	case p.revoked(&token.Token{Principal: t.Principal, IssuedAt: t.IssuedAt}):
+		return nil, &credential.Error{
+			Kind: credential.Bad, Code: credential.CodeInvalidToken, Detail: "token has been revoked",
+		}
+	}
+	if err := lacking(t.Principal, p.opaqueNeeds); err != nil {
+		return nil, err
+	}
+	return t.Principal, nil
+}
+
+// unmarshalIntrospection reads the block
+//
+//	introspection {
+//		endpoint      <url>
+//		client_id     <id>
+//		client_secret <secret | {env.X} | {file.X}>
+//		cache         <duration>|off
+//		issuer        <iss>
+//		audience      <aud>...|*
+//		require       <claim pointer> [<value>...]
+//		roles         <claim pointer>...
+//		scopes        <claim pointer>...
+//		subject       <claim pointer>
+//	}
+func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	i := new(Introspection)
+	seen := make(once)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		switch name {
+		case "endpoint", "client_id", "client_secret", "cache", "issuer":
+			if err := seen.check(d); err != nil {
+				return err
+			}
+		case "jwks", "key", "algorithms", "typ", "max_age":
+			return d.Errf("%s is for signed tokens and has no place in introspection", name)
+		}
+		var err error
+		known := true
+		switch name {
+		case "endpoint":
+			if err = oneArg(d, &i.Endpoint); err == nil {
+				err = checkJWKS(d, i.Endpoint)
+			}
+		case "client_id":
+			err = oneArg(d, &i.ClientID)
+		case "client_secret":
+			err = oneArg(d, &i.ClientSecret)
+		case "issuer":
+			err = oneArg(d, &i.Issuer.Issuer)
+		case "cache":
+			err = i.unmarshalCache(d)
+		default:
+			known, err = i.unmarshalOption(d, seen)
+		}
+		if err != nil {
+			return err
+		}
+		if !known {
+			return d.Errf("unrecognized subdirective '%s' in introspection", name)
+		}
+	}
+	for name, value := range map[string]string{"endpoint": i.Endpoint, "client_id": i.ClientID, "client_secret": i.ClientSecret} {
+		if value == "" {
+			return d.Errf("introspection needs endpoint, client_id and client_secret: %s is missing", name)
+		}
+	}
+	p.Introspection = i
+	return nil
+}
+
+func (i *Introspection) unmarshalCache(d *caddyfile.Dispenser) error {
+	var life caddy.Duration
+	if d.CountRemainingArgs() == 1 && d.NextArg() {
+		if d.Val() != "off" {
+			v, err := caddy.ParseDuration(d.Val())
+			if err != nil || v <= 0 {
+				return d.Errf("cache takes a duration longer than 0, or off: not '%s'", d.Val())
+			}
+			life = caddy.Duration(v)
+		}
+		i.Cache = &life
+		return noBlock(d)
+	}
+	return d.ArgErr()
+}
