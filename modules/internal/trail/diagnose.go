@@ -26,7 +26,7 @@ func (c *check) diagnose(f *os.File, lines bool) error {
 		v.add(Problem{Kind: Edited, File: hashesName, First: c.first, End: v.tree.n, Detail: "the leaf hashes are not those of the records, which are as they were signed"})
 		return nil
 	}
-	want, err := readHashes(segmentPath(v.dir, c.first, hashesSuffix))
+	want, err := readHashes(c.hashes)
 	if err != nil {
 		return err
 	}
@@ -83,20 +83,14 @@ func (c *check) agrees(want []tlog.Hash) bool {
 	return tree.same(c.seal.tree)
 }
 
-func readHashes(path string) ([]tlog.Hash, error) {
-	h, err := openHashes(path)
-	if os.IsNotExist(err) {
+// readHashes reads all hashes. It returns none if there are too many.
+func readHashes(h *hashFile) ([]tlog.Hash, error) {
+	if h == nil || h.n > maxDiagnosed {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer h.Close()
+	h.from(0)
 	var out []tlog.Hash
 	for hash, ok := h.next(); ok; hash, ok = h.next() {
-		if len(out) == maxDiagnosed {
-			return nil, nil
-		}
 		out = append(out, hash)
 	}
 	return out, h.failed()

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 const goldenSeal = `caddy-moat trail seal v1
@@ -141,56 +141,83 @@ func FuzzNote(f *testing.F) {
 	})
 }
 
+// segmentSeeds are contents of a segment and its leaf hashes; the first is
+// the good one.
+func segmentSeeds(f *testing.F) {
+	f.Add(slices.Concat(testRecord(0, 100), newline, testRecord(1, 100), newline), []byte{})
+	f.Add([]byte("{}\n{}\n"), []byte{1})
+	f.Add([]byte("\n\n\x00"), bytes.Repeat([]byte{2}, 64))
+}
+
+// writeSegment makes a trail of which two records are signed, and gives it
+// the segment that the fuzzer came up with.
+func writeSegment(tb testing.TB, dir string, segment, hashes []byte) {
+	signer, vkey, _ := testSigner(tb)
+	var tree frontier
+	for _, leaf := range testLeaves(2) {
+		tree.add(leaf)
+	}
+	cp, err := signNote(Checkpoint{"example.com/trail", 2, tree.root()}.text(), signer)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for path, data := range map[string][]byte{
+		filepath.Join(dir, checkpointName): cp,
+		filepath.Join(dir, keysName):       []byte(vkey + "\n"),
+		segmentPath(dir, 0, recordsSuffix): segment,
+		segmentPath(dir, 0, hashesSuffix):  hashes,
+	} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
 // FuzzSegment: whatever stands in a segment, reading it neither panics nor
 // fails, agrees with the plain way to cut lines, and a trail is good only if
 // it is the one that was signed.
 func FuzzSegment(f *testing.F) {
-	good := append(append(testRecord(0, 100), '\n'), append(testRecord(1, 100), '\n')...)
-	f.Add(good, []byte{})
-	f.Add([]byte("{}\n{}\n"), []byte{1})
-	f.Add([]byte("\n\n\x00"), bytes.Repeat([]byte{2}, 64))
-	signer, vkey, known := testSigner(f)
-	var tree frontier
-	tree.add(tlog.RecordHash(testRecord(0, 100)))
-	tree.add(tlog.RecordHash(testRecord(1, 100)))
-	cp, err := signNote(Checkpoint{"example.com/trail", 2, tree.root()}.text(), signer)
-	if err != nil {
-		f.Fatal(err)
-	}
-	dir := f.TempDir()
+	segmentSeeds(f)
+	_, _, known := testSigner(f)
+	good := slices.Concat(testRecord(0, 100), newline, testRecord(1, 100), newline)
 	f.Fuzz(func(t *testing.T, segment, hashes []byte) {
-		for name, data := range map[string][]byte{checkpointName: cp, keysName: []byte(vkey + "\n"), filepath.Base(segmentPath(dir, 0, recordsSuffix)): segment, filepath.Base(segmentPath(dir, 0, hashesSuffix)): hashes} {
-			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
+		dir := t.TempDir() // a new one: ext4 syncs files that are written over
+		writeSegment(t, dir, segment, hashes)
 		r := mustVerify(t, dir, VerifyOptions{Known: known})
 		if r.OK() && !bytes.HasPrefix(segment, good) {
 			t.Errorf("a segment of %q is taken for the signed one", segment)
 		}
 		want := bytes.SplitAfter(segment, newline)
 		got := lines(t, dir)
-		if len(got) != len(want)-1 {
-			t.Fatalf("%d lines, want %d", len(got), len(want)-1)
+		if len(got) != len(want)-1 || int64(len(got)) != r.Records {
+			t.Fatalf("Scan reads %d lines, Verify %d, want %d", len(got), r.Records, len(want)-1)
 		}
 		for i := range got {
 			if got[i]+"\n" != string(want[i]) {
 				t.Errorf("line %d: %q, want %q", i, got[i], want[i])
 			}
 		}
-		if int64(len(got)) != r.Records {
-			t.Errorf("Verify read %d records, Scan %d", r.Records, len(got))
-		}
+	})
+}
+
+// FuzzOpen: Open refuses a segment that is not the one that was signed, and
+// otherwise repairs it.
+func FuzzOpen(f *testing.F) {
+	segmentSeeds(f)
+	good := slices.Concat(testRecord(0, 100), newline, testRecord(1, 100), newline)
+	f.Add(append(bytes.Clone(good), "{}\n{"...), []byte{})
+	f.Fuzz(func(t *testing.T, segment, hashes []byte) {
+		dir := t.TempDir()
+		writeSegment(t, dir, segment, hashes)
 		o := testOptions(t)
 		o.Logf = nil
 		tr, err := Open(dir, o)
-		if err != nil {
-			if !errors.Is(err, ErrTampered) {
-				t.Errorf("Open: %v", err)
-			}
-			return
+		if err == nil != bytes.HasPrefix(segment, good) || err != nil && !errors.Is(err, ErrTampered) {
+			t.Errorf("Open: %v", err)
 		}
-		mustClose(t, tr)
-		wantGood(t, dir, tr.Stats().Durable)
+		if err == nil {
+			mustClose(t, tr)
+			wantGood(t, dir, tr.Stats().Durable)
+		}
 	})
 }

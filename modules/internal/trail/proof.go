@@ -235,10 +235,7 @@ func (r *hashReader) leaves(lo, hi int64, tree *frontier) error {
 		if err != nil {
 			return err
 		}
-		if _, err = h.f.Seek((lo-first)*tlog.HashSize, 0); err != nil {
-			h.Close()
-			return err
-		}
+		h.from(lo - first)
 		for ; lo < min(hi, end); lo++ {
 			leaf, ok := h.next()
 			if !ok {

@@ -195,17 +195,34 @@ func (l *lineReader) rest() int { return l.end - l.start }
 // hashFile reads the leaf hashes of one segment in order.
 type hashFile struct {
 	f    *os.File
+	n    int64 // hashes that there were when the file was opened
+	r    io.Reader
 	buf  []byte
 	have []byte
 	err  error
 }
 
+// openHashes opens a file of leaf hashes. What is appended later is not
+// read: of the hashes that are there now the lines are there too.
 func openHashes(path string) (*hashFile, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	return &hashFile{f: f, buf: make([]byte, 2048*tlog.HashSize)}, nil
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	h := &hashFile{f: f, n: info.Size() / tlog.HashSize, buf: make([]byte, 2048*tlog.HashSize)}
+	h.from(0)
+	return h, nil
+}
+
+// from goes to the i'th hash.
+func (h *hashFile) from(i int64) {
+	h.r = io.NewSectionReader(h.f, i*tlog.HashSize, max(0, h.n-i)*tlog.HashSize)
+	h.have, h.err = nil, nil
 }
 
 // next returns the next hash; ok is false at the end.
@@ -215,7 +232,7 @@ func (h *hashFile) next() (hash tlog.Hash, ok bool) {
 			return hash, false
 		}
 		var n int
-		n, h.err = io.ReadFull(h.f, h.buf)
+		n, h.err = io.ReadFull(h.r, h.buf)
 		h.have = h.buf[:n]
 		if n < tlog.HashSize {
 			return hash, false

@@ -239,3 +239,45 @@ func TestCheckpointNeverCoversWhatIsNotDurable(t *testing.T) {
 		}
 	}
 }
+
+func TestTrailVerifiesAtEveryMoment(t *testing.T) {
+	dir := t.TempDir()
+	clock := newClock()
+	o := testOptions(t)
+	o.Sync, o.RollSize, o.Checkpoint, o.Logf = Always, 5000, time.Millisecond, nil
+	o.Now, o.uptime, o.Keep = clock.now, clock.uptime, time.Hour
+	tr := mustOpen(t, dir, o)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := tr.AppendSync(context.Background(), testRecord(g*1_000_000+i, 100)); err != nil {
+					t.Error(err)
+					return
+				}
+				clock.move(10 * time.Second)
+			}
+		})
+	}
+	var pruned int64
+	for start := time.Now(); time.Since(start) < time.Second; {
+		r := mustVerify(t, dir, VerifyOptions{})
+		pruned = r.Pruned
+		if !r.OK() {
+			t.Errorf("%d records: %v", r.Size, r.Problems)
+			break
+		}
+	}
+	close(stop)
+	wg.Wait()
+	mustClose(t, tr)
+	if pruned == 0 {
+		t.Error("nothing was removed meanwhile")
+	}
+}

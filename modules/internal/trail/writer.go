@@ -59,7 +59,7 @@ type writer struct {
 // The pauses between attempts to recover.
 const (
 	firstBackoff = 50 * time.Millisecond
-	lastBackoff  = 5 * time.Second
+	lastBackoff  = time.Second
 )
 
 // maxBatches is how many batches are written before the writer looks what
@@ -358,6 +358,9 @@ func (w *writer) close() {
 	}
 	close(w.t.signer.ask)
 	<-w.t.signed
+	if err := w.t.signer.err; err != nil {
+		w.last = errors.Join(w.last, fmt.Errorf("audit trail %s: the last checkpoint is not written: %w", w.t.dir, err))
+	}
 	w.lock.Close()
 }
 
