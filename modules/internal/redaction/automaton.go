@@ -271,7 +271,7 @@ func (a *automaton) member(s *state, name int) *state {
 const endless = 1 << 60
 
 // elementAt returns the state of an element.
-func (a *automaton) elementAt(s *state, index int64) *state {
+func (a *automaton) elementAt(s *state, index int64, m *memo) *state {
 	var slot *atomic.Pointer[state]
 	switch {
 	case !s.indexed || index >= s.horizon:
@@ -279,7 +279,7 @@ func (a *automaton) elementAt(s *state, index int64) *state {
 	case index < int64(len(s.byIndex)):
 		slot = &s.byIndex[index]
 	default:
-		return a.step(s, edge{index: index, length: endless})
+		return a.element(s, edge{index: index, length: endless}, m)
 	}
 	if next := slot.Load(); next != nil {
 		return next
@@ -287,6 +287,37 @@ func (a *automaton) elementAt(s *state, index int64) *state {
 	next := a.step(s, edge{index: index, length: endless})
 	slot.Store(next)
 	return next
+}
+
+// memo is the last answer of element.
+type memo struct {
+	from, to *state
+	matches  uint64
+}
+
+// element returns the state of an element that depends on its index. That of
+// the element before is nearly always the same, so it is not computed again if
+// the same selectors match.
+func (a *automaton) element(s *state, e edge, m *memo) *state {
+	matches, n := uint64(0), 0
+	for _, p := range s.positions {
+		pos := &a.positions[p]
+		for i := range pos.seg.Selectors {
+			if sel := &pos.seg.Selectors[i]; sel.Kind == jsonpath.Index || sel.Kind == jsonpath.Slice {
+				if sel.MatchIndex(e.index, e.length) {
+					matches |= 1 << (n % 64)
+				}
+				n++
+			}
+		}
+	}
+	if n > 64 {
+		return a.step(s, e)
+	}
+	if m.from != s || m.matches != matches {
+		*m = memo{from: s, to: a.step(s, e), matches: matches}
+	}
+	return m.to
 }
 
 // size returns the number of states kept, for tests.

@@ -232,6 +232,16 @@ func BenchmarkRules(b *testing.B) {
 	}
 }
 
+func BenchmarkWindow(b *testing.B) {
+	text := payload("api", 100<<10)
+	for _, selector := range []string{"$.items[-1]", "$.items[-50:]", "$.items[:-1].note", "$.items[5000:].note"} {
+		p := compile(b, Options{}, append(rule(Remove(), selector), rule(Null(), "nowhere")...)...)
+		b.Run(selector, func(b *testing.B) {
+			measure(b, len(text), func() error { return rewriteAll(p, io.Discard, text) })
+		})
+	}
+}
+
 func BenchmarkDetect(b *testing.B) {
 	all, err := Detect(mask.Kinds(), masked(b, "last4"))
 	if err != nil {

@@ -28,6 +28,7 @@ type Rewriter struct {
 	// Where the walk stands; see walk.go.
 	at       place
 	stack    []frame
+	memo     memo
 	child    *state // of the member whose name was read
 	sub      sub    // within a string
 	codeUnit uint32 // of the escape being read
@@ -91,6 +92,7 @@ func (w *Rewriter) Reset(dst io.Writer) {
 	}
 	clear(w.fired)
 	w.vague, w.origin, w.sequence = false, nil, w.program.options.Sequence
+	w.memo = memo{}
 	w.at, w.child, w.sub, w.number, w.literal = atBegin, nil, subNone, 0, ""
 	w.escaped, w.apart, w.keyDone = false, false, false
 	w.keyStart, w.keyEnd = -1, -1

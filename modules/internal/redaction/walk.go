@@ -435,7 +435,7 @@ elem:
 		child = nil
 	}
 	if child == nil {
-		child = auto.elementAt(cur, top.index)
+		child = auto.elementAt(cur, top.index, &w.memo)
 	}
 	if cur.thins {
 		if child.remove || w.holding || w.cutComma && !top.kept {

@@ -12,12 +12,14 @@ import (
 
 // window is what is held of an array.
 type window struct {
-	buf   []byte // from the first element held on, with what separates them
+	buf   []byte // the elements, with what separates them
+	gone  int    // bytes of buf that have left
 	elems []span
+	out   int   // of elems, have left
 	first int64 // index of the first element held
 	ended int   // of the last element that is complete, in buf
 	from  int   // in the current Write, what is not in buf yet
-	begin int64 // in the text, where buf begins
+	begin int64 // in the text, where what is held begins
 	inner *Rewriter
 	level int
 }
@@ -36,12 +38,12 @@ func (w *Rewriter) beginElement(p []byte, i int, top *frame) Reason {
 	if w.mode != modeWindow {
 		w.emit(p[w.start:i])
 		w.mode, w.modeDepth = modeWindow, len(w.stack)
-		v.buf, v.elems = v.buf[:0], v.elems[:0]
+		v.buf, v.gone, v.elems, v.out = v.buf[:0], 0, v.elems[:0], 0
 		v.first, v.ended, v.from, v.begin = 0, 0, i, w.base+int64(i)
 	}
 	v.take(p[v.from:i])
 	v.from = i
-	for len(v.elems) > 0 && v.first+top.state.late <= top.index {
+	for v.out < len(v.elems) && v.first+top.state.late <= top.index {
 		if !w.releaseElement(p, top, top.index+1) {
 			return ReasonHeldWindow
 		}
@@ -64,7 +66,7 @@ func (w *Rewriter) endElement(p []byte, i int) {
 func (w *Rewriter) endWindow(p []byte, i int, top *frame) Reason {
 	v := &w.window
 	v.take(p[v.from:i])
-	for len(v.elems) > 0 {
+	for v.out < len(v.elems) {
 		if !w.releaseElement(p, top, top.index+1) {
 			return ReasonHeldWindow
 		}
@@ -78,7 +80,7 @@ func (w *Rewriter) endWindow(p []byte, i int, top *frame) Reason {
 // the buffer yet.
 func (w *Rewriter) tooWide(i int) bool {
 	v := &w.window
-	return len(v.buf)+i-v.from > w.program.options.MaxValue
+	return len(v.buf)-v.gone+i-v.from > w.program.options.MaxValue
 }
 
 // releaseElement lets the first element held go, where the array is known to
@@ -86,8 +88,8 @@ func (w *Rewriter) tooWide(i int) bool {
 // within the limits.
 func (w *Rewriter) releaseElement(p []byte, top *frame, n int64) bool {
 	v := &w.window
-	e, index := v.elems[0], v.first
-	s := w.program.auto.step(top.state, edge{index: index, length: n})
+	e, index := v.elems[v.out], v.first
+	s := w.program.auto.element(top.state, edge{index: index, length: n}, &w.memo)
 	ok := true
 	if s.remove {
 		last := top.index
@@ -110,15 +112,21 @@ func (w *Rewriter) releaseElement(p []byte, top *frame, n int64) bool {
 	return ok
 }
 
-// drop forgets the first element, and the n bytes up to its end.
-func (v *window) drop(n int) {
-	v.elems = append(v.elems[:0], v.elems[1:]...)
-	v.buf = append(v.buf[:0], v.buf[n:]...)
-	v.begin += int64(n)
-	v.ended -= n
-	for i := range v.elems {
-		e := &v.elems[i]
-		e.gap, e.from, e.to = e.gap-n, e.from-n, e.to-n
+// drop forgets the first element held, and the bytes up to its end. They are
+// moved away once they are the larger part.
+func (v *window) drop(to int) {
+	v.begin += int64(to - v.gone)
+	v.gone = to
+	v.out++
+	if v.gone > len(v.buf)-v.gone && v.out > len(v.elems)-v.out {
+		v.buf = append(v.buf[:0], v.buf[v.gone:]...)
+		v.elems = append(v.elems[:0], v.elems[v.out:]...)
+		for i := range v.elems {
+			e := &v.elems[i]
+			e.gap, e.from, e.to = e.gap-v.gone, e.from-v.gone, e.to-v.gone
+		}
+		v.ended -= v.gone
+		v.gone, v.out = 0, 0
 	}
 }
 
