@@ -5,6 +5,7 @@ package rbac
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -219,8 +220,11 @@ func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading
 	if p != nil {
 		q.Authenticated, q.User, q.Roles, q.Scopes = true, p.ID, p.Roles, p.Scopes
 	}
-	if !pol.Conditional() {
-		return pol.Decide(&q)
+	// Few requests meet a rule with a condition, and the others need not
+	// pay for what conditions can see.
+	d := pol.Decide(&q)
+	if !errors.Is(d.Err, policy.ErrNoEnv) {
+		return d
 	}
 	env := environment(r, &q, p, pol)
 	defer release(env)

@@ -44,7 +44,6 @@ type Policy struct {
 	heirs    [][]uint32 // for each subject, those that have its rules
 	methods  []string   // methods that rules name; method i+1 is methods[i], 0 is all others
 	root     *node
-	when     bool
 	fold     bool // paths are compared in lower case
 }
 
@@ -61,10 +60,6 @@ func (p *Policy) Roles() []string { return slices.Sorted(maps.Keys(p.roles)) }
 
 // Scopes returns the names of the scopes the policy knows, sorted.
 func (p *Policy) Scopes() []string { return slices.Sorted(maps.Keys(p.scopes)) }
-
-// Conditional reports whether any rule has a condition, so that a decision
-// may need [Request.Env].
-func (p *Policy) Conditional() bool { return p.when }
 
 // UserRoles returns the roles that the policy itself gives to a user. The
 // caller must not change them.
@@ -262,7 +257,6 @@ func (c *compiler) readRule(subject uint32, allow bool, text string) error {
 		if r.when, err = c.conds.Compile(l.When, r.pattern.vars()); err != nil {
 			return c.doc.fault(where, text, "when %s: %w", oneLine(l.When), err)
 		}
-		c.p.when = true
 	}
 	if c.whens[r.text] {
 		return c.doc.fault(where, text, "%s is repeated", oneLine(l.String()))

@@ -22,7 +22,8 @@ type Request struct {
 	Scopes        []string
 
 	// Env is what conditions see. Its Path must be Path. Without it every
-	// condition fails.
+	// condition fails with ErrNoEnv: a decision whose Err is another, or
+	// none, is the same as with it.
 	Env *condition.Env
 }
 

@@ -201,6 +201,11 @@ func checkEqual(t *testing.T, p *Policy, doc *Document, q *Request) {
 	t.Helper()
 	got, want := p.Decide(q), reference(p, doc, q)
 	checkExplain(t, p, q, got)
+	bare := *q
+	bare.Env = nil
+	if d := p.Decide(&bare); d.Err == nil && d != got {
+		t.Errorf("%s %s: %+v without anything to look at, and %+v with it", q.Method, q.Path, d, got)
+	}
 	if got != want {
 		t.Errorf("%s %s user %q roles %v scopes %v\ngot  %v by %s, %s, %v\nwant %v by %s, %s, %v\n%s", q.Method, q.Path, q.User, q.Roles, q.Scopes,
 			got.Allow, got.RuleText(), got.Reason, got.Err, want.Allow, want.RuleText(), want.Reason, want.Err, printRules(p))

@@ -2,11 +2,10 @@ package policy
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
-
-	"math/rand/v2"
 )
 
 func TestWarnings(t *testing.T) {
