@@ -1,0 +1,162 @@
+package integration
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// certificate makes a self-signed client certificate.
+func certificate(t testing.TB, name string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func TestStolenTokenIsOfNoUseWithoutTheCertificate(t *testing.T) {
+	s := start(t, `
+{
+	skip_install_trust
+}
+https://localhost:{$PORT} {
+	tls internal {
+		client_auth {
+			mode request
+		}
+	}
+	jwt_auth {
+		issuer internal
+		bind tls
+	}
+	respond "{http.auth.user.id}"
+}
+`)
+	mine, other := certificate(t, "mine"), certificate(t, "other")
+	sum := sha256.Sum256(mine.Certificate[0])
+	bound := s.token("--sub", "alice", "--claim", "/cnf/x5t#S256="+base64.RawURLEncoding.EncodeToString(sum[:]))
+	for _, test := range []struct {
+		name  string
+		certs []tls.Certificate
+		token string
+		want  int
+	}{
+		{"its own certificate", []tls.Certificate{mine}, bound, 200},
+		{"another certificate", []tls.Certificate{other}, bound, 401},
+		{"no certificate", nil, bound, 401},
+		{"token that is not bound", []tls.Certificate{mine}, s.token("--sub", "alice"), 401},
+	} {
+		client := s.client()
+		client.Transport.(*http.Transport).TLSClientConfig.Certificates = test.certs
+		req, err := http.NewRequest("GET", "https://localhost:"+s.ports["PORT"]+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+test.token)
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != test.want {
+			t.Errorf("%s: got %d %s", test.name, resp.StatusCode, body)
+		}
+	}
+}
+
+func TestOpaqueTokensInTheBinary(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if id, secret, _ := r.BasicAuth(); id != "moat" || secret != "s3cret" {
+			w.WriteHeader(401)
+			return
+		}
+		fmt.Fprintf(w, `{"active":%v,"sub":"alice","scope":"read"}`, r.FormValue("token") == "good")
+	})
+	s := start(t, `
+:{$PORT} {
+	jwt_auth {
+		introspection {
+			endpoint http://`+up+`
+			client_id moat
+			client_secret {env.CLIENT_SECRET}
+		}
+	}
+	respond "{http.auth.user.id} {http.auth.user.scopes}"
+}
+`, "CLIENT_SECRET=s3cret")
+	if a := s.get("PORT", "/", bearer("good")); a.StatusCode != 200 || a.body != "alice read" {
+		t.Errorf("got %d %s", a.StatusCode, a.body)
+	}
+	if a := s.get("PORT", "/", bearer("bad")); a.StatusCode != 401 || a.code() != "invalid_token" {
+		t.Errorf("got %d %s", a.StatusCode, a.body)
+	}
+	if strings.Contains(s.log.String(), "s3cret") {
+		t.Error("the log shows the secret")
+	}
+}
+
+func TestTokenMetricsAreThere(t *testing.T) {
+	s := start(t, `
+{
+	metrics
+}
+:{$PORT} {
+	jwt_auth {
+		issuer internal
+	}
+	respond ok
+}
+:{$PORT2} {
+	jwt_auth {
+		issuer http://127.0.0.1:1
+	}
+	respond ok
+}
+`)
+	tok := s.token("--sub", "alice")
+	for range 3 {
+		s.get("PORT", "/", bearer(tok))
+	}
+	s.get("PORT", "/")
+	resp, err := http.Get("http://" + s.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	for _, want := range []string{
+		`caddy_moat_decisions_total{code="",layer="jwt_auth",result="allow"} 3`,
+		`caddy_moat_decisions_total{code="missing_credentials",layer="jwt_auth",result="deny"} 1`,
+		`caddy_moat_token_cache_hits_total 2`,
+		`caddy_moat_token_verifications_total 1`,
+		`caddy_moat_keyset_keys{source="http://127.0.0.1:1"} 0`,
+	} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("no %s", want)
+		}
+	}
+}
