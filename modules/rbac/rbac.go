@@ -88,7 +88,8 @@ type Handler struct {
 	PolicyFile string `json:"policy,omitempty"`
 
 	// Whether to let everything pass that would be refused. The log and the
-	// audit record say what would have been; {http.rbac.rule} too.
+	// audit record say what would have been; {http.rbac.rule} too. The
+	// metric caddy_moat_rbac_dry_run_total counts by rule and code.
 	DryRun bool `json:"dry_run,omitempty"`
 
 	active    atomic.Pointer[loaded]
@@ -101,6 +102,7 @@ type Handler struct {
 	changes func(adapter.Change)
 	decided *prometheus.CounterVec
 	allowed prometheus.Counter // the usual case of decided
+	dryRun  *prometheus.CounterVec
 	logger  *zap.Logger
 }
 
@@ -141,8 +143,22 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if h.DryRun {
 		h.logger.Warn("dry_run: nothing is refused")
+		if h.dryRun, err = wouldRefuse(ctx); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	return nil
+}
+
+// wouldRefuse is the counter of what dry_run lets pass. Its labels are what
+// the policy says: rules as they are written, and codes.
+func wouldRefuse(ctx caddy.Context) (*prometheus.CounterVec, error) {
+	return adapter.Register(ctx, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy",
+		Subsystem: "moat",
+		Name:      "rbac_dry_run_total",
+		Help:      "Requests that rbac let pass because of dry_run, by the rule and error code of the refusal.",
+	}, []string{"rule", "code"}))
 }
 
 // Cleanup ends the watch.
@@ -174,6 +190,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	if h.DryRun {
 		h.decided.WithLabelValues(layer, decision.Skip, refusal.Code).Inc()
+		h.dryRun.WithLabelValues(rule, refusal.Code).Inc()
 		h.logger.Info("dry_run: would have been refused",
 			zap.String("code", refusal.Code), zap.String("rule", rule), zap.String("method", r.Method), zap.String("path", r.URL.Path))
 		adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Skip, Rule: "dry_run: " + refusal.Code + " by " + rule})

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
@@ -337,6 +338,19 @@ func TestDryRunRecordsAndLetsPass(t *testing.T) {
 			t.Errorf("%s: recorded %+v, code %q; want %+v", target, log.Decisions(), log.Code(), want)
 		}
 	}
+	if n := count(t, h.dryRun.WithLabelValues("default: deny", "missing_credentials")); n != 1 {
+		t.Errorf("counted %v requests", n)
+	}
+}
+
+// count returns what a counter has counted.
+func count(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
 }
 
 func TestDecisionsAreCounted(t *testing.T) {
@@ -345,11 +359,7 @@ func TestDecisionsAreCounted(t *testing.T) {
 	serve(t, h, request("GET", "/x", nil))
 	serve(t, h, request("GET", "//x", nil))
 	for labels, want := range map[[2]string]float64{{"allow", ""}: 1, {"deny", "missing_credentials"}: 1, {"deny", "ambiguous_path"}: 1, {"deny", "forbidden"}: 0} {
-		var m dto.Metric
-		if err := h.decided.WithLabelValues("rbac", labels[0], labels[1]).Write(&m); err != nil {
-			t.Fatal(err)
-		}
-		if got := m.GetCounter().GetValue(); got != want {
+		if got := count(t, h.decided.WithLabelValues("rbac", labels[0], labels[1])); got != want {
 			t.Errorf("%v: got %v; want %v", labels, got, want)
 		}
 	}
