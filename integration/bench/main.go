@@ -172,8 +172,11 @@ func (b *bench) compare(ctx context.Context, o options, chosen []*contestant) er
 		return err
 	}
 	results, err := b.run(ctx, chosen)
-	if err != nil {
+	if err != nil && (ctx.Err() == nil || len(results[0].samples) == 0) {
 		return err
+	}
+	if err != nil {
+		log.Print("interrupted: what follows is of the rounds before")
 	}
 	rows := summarize(results, cond.Floors)
 	write(os.Stdout, cond, rows, o.markdown)
@@ -192,5 +195,5 @@ func (b *bench) compare(ctx context.Context, o options, chosen []*contestant) er
 	if failed > 0 {
 		return fmt.Errorf("%d of %d contestants failed", failed, len(results))
 	}
-	return nil
+	return err
 }
