@@ -20,7 +20,7 @@ func TestBareNameIsThatMemberAnywhere(t *testing.T) {
 }
 
 func TestBareNameThatLooksLikeAPathIsRefused(t *testing.T) {
-	for _, name := range []string{"", "a.b", "*", "a[0]", "a b", "'a'", "..a", "\xff", "a$"} {
+	for _, name := range []string{"", "a.b", "*", "a[0]", "a b", "'a'", "..a", "\xff", "a$", "$ref"} {
 		if got, err := ParseSelector(name); err == nil {
 			t.Errorf("ParseSelector(%q) = %v, want an error", name, got)
 		}

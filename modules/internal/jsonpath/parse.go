@@ -19,6 +19,12 @@ const maxInt = 1<<53 - 1
 // a path, and would as a name quietly match nothing.
 func ParseSelector(text string) (Path, error) {
 	if strings.HasPrefix(text, "$") {
+		if len(text) > 1 && isNameChar(rune(text[1])) {
+			return nil, &Error{
+				Text: text, Offset: 1,
+				Reason: "after $ comes . or [; a member whose name begins with $ is written $..['$…']",
+			}
+		}
 		return Parse(text)
 	}
 	if text == "" {

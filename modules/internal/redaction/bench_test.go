@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -237,6 +238,26 @@ func BenchmarkWindow(b *testing.B) {
 	for _, selector := range []string{"$.items[-1]", "$.items[-50:]", "$.items[:-1].note", "$.items[5000:].note"} {
 		p := compile(b, Options{}, append(rule(Remove(), selector), rule(Null(), "nowhere")...)...)
 		b.Run(selector, func(b *testing.B) {
+			measure(b, len(text), func() error { return rewriteAll(p, io.Discard, text) })
+		})
+	}
+}
+
+// BenchmarkHard is of texts that are as slow as can be.
+func BenchmarkHard(b *testing.B) {
+	p := compile(b, Options{}, benchRules(b, 200)...)
+	for _, c := range []struct{ name, before, again, after string }{
+		{"escapes", `"`, `\n`, `"`},
+		{"units", `"`, `\u4e2d`, `"`},
+		{"pairs", `"`, `\ud83d\ude00`, `"`},
+		{"greek", `"`, `λόγος `, `"`},
+		{"depth", `[1`, `,` + strings.Repeat(`[`, 500) + strings.Repeat(`]`, 500), `]`},
+		{"removed", `[1`, `,{"password":1}`, `]`},
+		{"masked", `[1`, `,{"phone":1}`, `]`},
+		{"short", `[1`, `,2`, `]`},
+	} {
+		text := []byte(c.before + strings.Repeat(c.again, 100<<10/len(c.again)) + c.after)
+		b.Run(c.name, func(b *testing.B) {
 			measure(b, len(text), func() error { return rewriteAll(p, io.Discard, text) })
 		})
 	}

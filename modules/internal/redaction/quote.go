@@ -51,17 +51,22 @@ func hex4(b []byte) rune {
 	return r
 }
 
-// hexValue returns the value of a hexadecimal digit, 16 or more of anything
-// else.
-func hexValue(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return c | 0x20 - 'a' + 10
+// hexValue returns the value of a hexadecimal digit, 16 of anything else.
+func hexValue(c byte) byte { return hexValues[c] }
+
+var hexValues = func() (table [256]byte) {
+	for c := range table {
+		switch d := byte(c); {
+		case '0' <= d && d <= '9':
+			table[c] = d - '0'
+		case 'a' <= d|0x20 && d|0x20 <= 'f':
+			table[c] = d | 0x20 - 'a' + 10
+		default:
+			table[c] = 16
+		}
 	}
-	return 16
-}
+	return table
+}()
 
 // appendQuoted appends text as a string literal.
 func appendQuoted(dst, text []byte) []byte {

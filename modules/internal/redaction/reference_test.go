@@ -173,9 +173,6 @@ func referenceWrite(t testing.TB, rules []Rule, n *node, inherited []int) string
 		}
 		return string(n.kind) + strings.Join(parts, ",") + string(n.kind+2)
 	}
-	if winner < 0 {
-		return n.raw
-	}
 	v := value{kind: kindLiteral, raw: []byte(n.raw), text: []byte(n.raw)}
 	switch n.kind {
 	case '"':
@@ -187,11 +184,31 @@ func referenceWrite(t testing.TB, rules []Rule, n *node, inherited []int) string
 	case '0':
 		v.kind = kindNumber
 	}
-	out, changed := rules[winner].Action.scalar(nil, &v)
-	if !changed {
-		return n.raw
+	found := false
+	if v.kind == kindString && (winner < 0 || rules[winner].Action.kind == actTruncate) {
+		slices.Sort(hits)
+		for _, h := range slices.Compact(hits) {
+			if rules[h].Action.kind != actDetect {
+				continue
+			}
+			out, hit, null := rules[h].Action.detect.redact(nil, &v)
+			if null {
+				return "null"
+			}
+			if hit {
+				v.text, found = out, true
+			}
+		}
 	}
-	return string(out)
+	if winner >= 0 {
+		if out, changed := rules[winner].Action.scalar(nil, &v); changed {
+			return string(out)
+		}
+	}
+	if found {
+		return string(appendQuoted(nil, v.text))
+	}
+	return n.raw
 }
 
 // withoutSpace removes the space between tokens, and nothing else.

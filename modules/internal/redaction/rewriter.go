@@ -140,7 +140,7 @@ func (w *Rewriter) Offset() int64 { return w.base }
 // text; other errors are those of dst. After an error nothing is written to
 // dst any more, and every call returns the error again.
 func (w *Rewriter) Write(p []byte) (int, error) {
-	if w.err != nil {
+	if w.err != nil || len(p) == 0 {
 		return 0, w.err
 	}
 	w.start, w.window.from = 0, 0

@@ -58,11 +58,11 @@ func (w *Rewriter) scanString(p []byte, i int) (int, Reason) {
 			return i, ""
 		case c == '\\':
 			w.escaped = true
-			w.sub = subEscape
 			i++
-			if i < len(p) && simpleEscape(p[i]) {
-				w.sub = subNone
-				i++
+			if n := skipEscape(p[i:]); n > 0 {
+				i += n
+			} else {
+				w.sub = subEscape
 			}
 		case c < 0x20:
 			return i, ReasonControl
@@ -76,6 +76,24 @@ func (w *Rewriter) scanString(p []byte, i int) (int, Reason) {
 			}
 		}
 	}
+}
+
+// skipEscape returns the length of what follows a backslash, if it is whole and
+// does not need a closer look, otherwise 0.
+func skipEscape(p []byte) int {
+	switch {
+	case len(p) == 0:
+		return 0
+	case simpleEscape(p[0]):
+		return 1
+	case len(p) < 5 || p[0] != 'u':
+		return 0
+	}
+	a, b, c, d := hexValue(p[1]), hexValue(p[2]), hexValue(p[3]), hexValue(p[4])
+	if (a|b|c|d)&16 != 0 || a == 0xd && b >= 8 {
+		return 0 // not a digit, or half of a surrogate pair
+	}
+	return 5
 }
 
 func simpleEscape(c byte) bool {
