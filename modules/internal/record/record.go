@@ -68,8 +68,6 @@
 package record
 
 import (
-	"encoding/json"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -516,16 +514,4 @@ func escapeASCII(space *[6]byte, b byte) []byte {
 // controls a terminal somewhere.
 func unsafeRune(r rune) bool {
 	return r < 0xa0 || r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff
-}
-
-// Decode reads one record. Members that are not known are ignored.
-func Decode(line []byte, r *Record) error {
-	*r = Record{}
-	if err := json.Unmarshal(line, r); err != nil {
-		return fmt.Errorf("not an audit record: %w", err)
-	}
-	if r.V != Version {
-		return fmt.Errorf("not an audit record of version %d", Version)
-	}
-	return nil
 }

@@ -213,3 +213,60 @@ func BenchmarkAppend(b *testing.B) {
 	}
 	b.SetBytes(int64(len(buf)))
 }
+
+// The law: the decoder gives what encoding/json gives, or nothing at all.
+func FuzzDecode(f *testing.F) {
+	f.Add(full().Append(nil))
+	for _, s := range []string{
+		`{"v":1}`, `{"v":1,"v":2}`, `{"V":1,"Kind":"x"}`, `{"v":1,"kind":null}`, `{"v":01}`, `{"v":-0}`, `{"v":1e3}`, `{"v":1,"x":[{}]}`, `{"v":1 }`, `{"v":1}{}`,
+		`{"v":1,"path":"\u00e9\ud800\n"}`, "{\"v\":1,\"path\":\"\xff\xc3\xa4\"}", `{"v":1,"time":"2026-11-22T10:00:00,5Z"}`, `{"v":1,"time":"2026-11-22t10:00:00z"}`, `{"v":1,"time":"2026-11-22T24:00:00+99:99"}`,
+		`{"v":1,"headers":{"A":["b"],"A":["c"]}}`, `{"v":1,"headers":{"A":null}}`, `{"v":1,"roles":[]}`, `{"v":1,"decisions":[{},{"layer":"x","layer":"y"}]}`, `{"v":1,"user":{"id":"a","ID":"b"}}`,
+		`{"v":1,"status":99999999999999999999}`, `{"v":1,"decisions":[]}`, `{"v":1,"upstream":{}}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		var fast, slow Record
+		d := decoder{s: string(line)}
+		if d.record(&fast); d.bad {
+			return
+		}
+		if err := json.Unmarshal(line, &slow); err != nil {
+			t.Fatalf("%q: encoding/json says %v", line, err)
+		}
+		if !reflect.DeepEqual(fast, slow) {
+			t.Fatalf("%q\nfast %+v\nslow %+v", line, fast, slow)
+		}
+	})
+}
+
+func TestWhatAppendWritesIsReadInOnePass(t *testing.T) {
+	d := decoder{s: string(full().Append(nil))}
+	if d.record(new(Record)); d.bad {
+		t.Error("it was left to encoding/json")
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	line := full().Append(nil)
+	var r Record
+	b.ReportAllocs()
+	b.SetBytes(int64(len(line)))
+	for b.Loop() {
+		if err := Decode(line, &r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeByEncodingJSON(b *testing.B) {
+	line := full().Append(nil)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(line)))
+	for b.Loop() {
+		var r Record
+		if err := json.Unmarshal(line, &r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
