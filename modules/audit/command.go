@@ -325,7 +325,9 @@ func printKeys(w io.Writer, config string, args []string) error {
 		return err
 	}
 	defer cancel()
-	printed := make(map[string]bool)
+	// Sites that share a trail share its key, which one of them may name.
+	var paths []string
+	keys := make(map[string]string)
 	for _, msg := range found {
 		var h Handler
 		if err := json.Unmarshal(msg, &h); err != nil {
@@ -335,19 +337,26 @@ func printKeys(w io.Writer, config string, args []string) error {
 		if err != nil {
 			return err
 		}
-		if printed[path] && h.Sign == "" || len(args) == 1 && !samePath(args[0], path) {
+		if _, ok := keys[path]; !ok {
+			paths = append(paths, path)
+		}
+		if h.Sign != "" || keys[path] == "" {
+			keys[path] = h.Sign
+		}
+	}
+	printed := 0
+	for _, path := range paths {
+		if len(args) == 1 && !samePath(args[0], path) {
 			continue
 		}
-		_, vkey, err := loadSigner(context.Background(), storage, path, h.Sign)
+		_, vkey, err := loadSigner(context.Background(), storage, path, keys[path])
 		if err != nil {
 			return fmt.Errorf("audit %s: %w", path, err)
 		}
-		if !printed[path+vkey] {
-			fmt.Fprintf(w, "# %s\n%s\n", path, vkey)
-		}
-		printed[path], printed[path+vkey] = true, true
+		fmt.Fprintf(w, "# %s\n%s\n", path, vkey)
+		printed++
 	}
-	if len(printed) == 0 {
+	if printed == 0 {
 		return fmt.Errorf("%s has no such audit directive", config)
 	}
 	return nil
