@@ -2,7 +2,6 @@ package rbac
 
 import (
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 var environments = sync.Pool{New: func() any { return new(condition.Env) }}
 
 // environment makes what conditions see of the request and puts it into q.
-func environment(r *http.Request, q *policy.Request, p *principal.Principal, pol *policy.Policy) *condition.Env {
+func environment(r *http.Request, q *policy.Request, p *principal.Principal) *condition.Env {
 	ip, _ := adapter.Vars(r)[caddyhttp.ClientIPVarKey].(string)
 	env := environments.Get().(*condition.Env)
 	*env = condition.Env{
@@ -26,11 +25,6 @@ func environment(r *http.Request, q *policy.Request, p *principal.Principal, pol
 	}
 	if p != nil {
 		env.Claims, env.User, env.Roles, env.Scopes = p.Claims, p.ID, p.Roles, p.Scopes
-		for _, role := range pol.UserRoles(p.ID) {
-			if !slices.Contains(env.Roles, role) {
-				env.Roles = append(slices.Clip(env.Roles), role)
-			}
-		}
 	}
 	q.Env = env
 	return env

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -71,6 +73,9 @@ const layer = "rbac"
 //     says nothing about the policy; where the caller has a bearer token
 //     and the policy has scopes, it carries the challenge insufficient_scope
 //     (RFC 6750 section 3.1)
+//
+// Roles that the policy gives to a user are added to the caller for all layers
+// behind this one too, and to `{http.auth.user.roles}`.
 //
 // `{http.rbac.rule}` is the rule that decided, or "default: deny".
 type Handler struct {
@@ -215,7 +220,7 @@ func (h *Handler) decide(r *http.Request) (policy.Decision, *problem.Problem) {
 		}
 	}
 	pol := h.active.Load().policy
-	p := adapter.Principal(r)
+	p := endow(r, pol)
 	d := ask(pol, r, p, main)
 	for _, other := range others {
 		if !d.Allow {
@@ -231,6 +236,34 @@ func (h *Handler) decide(r *http.Request) (policy.Decision, *problem.Problem) {
 	return d, refusal(r, p, pol)
 }
 
+// endow returns the caller with the roles that the policy itself gives to it,
+// and makes that the caller for the layers behind: a role counts for what may
+// be seen as much as for what may be done.
+func endow(r *http.Request, pol *policy.Policy) *principal.Principal {
+	p := adapter.Principal(r)
+	if p == nil {
+		return nil
+	}
+	var more []string
+	for _, role := range pol.UserRoles(p.ID) {
+		if !p.HasRole(role) {
+			more = append(more, role)
+		}
+	}
+	if more == nil {
+		return p
+	}
+	endowed := *p // a principal may be shared by many requests
+	endowed.Roles = slices.Concat(p.Roles, more)
+	if vars := adapter.Vars(r); vars != nil {
+		vars[principal.Var] = &endowed
+	}
+	if repl := adapter.Replacer(r); repl != nil {
+		repl.Set("http.auth.user.roles", strings.Join(endowed.Roles, ","))
+	}
+	return &endowed
+}
+
 // ask makes one decision.
 func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading) policy.Decision {
 	q := policy.Request{Method: as.method, Path: as.path}
@@ -243,7 +276,7 @@ func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading
 	if !errors.Is(d.Err, policy.ErrNoEnv) {
 		return d
 	}
-	env := environment(r, &q, p, pol)
+	env := environment(r, &q, p)
 	defer release(env)
 	return pol.Decide(&q)
 }

@@ -214,9 +214,24 @@ func TestOtherAuthenticatorsAreUnderstood(t *testing.T) {
 func TestUsersInThePolicyHaveRoles(t *testing.T) {
 	h := provision(t, "rbac {\n role clerk {\n allow GET /orders/*\n allow GET /c when `has_role(\"clerk\")`\n}\n user bob roles clerk\n}")
 	for _, path := range []string{"/orders/1", "/c"} {
-		if _, passed := serve(t, h, request("GET", path, user())); !passed {
+		before := user("guest")
+		r := request("GET", path, before)
+		if _, passed := serve(t, h, r); !passed {
 			t.Errorf("%s: bob is no clerk", path)
 		}
+		roles, _ := adapter.Replacer(r).GetString("http.auth.user.roles")
+		if p := adapter.Principal(r); !slices.Equal(p.Roles, []string{"guest", "clerk"}) || roles != "guest,clerk" || p.Claims != before.Claims {
+			t.Errorf("%s: the layers behind see roles %q, %q", path, p.Roles, roles)
+		}
+		if len(before.Roles) != 1 {
+			t.Errorf("%s: a principal that others share has changed: %q", path, before.Roles)
+		}
+	}
+	// As Caddy's basic_auth leaves it.
+	r := request("GET", "/c", nil)
+	adapter.Replacer(r).Set("http.auth.user.id", "bob")
+	if _, passed := serve(t, h, r); !passed || !adapter.Principal(r).HasRole("clerk") {
+		t.Error("bob of another authenticator is no clerk")
 	}
 	if _, passed := serve(t, h, request("GET", "/c", &principal.Principal{ID: "eve"})); passed {
 		t.Error("eve is a clerk")
