@@ -210,7 +210,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 
-	won, err := h.identify(w, r)
+	won, p, err := h.identify(w, r)
 	if err != nil {
 		if err.Kind != credential.Missing || !h.Optional {
 			return h.refuse(w, r, won, err)
@@ -218,7 +218,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.decide(r, decision.Skip, "optional", "")
 		return next.ServeHTTP(w, r)
 	}
-	p := adapter.Principal(r)
 	if err := h.setForwarded(r, p); err != nil {
 		return h.refuse(w, r, won, err)
 	}
@@ -238,18 +237,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // identify finds the method that decides and makes the caller it verified the
 // caller of the request. It returns the index of the method that decided, -1
 // for none.
-func (h *Handler) identify(w http.ResponseWriter, r *http.Request) (int, *credential.Error) {
+func (h *Handler) identify(w http.ResponseWriter, r *http.Request) (int, *principal.Principal, *credential.Error) {
 	// Authorization is a single field (RFC 9110 section 11.6.2). Two of
 	// them are two credentials, of which the upstream might read the other.
 	if len(r.Header["Authorization"]) > 1 {
-		return -1, &credential.Error{
+		return -1, nil, &credential.Error{
 			Kind: credential.Malformed, Code: credential.CodeInvalidRequest,
 			Detail: "more than one Authorization field",
 		}
 	}
 	if len(h.methods) > 1 {
 		if err := h.ambiguous(r); err != nil {
-			return -1, err
+			return -1, nil, err
 		}
 	}
 	for i := range h.methods {
@@ -257,21 +256,15 @@ func (h *Handler) identify(w http.ResponseWriter, r *http.Request) (int, *creden
 		var p *principal.Principal
 		var err *credential.Error
 		if m.foreign != nil {
-			err = m.foreign.identify(w, r)
-		} else {
-			p, err = identifyOurs(m.Method, r)
+			p, err = m.foreign.identify(w, r)
+		} else if p, err = identifyOurs(m.Method, r); err == nil {
+			adapter.Identify(r, p)
 		}
-		switch {
-		case err == nil:
-			if p != nil {
-				adapter.Identify(r, p)
-			}
-			return i, nil
-		case err.Kind != credential.Missing:
-			return i, err
+		if err == nil || err.Kind != credential.Missing {
+			return i, p, err
 		}
 	}
-	return -1, credential.ErrMissing
+	return -1, nil, credential.ErrMissing
 }
 
 // identifyOurs asks a method of ours. An error of a type that is not

@@ -25,19 +25,19 @@ type foreign struct {
 // identify asks the authenticator. Its response goes to a scratch writer, of
 // which only the header fields are kept, and only if it says yes: a session
 // cookie, for one.
-func (f *foreign) identify(w http.ResponseWriter, r *http.Request) *credential.Error {
+func (f *foreign) identify(w http.ResponseWriter, r *http.Request) (*principal.Principal, *credential.Error) {
 	scratch := &scratchWriter{header: make(http.Header)}
 	user, ok, err := f.authenticator.Authenticate(scratch, r)
 	switch {
 	case err != nil:
 		// Per its interface: a technical reason, not a bad credential.
-		return &credential.Error{
+		return nil, &credential.Error{
 			Kind: credential.Unavailable, Code: credential.CodeUnavailable,
 			Detail: "the credential cannot be checked", Cause: err,
 		}
 	case ok && user.ID == "":
 		// A yes that does not say to whom is no identity.
-		return badCredentials
+		return nil, badCredentials
 	case ok:
 		maps.Copy(w.Header(), scratch.header)
 		p := &principal.Principal{ID: user.ID, Kind: f.kind(), Roles: list(user.Metadata["roles"]), Scopes: list(user.Metadata["scopes"])}
@@ -47,11 +47,11 @@ func (f *foreign) identify(w http.ResponseWriter, r *http.Request) *credential.E
 				repl.Set("http.auth.user."+k, v)
 			}
 		}
-		return nil
+		return p, nil
 	case offers(r, scratch.header):
-		return badCredentials
+		return nil, badCredentials
 	}
-	return credential.ErrMissing
+	return nil, credential.ErrMissing
 }
 
 var badCredentials = &credential.Error{

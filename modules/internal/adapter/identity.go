@@ -10,11 +10,11 @@ import (
 
 const (
 	userPrefix   = "http.auth.user."
-	claimsPrefix = userPrefix + "claims."
-)
+	claimsPrefix = "claims."
 
-// claimsVar marks a request whose replacer already answers for claims.
-const claimsVar = "moat.claims"
+	// answering is what the replacer knows once it answers for the principal.
+	answering = "moat.answering"
+)
 
 // AddRoles makes the caller p of the request have the roles too, for the
 // layers behind and for the record, and returns the caller it then has. p
@@ -43,41 +43,50 @@ func AddRoles(r *http.Request, p *principal.Principal, roles []string) *principa
 // request has one identity, and a role of one user must not stand beside
 // the name of another.
 func Identify(r *http.Request, p *principal.Principal) {
-	vars := Vars(r)
-	if vars != nil {
-		vars[principal.Var] = p
+	vars, repl := Vars(r), Replacer(r)
+	if vars == nil || repl == nil {
+		return // not a request that Caddy serves
 	}
-	repl := Replacer(r)
-	if repl == nil {
-		return
-	}
+	_, again := vars[principal.Var]
+	vars[principal.Var] = p
 	if _, ok := repl.Get(userPrefix + "id"); ok {
 		repl.DeleteByPrefix(userPrefix)
 	}
-	repl.Set(userPrefix+"id", p.ID)
-	if len(p.Roles) > 0 {
-		repl.Set(userPrefix+"roles", strings.Join(p.Roles, ","))
-	}
-	if len(p.Scopes) > 0 {
-		repl.Set(userPrefix+"scopes", strings.Join(p.Scopes, ","))
-	}
-	if vars == nil || vars[claimsVar] != nil {
-		return
-	}
-	vars[claimsVar] = true
-	repl.Map(func(key string) (any, bool) {
-		path, ok := strings.CutPrefix(key, claimsPrefix)
-		if !ok {
-			return nil, false
+	if again {
+		if _, ok := repl.Get(answering); ok {
+			return
 		}
-		// The principal that stands there now, not the one that stood
-		// there when this was registered: a later authenticator wins.
+	}
+	// One function that is asked is cheaper than values that are set and
+	// that nobody may ask for. It looks for the principal that stands there
+	// when it is asked: a later authenticator wins.
+	repl.Map(func(key string) (any, bool) {
+		name, ok := strings.CutPrefix(key, userPrefix)
+		if !ok {
+			return nil, key == answering
+		}
 		p, _ := vars[principal.Var].(*principal.Principal)
 		if p == nil {
 			return nil, false
 		}
-		return Claim(p.Claims, path)
+		return placeholder(p, name)
 	})
+}
+
+// placeholder returns the value of {http.auth.user.<name>}.
+func placeholder(p *principal.Principal, name string) (any, bool) {
+	switch name {
+	case "id":
+		return p.ID, true
+	case "roles":
+		return strings.Join(p.Roles, ","), len(p.Roles) > 0
+	case "scopes":
+		return strings.Join(p.Scopes, ","), len(p.Scopes) > 0
+	}
+	if path, ok := strings.CutPrefix(name, claimsPrefix); ok {
+		return Claim(p.Claims, path)
+	}
+	return nil, false
 }
 
 // Claim finds the claim that the last part of a placeholder names. A path
