@@ -177,6 +177,7 @@ func (b *bench) compare(ctx context.Context, o options, chosen []*contestant) er
 	}
 	if err != nil {
 		log.Print("interrupted: what follows is of the rounds before")
+		cond.Plan.Rounds = len(results[0].samples)
 	}
 	rows := summarize(results, cond.Floors)
 	write(os.Stdout, cond, rows, o.markdown)
