@@ -34,7 +34,8 @@ func (w *Rewriter) walk(p []byte, from, to int) (int, Reason) {
 		i      = from
 		e      int
 		c      byte
-		id     int
+		id     int // of a name
+		n      int // of digits
 		ks, ke = w.keyStart, w.keyEnd
 		child  = w.child // of the value that comes next, or is being read
 		auto   = w.program.auto
@@ -239,34 +240,33 @@ start:
 		if e = i; c == '-' {
 			e++
 		}
-		if e+40 <= len(p) {
-			id = countDigits(binary.LittleEndian.Uint64(p[e:]))
-			if uint(id-1) < 7 && (id == 1 || p[e] != '0') {
-				e += id
-				if c = p[e]; c == '.' {
-					e++
-					id = countDigits(binary.LittleEndian.Uint64(p[e:]))
-					if id == 0 {
-						goto anyNumber
-					}
-					if id == 8 {
-						// Not e += id: the processor goes on before
-						// it knows id.
-						e += 8
-						if id = countDigits(binary.LittleEndian.Uint64(p[e:])); id == 8 {
-							e, id = skipDigits(p, e+8), 0
-						}
-					}
-					e += id
-					if e >= len(p) {
-						goto anyNumber
-					}
-					c = p[e]
+		if e+numberRoom <= len(p) {
+			n = countDigits(binary.LittleEndian.Uint64(p[e:]))
+			if n == 0 || n == 8 || n > 1 && p[e] == '0' {
+				goto anyNumber
+			}
+			e += n
+			if c = p[e]; c == '.' {
+				e++
+				if n = countDigits(binary.LittleEndian.Uint64(p[e:])); n == 0 {
+					goto anyNumber
 				}
-				if c|0x20 != 'e' {
-					i = e
-					goto after
+				if n == 8 {
+					// Not e += n: the processor goes on before it
+					// knows n.
+					e += 8
+					if n = countDigits(binary.LittleEndian.Uint64(p[e:])); n == 8 {
+						e, n = skipDigits(p, e+8), 0
+					}
 				}
+				if e += n; e >= len(p) {
+					goto anyNumber
+				}
+				c = p[e]
+			}
+			if c|0x20 != 'e' {
+				i = e
+				goto after
 			}
 		}
 		goto anyNumber
@@ -525,6 +525,10 @@ fault:
 
 const (
 	recordSeparator = 0x1e // RFC 7464
+
+	// numberRoom is how many bytes are looked at without a check: up to 7
+	// digits, the point, and two times 8 digits.
+	numberRoom = 7 + 1 + 16 + 8
 
 	litTrue = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24
 	litNull = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
