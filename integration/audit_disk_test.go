@@ -2,8 +2,11 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"image/color"
+	"image/png"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -486,6 +489,71 @@ func TestAuditDeliveryComesThroughInOrderAndHangingSinksCostNothing(t *testing.T
 	} {
 		if !bytes.Contains(figures, []byte(want)) {
 			t.Errorf("no metric %s", want)
+		}
+	}
+}
+
+// The report is looked at in a real browser where there is one.
+func TestAuditReportIsDrawnByABrowser(t *testing.T) {
+	browser := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			browser = path
+			break
+		}
+	}
+	if browser == "" {
+		t.Skip("no Chromium in PATH")
+	}
+	s := start(t, `{
+	admin {$CADDY_ADMIN}
+	http_port {$HTTP_PORT}
+}
+http://localhost:{$PORT} {
+	audit trail
+	rbac {
+		anyone {
+			allow GET /ok/*
+		}
+	}
+	respond "ok"
+}`)
+	for i := range 20 {
+		s.get("PORT", fmt.Sprintf("/ok/%d", i))
+		s.get("PORT", "/%3Cscript%3Edocument.title=%22run%22%3C/script%3E")
+	}
+	s.stop()
+	s.output("moat", "audit", "report", "-o", "r.html", "trail")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	shot := s.path("r.png")
+	out, err := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,1600", "--user-data-dir="+s.path("profile"), "--enable-logging=stderr", "--screenshot="+shot, "file://"+s.path("r.html")).CombinedOutput()
+	if err != nil {
+		t.Skipf("the browser does not run here: %v\n%.500s", err, out)
+	}
+	if bytes.Contains(out, []byte(":CONSOLE")) {
+		t.Errorf("the page has faults: %s", out)
+	}
+	f, err := os.Open(shot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	img, err := png.Decode(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	colors := make(map[color.RGBA]int)
+	for y := range img.Bounds().Dy() {
+		for x := range img.Bounds().Dx() {
+			r, g, b, _ := img.At(x, y).RGBA()
+			colors[color.RGBA{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), 255}]++
+		}
+	}
+	// Bars of answered and of refused requests.
+	for name, c := range map[string]color.RGBA{"answered": {0x3b, 0x7d, 0xd8, 255}, "refused": {0xd9, 0x53, 0x4f, 255}} {
+		if colors[c] < 500 {
+			t.Errorf("%d pixels show %s requests", colors[c], name)
 		}
 	}
 }

@@ -25,6 +25,7 @@ type Anomaly struct {
 // Thresholds, within one window for one caller.
 const (
 	window       = 10 * time.Minute
+	windowText   = "10 min"
 	walkSteps    = 20 // ids one after another on one route
 	manyIDs      = 200
 	manyRefusals = 30
@@ -33,6 +34,7 @@ const (
 	maxIDs       = 400 // remembered per caller and route
 	maxRoutes    = 20  // per caller
 	maxFound     = 100
+	maxOfKind    = 15
 )
 
 // walks watches callers for signs of trying out: one identifier after
@@ -79,18 +81,18 @@ func (w *walks) add(who string, r *record.Record) {
 	}
 	if d, ok := r.Refused(); ok {
 		if c.refused++; c.refused >= manyRefusals {
-			w.alarm("many refusals", who, r, int64(c.refused), fmt.Sprintf("%d requests refused within %v, the last by %s", c.refused, window, d.Layer))
+			w.alarm("many refusals", who, r, int64(c.refused), fmt.Sprintf("%d requests refused within %s, the last by %s", c.refused, windowText, d.Layer))
 		}
 	}
 	if r.Status == 404 {
 		if c.notFound++; c.notFound >= manyNotFound {
-			w.alarm("looking for paths", who, r, int64(c.notFound), fmt.Sprintf("%d answers 404 within %v", c.notFound, window))
+			w.alarm("looking for paths", who, r, int64(c.notFound), fmt.Sprintf("%d answers 404 within %s", c.notFound, windowText))
 		}
 	}
 	if r.User.ID != "" && r.Client != "" && len(c.addr) < 64 {
 		c.addr[r.Client] = true
 		if len(c.addr) >= 8 {
-			w.alarm("many addresses", who, r, int64(len(c.addr)), fmt.Sprintf("one user from %d addresses within %v", len(c.addr), window))
+			w.alarm("many addresses", who, r, int64(len(c.addr)), fmt.Sprintf("one user from %d addresses within %s", len(c.addr), windowText))
 		}
 	}
 	w.walk(c, who, r)
@@ -115,7 +117,7 @@ func (w *walks) walk(c *caller, who string, r *record.Record) {
 	if len(s.seen) < maxIDs && !s.seen[id] {
 		s.seen[strings.Clone(id)] = true
 		if len(s.seen) >= manyIDs {
-			w.alarm("many ids", who, r, int64(len(s.seen)), fmt.Sprintf("%d different ids of %s within %v", len(s.seen), key, window))
+			w.alarm("many ids", who, r, int64(len(s.seen)), fmt.Sprintf("%d different ids of %s within %s", len(s.seen), key, windowText))
 		}
 	}
 	n, err := strconv.ParseInt(id, 10, 64)
@@ -169,6 +171,12 @@ func (w *walks) found() []Anomaly {
 	}
 	slices.SortFunc(out, func(a, b Anomaly) int {
 		return cmp.Or(cmp.Compare(b.weight, a.weight), a.At.Compare(b.At), cmp.Compare(a.Who, b.Who))
+	})
+	// One kind must not crowd out the others.
+	kinds := make(map[string]int)
+	out = slices.DeleteFunc(out, func(a Anomaly) bool {
+		kinds[a.Kind]++
+		return kinds[a.Kind] > maxOfKind
 	})
 	return out[:min(len(out), maxFound)]
 }

@@ -107,6 +107,7 @@ type Counter struct {
 	times   histogram
 	open    map[string]bool // ids of intents without outcome
 	walks   *walks
+	begun   bool
 }
 
 // NewCounter returns a counter of nothing.
@@ -124,14 +125,8 @@ const maxOpen = 100_000
 // Add counts one record.
 func (c *Counter) Add(index int64, r *record.Record) {
 	s := &c.s
-	if s.First.IsZero() {
-		s.First, s.FirstIndex = r.Time, index
-	}
-	if r.Time.Before(s.First) {
-		s.First = r.Time
-	}
-	if r.Time.After(s.Last) {
-		s.Last = r.Time
+	if !c.begun {
+		c.begun, s.FirstIndex = true, index
 	}
 	s.LastIndex = index
 	switch r.Kind {
@@ -151,6 +146,12 @@ func (c *Counter) Add(index int64, r *record.Record) {
 
 func (c *Counter) request(r *record.Record) {
 	s := &c.s
+	if s.Requests == 0 || r.Time.Before(s.First) {
+		s.First = r.Time
+	}
+	if r.Time.After(s.Last) {
+		s.Last = r.Time
+	}
 	s.Requests++
 	b := c.bucket(r.Time.Unix())
 	b.Total++
@@ -286,8 +287,21 @@ func (c *Counter) timeline() ([]Bucket, string) {
 				out = append(out, Bucket{Start: time.Unix(at, 0).UTC()})
 			}
 		}
-		return out, (time.Duration(c.width) * time.Second).String()
+		return out, stretch(c.width)
 	}
+}
+
+// stretch names a number of seconds.
+func stretch(seconds int64) string {
+	for _, unit := range []struct {
+		seconds int64
+		name    string
+	}{{86400, "d"}, {3600, "h"}, {60, "min"}} {
+		if seconds%unit.seconds == 0 {
+			return fmt.Sprintf("%d %s", seconds/unit.seconds, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d s", seconds)
 }
 
 // Route turns a path into the route it probably belongs to: segments that look
