@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -132,5 +133,23 @@ func BenchmarkCompile(b *testing.B) {
 		if _, err := Compile(doc); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkReadFile: the same policy from YAML and from JSON.
+func BenchmarkReadFile(b *testing.B) {
+	text, err := json.Marshal(sized(10_000))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range []string{"p.json", "p.yaml"} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if _, err := ReadFile(name, text); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
