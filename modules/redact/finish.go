@@ -54,6 +54,10 @@ func (rw *responseWriter) complete() error {
 	}
 	rw.h.decide(rw.r, rw.view)
 	if rw.committed {
+		// Trailers come to stand in the header after the body.
+		if rw.redacted() || rw.decoding != nil {
+			removeTrailers(rw.w.Header(), rw.trailers)
+		}
 		return nil
 	}
 	if err := rw.commit(true); err != nil && rw.h.logger.Core().Enabled(zap.DebugLevel) {

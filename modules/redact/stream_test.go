@@ -177,7 +177,7 @@ func TestLateFaultAborts(t *testing.T) {
 					if a.err == nil || leaked(a.body) {
 						t.Fatalf("got %d and %d bytes without an error, leaked %v", a.status, len(a.body), leaked(a.body))
 					}
-					if a.status != 0 && !strings.HasPrefix(strings.ReplaceAll(long, `"ssn":"`+secret+`",`, ""), string(a.body)) {
+					if a.status != 0 && !strings.HasPrefix(strings.ReplaceAll(long, `"ssn":"`+secret+`",`, ""), strings.TrimRight(string(a.body), " ")) {
 						t.Errorf("what came is not the beginning of the redacted body: %.100q", a.body)
 					}
 				})
@@ -311,9 +311,12 @@ func TestInformationalAnswersPass(t *testing.T) {
 }
 
 func TestTrailersAreDropped(t *testing.T) {
+	long := strings.Repeat(" ", 200000)
 	for name, answer := range map[string]string{
-		"announced":   headed("200 OK", "Content-Type: application/json\nTrailer: X-Sum\nTransfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n0\r\nX-Sum: %s\r\n\r\n", len(body), body, secret)),
-		"unannounced": headed("200 OK", "Content-Type: application/json\nTransfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n0\r\nX-Sum: %s\r\n\r\n", len(body), body, secret)),
+		"long":               headed("200 OK", "Content-Type: application/json\nTransfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n0\r\nX-Sum: %s\r\n\r\n", len(long+body), long+body, secret)),
+		"long and announced": headed("200 OK", "Content-Type: application/json\nTrailer: X-Sum\nTransfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n0\r\nX-Sum: %s\r\n\r\n", len(long+body), long+body, secret)),
+		"announced":          headed("200 OK", "Content-Type: application/json\nTrailer: X-Sum\nTransfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n0\r\nX-Sum: %s\r\n\r\n", len(body), body, secret)),
+		"unannounced":        headed("200 OK", "Content-Type: application/json\nTransfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n0\r\nX-Sum: %s\r\n\r\n", len(body), body, secret)),
 	} {
 		s := serve(t, provision(t, "remove ssn"), raw(t, answer))
 		res, err := s.Client().Get(s.URL)
@@ -322,8 +325,8 @@ func TestTrailersAreDropped(t *testing.T) {
 		}
 		got, err := io.ReadAll(res.Body)
 		res.Body.Close()
-		if err != nil || string(got) != masked {
-			t.Errorf("%s: %q (%v)", name, got, err)
+		if err != nil || strings.TrimSpace(string(got)) != masked {
+			t.Errorf("%s: %.100q (%v)", name, got, err)
 		}
 		if len(res.Trailer) > 0 || res.Header.Get("X-Sum") != "" || res.Header.Get("Trailer") != "" {
 			t.Errorf("%s: trailer %v, header %v", name, res.Trailer, res.Header)

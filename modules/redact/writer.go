@@ -371,8 +371,7 @@ func (rw *responseWriter) commit(final bool) error {
 // fixHeader makes the header say what is true of the body that leaves.
 func (rw *responseWriter) fixHeader(final bool) {
 	h := rw.w.Header()
-	redacted := rw.mode == rewriting || rw.mode == streaming || rw.mode == sniffing ||
-		rw.mode == dropping && rw.view != nil && rw.kind != media && rw.kind != listed
+	redacted := rw.redacted()
 	if redacted || rw.decoding != nil {
 		removeDescribing(h)
 		removeTrailers(h, rw.trailers)
@@ -390,6 +389,17 @@ func (rw *responseWriter) fixHeader(final bool) {
 		cookie := rw.caller != nil && rw.r.Header["Authorization"] == nil && rw.r.Header["Cookie"] != nil
 		dependOnCaller(h, cookie)
 	}
+}
+
+// redacted reports whether the body that leaves may be another than came.
+func (rw *responseWriter) redacted() bool {
+	switch rw.mode {
+	case rewriting, streaming, sniffing:
+		return true
+	case dropping:
+		return rw.view != nil && rw.kind != media && rw.kind != listed
+	}
+	return false
 }
 
 // FlushError is what http.ResponseController calls to flush. It ends the

@@ -1,0 +1,119 @@
+package redact
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// FuzzEventStream has two laws: how a stream is cut into pieces does not
+// matter, and one in which no rule fires is not changed.
+func FuzzEventStream(f *testing.F) {
+	for _, s := range []string{
+		"data: " + body + "\n\n",
+		"data: {\"a\":1,\r\ndata: \"ssn\":2}\r\n\r\nid: 1\r\n\r\n",
+		"\ufeffevent: x\rdata:[1,\rdata:2]\r\r: comment\r\r",
+		"data\ndata\ndata: [DONE]\n\n\n\n", "data: {}", "\r\n\r\n\n\r", "data: {\"ssn\":1}",
+		"data\ndata: {\"ssn\":1}\n\n",
+	} {
+		f.Add([]byte(s), uint16(3))
+	}
+	h := provision(f, "remove ssn\nmax_event 4KiB")
+	run := func(in []byte, at int) (string, error, int) {
+		var out bytes.Buffer
+		s := newEventStream(&out, h.answers.strict.program(events).NewRewriter(nil), h, "")
+		err := s.write(in[:at])
+		if err == nil {
+			err = s.write(in[at:])
+		}
+		if err == nil {
+			err = s.end()
+		}
+		return out.String(), err, s.count
+	}
+	f.Fuzz(func(t *testing.T, in []byte, cut uint16) {
+		whole, wholeErr, n := run(in, 0)
+		if n == 0 && wholeErr == nil && whole != string(in) {
+			t.Fatalf("%q became %q, though no rule fired", in, whole)
+		}
+		at := int(cut) % (len(in) + 1)
+		split, splitErr, _ := run(in, at)
+		if (wholeErr == nil) != (splitErr == nil) || wholeErr == nil && whole != split {
+			t.Fatalf("%q: %q (%v), but split at %d: %q (%v)", in, whole, wholeErr, at, split, splitErr)
+		}
+		if wholeErr == nil {
+			if again, err, n := run([]byte(whole), 0); err != nil || n > 0 || again != whole {
+				t.Fatalf("%q became %q and then %q (%v)", in, whole, again, err)
+			}
+		}
+	})
+}
+
+// FuzzAnswer sends anything under any label. Its laws: the handler neither
+// hangs nor panics with anything but http.ErrAbortHandler; an answer that is
+// complete and is JSON has nothing in it that a rule removes; and how it was
+// written does not matter.
+func FuzzAnswer(f *testing.F) {
+	f.Add([]byte(body), "application/json", "", uint16(5))
+	f.Add([]byte(body+"}"), "text/html", "", uint16(5))
+	f.Add([]byte(gz(body)), "", "gzip", uint16(9))
+	f.Add([]byte("\x89PNG"), "image/png", "", uint16(1))
+	f.Add([]byte("data: "+body+"\n\n"), "text/event-stream", "", uint16(8))
+	f.Add([]byte(wide(body, 2)), "text/html; charset=utf-8", "identity", uint16(8))
+	h := provision(f, "remove ssn\npass text/html")
+	f.Fuzz(func(t *testing.T, in []byte, contentType, encoding string, cut uint16) {
+		at := int(cut) % (len(in) + 1)
+		run := func(pieces ...[]byte) (status int, out string) {
+			defer func() {
+				if p := recover(); p == http.ErrAbortHandler {
+					status, out = -1, ""
+				} else if p != nil {
+					panic(p)
+				}
+			}()
+			w, err := direct(t, h, caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				w.Header().Set("Content-Type", contentType)
+				if encoding != "" {
+					w.Header().Set("Content-Encoding", encoding)
+				}
+				for _, p := range pieces {
+					if _, err := w.Write(p); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+			if err != nil {
+				t.Fatalf("error %v", err)
+			}
+			return w.Code, w.Body.String()
+		}
+		status, whole := run(in)
+		var doc any
+		if status == 200 && json.Unmarshal([]byte(whole), &doc) == nil && names(doc, "ssn") {
+			t.Fatalf("%q under %q and %q: %q", in, contentType, encoding, whole)
+		}
+		if s, split := run(in[:at], in[at:]); s != status || split != whole {
+			t.Fatalf("%q under %q and %q: %d %q, but split at %d: %d %q", in, contentType, encoding, status, whole, at, s, split)
+		}
+	})
+}
+
+// names reports whether any object in v has a member with this name.
+func names(v any, name string) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			if k == name || names(e, name) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, func(e any) bool { return names(e, name) })
+	}
+	return false
+}
