@@ -1,0 +1,97 @@
+package jwtauth
+
+import (
+	"net/http"
+	"net/url"
+	"reflect"
+	"testing"
+)
+
+// FuzzRemovedParameterIsGone has the law of removeParameter: nobody finds the
+// parameter in what is left, and everybody finds the others as they were.
+func FuzzRemovedParameterIsGone(f *testing.F) {
+	for _, q := range []string{"", "token=x", "a=1&token=x&b", "%74oken=x&token", "a=%zz&token=1", "&&=&token=&", "to+ken=1&token=2", "token=a=b&token%3D=c"} {
+		f.Add(q, "token")
+	}
+	f.Fuzz(func(t *testing.T, query, name string) {
+		before, err := url.ParseQuery(query)
+		left := removeParameter(query, name)
+		after, err2 := url.ParseQuery(left)
+		if err == nil && err2 != nil {
+			t.Fatalf("%q without %q is %q, which cannot be parsed", query, name, left)
+		}
+		if _, ok := after[name]; ok {
+			t.Fatalf("%q without %q is %q", query, name, left)
+		}
+		if err != nil {
+			return
+		}
+		delete(before, name)
+		if name == "" {
+			return // url.ParseQuery passes over empty pairs
+		}
+		if !reflect.DeepEqual(before, after) {
+			t.Fatalf("%q without %q is %q: %v, want %v", query, name, left, after, before)
+		}
+	})
+}
+
+// FuzzRemovedCookieIsGone has the same law of removeCookie.
+func FuzzRemovedCookieIsGone(f *testing.F) {
+	for _, c := range []string{"", "id=x", "a=b; id=x;c=d", "id=x; id=y", " id =x", "id", "\tid=x;;", "xid=1; idx=2", `a="b; id=x"`} {
+		f.Add(c, "id")
+	}
+	f.Fuzz(func(t *testing.T, line, name string) {
+		if _, err := (Source{Cookie: name}).compile(); err != nil {
+			return
+		}
+		before := &http.Request{Header: http.Header{"Cookie": {line}}}
+		after := &http.Request{Header: http.Header{"Cookie": {line}}}
+		removeCookie(after.Header, name)
+		if left := after.CookiesNamed(name); len(left) > 0 {
+			t.Fatalf("%q without %q is %q", line, name, after.Header["Cookie"])
+		}
+		var want []*http.Cookie
+		for _, c := range before.Cookies() {
+			if c.Name != name {
+				want = append(want, c)
+			}
+		}
+		if got := after.Cookies(); len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q without %q is %q", line, name, after.Header["Cookie"])
+		}
+	})
+}
+
+// FuzzReadNeverTakesTwo has the law of reading: a token that is read has none
+// of the letters that could separate it from a second one.
+func FuzzReadNeverTakesTwo(f *testing.F) {
+	for _, h := range []string{"Bearer x", "bearer  x", "Bearer", "Bearer\tx", "Bearer x y", "Bearer x,Bearer y", "Basic x", "Bearer=x"} {
+		f.Add(h, "id=y", "token=z")
+	}
+	p := &Provider{From: []Source{{Header: "Authorization"}, {Cookie: "id"}, {Query: "token"}}}
+	if err := p.compileFrom(); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, header, cookie, query string) {
+		r := &http.Request{Header: http.Header{"Authorization": {header}, "Cookie": {cookie}}, URL: &url.URL{RawQuery: query}}
+		raw, err := p.read(r)
+		if err != nil {
+			return
+		}
+		for _, c := range raw {
+			if c == ' ' || c == ',' || c == ';' || c == '\t' {
+				t.Fatalf("read %q", raw)
+			}
+		}
+		if len(p.Places(r)) != 1 {
+			t.Fatalf("read %q of %v", raw, p.Places(r))
+		}
+		p.Strip = true
+		p.Clean(r)
+		if raw, err := p.read(r); err == nil {
+			t.Fatalf("%q is still there after cleaning", raw)
+		}
+		p.Strip = false
+	})
+}
