@@ -84,6 +84,18 @@
 // what was there. Where their fold agrees with the seal they are as good as
 // signed.
 //
+// # What this shows, and what it does not
+//
+// Whoever can write the files but does not have the private key cannot change
+// signed records without being found. They can change what is not signed yet,
+// which is what came since the last checkpoint, up to ten seconds by default.
+// They can put back an old copy of the whole trail, which is as good as it
+// was then: only a newer checkpoint that was kept elsewhere shows that
+// (Observer.Signed, VerifyOptions.Remembered). They can put their own key
+// beside their own trail, so the key too is to be kept elsewhere
+// (VerifyOptions.Known). Whoever has the private key can write any trail; what
+// they cannot do is agree with a checkpoint that somebody kept.
+//
 // # Writing
 //
 // Records are durable, by fdatasync, before a checkpoint or seal covers them

@@ -376,3 +376,21 @@ func TestSlowDiskDelaysAndAHangingDiskRefuses(t *testing.T) {
 	mustClose(t, tr)
 	wantGood(t, dir, 2)
 }
+
+func TestCloseDoesNotWaitForEver(t *testing.T) {
+	o := testOptions(t)
+	o.Stall = 20 * time.Millisecond
+	hang := make(chan struct{})
+	o.sync = func(f *os.File) error { <-hang; return datasync(f) }
+	dir := t.TempDir()
+	tr := mustOpen(t, dir, o)
+	if err := tr.Append(testRecord(0, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Close(); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Close: %v", err)
+	}
+	close(hang)
+	<-tr.done
+	wantGood(t, dir, 1)
+}

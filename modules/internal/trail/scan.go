@@ -97,7 +97,7 @@ func Scan(ctx context.Context, dir string, o ScanOptions, f func(Record) error) 
 		s.literal, s.others = nil, append(s.others, s.literal)
 	}
 	for {
-		more, err := s.pass()
+		more, err := s.next()
 		if err != nil {
 			if errors.Is(err, ErrStop) {
 				err = nil
@@ -128,6 +128,7 @@ type scanner struct {
 	others  [][]byte // the rest
 	buf     []byte
 	bytes   int64
+	idle    int // looks in vain at the same segment
 }
 
 // pickLiteral chooses the longest text: it is the rarest, more often than
@@ -149,6 +150,32 @@ func pickLiteral(texts [][]byte) (first []byte, others [][]byte) {
 		}
 	}
 	return first, others
+}
+
+// next reads on. While a trail is followed, it mostly finds its place again
+// without a look at the directory, of which there may be thousands of files.
+func (s *scanner) next() (more bool, err error) {
+	if !s.o.Follow || s.at.offset <= 0 || s.idle == 16 {
+		s.idle = 0
+		return s.pass()
+	}
+	s.idle++
+	before := s.at
+	err = s.segment(s.at.segment)
+	if errors.Is(err, os.ErrNotExist) {
+		return s.pass()
+	}
+	if s.at != before {
+		s.idle = 0
+	}
+	if err != nil || s.limited() {
+		return false, err
+	}
+	if _, err := os.Stat(segmentPath(s.dir, s.at.Index, recordsSuffix)); err == nil {
+		s.at = Cursor{Index: s.at.Index, segment: s.at.Index}
+		return true, nil
+	}
+	return false, nil
 }
 
 // pass reads up to the end of one segment and tells whether another follows.

@@ -86,8 +86,8 @@ type Options struct {
 	// bytes. Default: 32 MiB
 	Queue int
 
-	// Stall is how long one write or sync may take before the trail counts
-	// as unavailable. It recovers when the disk answers. Default: 10s
+	// Stall is how long the disk may take to write and sync what is due
+	// before the trail counts as unavailable. It recovers when the disk answers. Default: 10s
 	Stall time.Duration
 
 	// Now tells the time. Default: time.Now
@@ -338,8 +338,11 @@ func (t *Trail) Append(rec []byte) error {
 	if first || o.Sync == Always {
 		t.poke()
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return &UnavailableError{Cause: errors.Unwrap(err), Queued: true}
+	case t.stalled(o):
+		return &UnavailableError{Cause: errStall, Queued: true}
 	}
 	return nil
 }

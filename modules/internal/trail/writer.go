@@ -52,8 +52,9 @@ type writer struct {
 	backoff      time.Duration
 	group        int // callers that shared the last sync
 
-	leaves []byte // scratch
-	last   error  // what Close returns
+	leaves   []byte // scratch
+	slowSaid time.Time
+	last     error // what Close returns
 }
 
 // The pauses between attempts to recover.
@@ -61,6 +62,9 @@ const (
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = time.Second
 )
+
+// slowSync is how long a sync may take before it is worth a line in the log.
+const slowSync = time.Second
 
 // maxBatches is how many batches are written before the writer looks what
 // else there is to do.
@@ -109,6 +113,11 @@ func (w *writer) sleep() time.Duration {
 func (w *writer) step(all bool) {
 	o := w.t.opt.Load()
 	now := time.Now()
+	w.busy(true)
+	defer w.busy(false)
+	if w.signAt.Sub(now) > o.Checkpoint { // it was longer before
+		w.signAt = now.Add(o.Checkpoint)
+	}
 	if w.f == nil && (all || !now.Before(w.retryAt)) {
 		w.recover()
 	}
@@ -213,12 +222,10 @@ func (w *writer) write(b *batch) error {
 	}
 	next := position{off: w.written.off + int64(len(b.buf)-1), tree: w.written.tree}
 	w.leaves = hashLines(b.buf, &next.tree, w.leaves[:0])
-	w.busy(true)
 	_, err := w.f.WriteAt(b.buf[1:], w.written.off)
 	if err == nil {
 		_, err = w.hashes.WriteAt(w.leaves, (w.written.tree.n-w.first)*tlog.HashSize)
 	}
-	w.busy(false)
 	if err != nil {
 		return err
 	}
@@ -270,9 +277,7 @@ func (w *writer) release() {
 func (w *writer) commit() error {
 	o := w.t.opt.Load()
 	start := time.Now()
-	w.busy(true)
 	err := o.sync(w.f)
-	w.busy(false)
 	took := time.Since(start)
 	if err == nil {
 		err = w.inPlace()
@@ -293,6 +298,10 @@ func (w *writer) commit() error {
 	w.release()
 	if o.Observer.Fsync != nil {
 		o.Observer.Fsync(took)
+	}
+	if took > slowSync && time.Since(w.slowSaid) > time.Minute {
+		w.slowSaid = time.Now()
+		o.Logf("audit trail %s: the disk took %v to make records durable", t.dir, took.Round(time.Millisecond))
 	}
 	return nil
 }
@@ -318,6 +327,7 @@ func (w *writer) inPlace() error {
 	return err
 }
 
+// busy notes when the writer began to do what may take the disk long.
 func (w *writer) busy(on bool) {
 	since := int64(0)
 	if on {
@@ -341,13 +351,15 @@ func (w *writer) tick(o *Options) {
 
 // close ends the writer.
 func (w *writer) close() {
-	w.step(true)
-	for range closeAttempts {
-		if w.f != nil {
+	for failures := 0; failures <= closeAttempts; {
+		w.step(true)
+		if w.f != nil && w.empty() {
 			break
 		}
-		time.Sleep(w.backoff)
-		w.step(true)
+		if w.f == nil {
+			failures++
+			time.Sleep(w.backoff)
+		}
 	}
 	if w.f == nil {
 		w.last = w.abandon()
@@ -362,6 +374,13 @@ func (w *writer) close() {
 		w.last = errors.Join(w.last, fmt.Errorf("audit trail %s: the last checkpoint is not written: %w", w.t.dir, err))
 	}
 	w.lock.Close()
+}
+
+// empty reports whether nothing is queued.
+func (w *writer) empty() bool {
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	return w.t.queued == 0
 }
 
 // abandon gives up what could not be written.

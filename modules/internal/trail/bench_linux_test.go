@@ -1,10 +1,7 @@
-//go:build unix
-
 package trail
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,29 +58,32 @@ func cpuUsed(b *testing.B) time.Duration {
 }
 
 // appendAll appends n records without waiting, as fast as the queue takes
-// them, and returns the time that the caller's goroutine spent in Append.
+// them, and returns the processor time of the goroutine that calls Append.
 func appendAll(tb testing.TB, t *Trail, recs [][]byte, n int) time.Duration {
-	var spent time.Duration
-	for i := 0; i < n; {
-		const chunk = 256
-		start := time.Now()
-		end := min(i+chunk, n)
-		for i < end {
-			if err := t.Append(recs[i%len(recs)]); err != nil {
-				if !errors.Is(err, errFull) {
-					tb.Fatal(err)
-				}
-				break
-			}
-			i++
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	used := func() time.Duration {
+		var u unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+			tb.Fatal(err)
 		}
-		spent += time.Since(start)
-		if t.Stats().Queued > 8<<20 {
-			runtime.Gosched()
-			time.Sleep(time.Millisecond)
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	start := used()
+	var pause time.Duration
+	for i := range n {
+		if err := t.Append(recs[i%len(recs)]); err != nil {
+			tb.Fatal(err)
+		}
+		if i%256 == 255 && t.Stats().Queued > 8<<20 {
+			before := used()
+			for t.Stats().Queued > 2<<20 {
+				time.Sleep(100 * time.Microsecond)
+			}
+			pause += used() - before
 		}
 	}
-	return spent
+	return used() - start - pause
 }
 
 // BenchmarkAppend measures a record all in: queued, hashed, chained and
@@ -108,7 +108,7 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			b.StopTimer()
 			stop()
-			b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "ns/caller")
+			b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "caller-ns/op")
 			mustClose(b, t)
 		})
 	}
@@ -190,6 +190,53 @@ func BenchmarkAppendSync(b *testing.B) {
 			mustClose(b, t)
 		})
 	}
+}
+
+// BenchmarkDurable compares, in turns of a moment each, durable records of 64
+// callers with a sync for every record. Its figures are ratios, medians over
+// the rounds: how many times the records, and how many times a sync's
+// duration a caller waits.
+func BenchmarkDurable(b *testing.B) {
+	dir := b.TempDir()
+	f, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	o := testOptions(b)
+	o.Sync, o.Logf, o.Checkpoint = Always, nil, DefaultCheckpoint
+	t := mustOpen(b, filepath.Join(dir, "trail"), o)
+	defer t.Close()
+	recs := benchRecords(1000)
+	line := append(testRecord(0, benchSize), '\n')
+	var rates, medians, p99s []float64
+	for b.Loop() {
+		const n, callers = 200, 64
+		each := make([]time.Duration, n)
+		start := time.Now()
+		for i := range each {
+			one := time.Now()
+			if _, err := f.Write(line); err != nil {
+				b.Fatal(err)
+			}
+			if err := datasync(f); err != nil {
+				b.Fatal(err)
+			}
+			each[i] = time.Since(one)
+		}
+		alone := n / time.Since(start).Seconds()
+		slices.Sort(each)
+		start = time.Now()
+		waits := appendSyncAll(b, t, recs, callers, n*callers)
+		together := n * callers / time.Since(start).Seconds()
+		rates = append(rates, together/alone)
+		medians = append(medians, float64(waits[len(waits)/2])/float64(each[n/2]))
+		p99s = append(p99s, float64(waits[len(waits)*99/100])/float64(each[n*99/100]))
+	}
+	median := func(v []float64) float64 { slices.Sort(v); return v[len(v)/2] }
+	b.ReportMetric(median(rates), "x-records")
+	b.ReportMetric(median(medians), "syncs-median")
+	b.ReportMetric(median(p99s), "syncs-p99")
 }
 
 // appendSyncAll appends n records from some callers and returns their waits,
