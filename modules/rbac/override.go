@@ -31,8 +31,13 @@ const errOverrides requestpath.Error = "the request asks for too many other meth
 // it names a path. Servers that hand fields on as variables cannot tell
 // hyphens, underscores and dots apart, so neither does this.
 func override(name string) (path, ok bool) {
-	// Most names end here.
-	if len(name) < len("x-http-method") || len(name) > len("x-http-method-override") || name[0]|0x20 != 'x' {
+	// Nearly all names end here, X-Forwarded-… among them.
+	switch len(name) {
+	case len("x-http-method"), len("x-original-url"), len("x-method-override"), len("x-http-method-override"):
+	default:
+		return false, false
+	}
+	if name[0]|0x20 != 'x' || name[2]|0x20 == 'f' {
 		return false, false
 	}
 	var plain [len("x-http-method-override")]byte
