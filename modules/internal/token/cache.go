@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,17 +18,22 @@ import (
 type cache struct {
 	seed   maphash.Seed
 	shards []shard
+
+	// The bound is on all shards together. One on each would evict from
+	// the half that chance made larger while there is room in the others:
+	// with as many tokens as entries, half of the look-ups would miss.
+	limit int64
+	size  atomic.Int64
 }
 
 type shard struct {
 	mu    sync.Mutex
 	index map[uint64]int // place in slots by hash
 	slots []slot
-	limit int
 	hand  int // of the clock
 
 	hits, misses, evicted uint64
-	_                     [32]byte // keep the locks of two shards apart
+	_                     [56]byte // keep the locks of two shards apart
 }
 
 type slot struct {
@@ -45,10 +51,9 @@ func newCache(entries int) *cache {
 	for n < 16 && entries >= 64*n {
 		n *= 2
 	}
-	c := &cache{seed: maphash.MakeSeed(), shards: make([]shard, n)}
+	c := &cache{seed: maphash.MakeSeed(), shards: make([]shard, n), limit: int64(entries)}
 	for i := range c.shards {
 		c.shards[i].index = make(map[uint64]int)
-		c.shards[i].limit = entries / n
 	}
 	return c
 }
@@ -98,10 +103,14 @@ func (c *cache) put(raw string, t *Token, now int64, iss *issuer, generation uin
 		s.slots[i] = e
 		return
 	}
-	if len(s.slots) < s.limit {
+	if c.size.Add(1) <= c.limit {
 		s.index[hash] = len(s.slots)
 		s.slots = append(s.slots, e)
 		return
+	}
+	c.size.Add(-1)
+	if len(s.slots) == 0 {
+		return // all the room is in other shards
 	}
 	i := s.victim(now)
 	delete(s.index, s.slots[i].hash)

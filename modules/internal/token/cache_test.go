@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -352,4 +353,26 @@ func TestEntryTakesLittleMemory(t *testing.T) {
 	}
 	runtime.KeepAlive(tokens)
 	runtime.KeepAlive(v)
+}
+
+func TestAsManyTokensAsEntriesAllFit(t *testing.T) {
+	const n = 5000
+	c := newCache(n)
+	iss := &issuer{Issuer: Issuer{Keys: StaticKeys()}}
+	now := time.Unix(1_700_000_000, 0)
+	tok := &Token{Expires: now.Add(time.Hour)}
+	for i := range 2 * n {
+		c.put("token"+strconv.Itoa(i%n), tok, now.UnixNano(), iss, 0)
+	}
+	for i := range n {
+		if c.get("token"+strconv.Itoa(i), now.UnixNano()) == nil {
+			t.Fatalf("token %d of %d is not remembered", i, n)
+		}
+	}
+	for i := range n {
+		c.put("other"+strconv.Itoa(i), tok, now.UnixNano(), iss, 0)
+	}
+	if got := c.stats().Entries; got != n {
+		t.Errorf("%d entries, the bound is %d", got, n)
+	}
 }
