@@ -152,7 +152,7 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	l := readLabel(http.Header{"Content-Type": {p.contentType}}, pass)
-	k, f := judge(l, body[:min(len(body), sniffLen)])
+	k, f := judge(l, body[:min(len(body), maxSpace)])
 	if f.is() && !(f.passable && h.Unreadable == "pass") {
 		return &f
 	}

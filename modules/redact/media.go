@@ -23,8 +23,12 @@ const (
 	opaque               // could carry the fields in a form that is not read
 )
 
-// sniffLen is how many bytes decide what a body is whose label does not say.
-const sniffLen = 512
+// sniffLen is how many bytes decide what a body is whose label does not say;
+// space at its beginning is looked through up to maxSpace.
+const (
+	sniffLen = 512
+	maxSpace = 16 << 10
+)
 
 // mediaTypes are the types of a `pass` option: "text/html", "text/*".
 type mediaTypes []string
@@ -156,14 +160,17 @@ func judge(l label, first []byte) (kind, fault) {
 		}
 		return document, fault{}
 	}
-	if looksLikeJSON(narrowed(first)) {
+	if n := narrowed(first); n != nil && look(n) != isNot {
 		// UTF-16 or UTF-32, with or without a byte order mark. No JSON
 		// parser of today has to read it, and some do (RFC 8259 section 8.1).
 		return opaque, fault{reason: "charset", detail: "what looks like JSON in UTF-16 or UTF-32"}
 	}
+	if len(first) >= maxSpace && look(first) == isOpen {
+		return opaque, fault{reason: "media_type", detail: "a body that begins with too much space to know what it is"}
+	}
 	switch l.kind {
 	case media:
-		if isText(first) {
+		if isText(first[:min(len(first), sniffLen)]) {
 			return opaque, fault{reason: "media_type", detail: "text that is labelled " + l.mediaType, passable: true}
 		}
 		return media, fault{}
@@ -183,53 +190,82 @@ func decisive(l label, first []byte) bool {
 	case document, sequence, events:
 		return true
 	}
-	return len(first) >= sniffLen || looksLikeJSON(first)
+	switch look(first) {
+	case isJSON:
+		return true
+	case isOpen:
+		return len(first) >= maxSpace
+	}
+	return len(first) >= sniffLen
 }
 
-// looksLikeJSON reports whether b begins like a JSON object or array, after a
-// byte order mark and spaces, and can be meant as nothing else: text may
-// well begin with a bracket, as in "[info]".
+// verdict is what the beginning of a body looks like.
+type verdict uint8
+
+const (
+	isNot  verdict = iota
+	isJSON         // an object or array
+	isOpen         // what follows will tell: all is space, or a bracket and space
+)
+
+// looksLikeJSON reports whether b begins like a JSON object or array.
 func looksLikeJSON(b []byte) bool {
-	b = trimSpace(bytes.TrimPrefix(b, []byte("\ufeff")))
-	if len(b) == 0 {
-		return false
-	}
-	switch b[0] {
-	case '{':
-		b = trimSpace(b[1:])
-		return len(b) > 0 && (b[0] == '"' || b[0] == '}')
-	case '[':
-		b = trimSpace(b[1:])
-		if len(b) == 0 {
-			return false
-		}
-		switch c := b[0]; c {
-		case '{', '[', ']', '"', '-':
-			return true
-		case 't', 'f', 'n':
-			for _, word := range [...]string{"true", "false", "null"} {
-				if n := min(len(b), len(word)); string(b[:n]) == word[:n] {
-					return true
-				}
-			}
-		default:
-			return c >= '0' && c <= '9'
-		}
+	switch look(b) {
+	case isJSON:
+		return true
+	case isOpen:
+		return bytes.ContainsAny(b, "{[")
 	}
 	return false
 }
 
+// look tells whether b begins like a JSON object or array, after a byte order
+// mark and space, and can be meant as nothing else: text may well begin
+// with a bracket, as in "[info]".
+func look(b []byte) verdict {
+	b = trimSpace(bytes.TrimPrefix(b, []byte("\ufeff")))
+	if len(b) == 0 {
+		return isOpen
+	}
+	open := b[0]
+	if open != '{' && open != '[' {
+		return isNot
+	}
+	if b = trimSpace(b[1:]); len(b) == 0 {
+		return isOpen
+	}
+	switch c := b[0]; {
+	case c == '"', c == open+2: // the closing bracket stands two places on
+		return isJSON
+	case open == '{':
+		return isNot
+	case c == '{', c == '[', c == '-', c >= '0' && c <= '9':
+		return isJSON
+	}
+	for _, word := range [...]string{"true", "false", "null"} {
+		if n := min(len(b), len(word)); string(b[:n]) == word[:n] {
+			return isJSON
+		}
+	}
+	return isNot
+}
+
 func trimSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n\x1e") }
 
-// narrowed is b without what UTF-16 and UTF-32 add to ASCII.
+// narrowed is b without what UTF-16 and UTF-32 add to ASCII, nil if there is
+// nothing of the kind.
 func narrowed(b []byte) []byte {
-	b = b[:min(len(b), 64)]
+	b = b[:min(len(b), sniffLen)]
 	if bytes.IndexByte(b, 0) < 0 {
 		return nil
 	}
-	b = bytes.ReplaceAll(b, []byte{0}, nil)
-	b = bytes.TrimPrefix(b, []byte{0xff, 0xfe})
-	return bytes.TrimPrefix(b, []byte{0xfe, 0xff})
+	n := bytes.ReplaceAll(b, []byte{0}, nil)
+	n = bytes.TrimPrefix(n, []byte{0xff, 0xfe})
+	n = bytes.TrimPrefix(n, []byte{0xfe, 0xff})
+	if len(n) == 0 {
+		return nil // zeros
+	}
+	return n
 }
 
 // isText reports whether b is text rather than an image or a sound. All of

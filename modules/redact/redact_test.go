@@ -272,7 +272,7 @@ func TestMediaAndListedTypesPass(t *testing.T) {
 		{"Content-Type: text/html; charset=utf-8", "<p>hello"},
 		{"Content-Type: Text/HTML; charset=latin1", "<p>hello \xff"},
 		{"Content-Type: text/html", strings.Repeat("<p>long</p>", 10000)},
-		{"Content-Type: application/pdf", "%PDF"},
+		{"Content-Type: application/pdf", "%PDF" + strings.Repeat("\x00 ", 50000)},
 		{"Content-Type: font/woff", "text"},
 	} {
 		a := serve(t, h, raw(t, lengthed(c.header+"\nETag: \"1\"\nCache-Control: public", c.body))).get()

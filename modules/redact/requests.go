@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -109,8 +110,9 @@ type requestBody struct {
 // peek reads until it is decided what the body is.
 func (b *requestBody) peek(l label) ([]byte, error) {
 	first := make([]byte, 0, sniffLen)
-	for len(first) < sniffLen && (len(first) == 0 || !decisive(l, first)) {
-		n, err := b.src.Read(first[len(first):sniffLen])
+	for len(first) == 0 || !decisive(l, first) {
+		first = slices.Grow(first, sniffLen)
+		n, err := b.src.Read(first[len(first):cap(first)])
 		first = first[:len(first)+n]
 		if err == io.EOF {
 			b.ended = true

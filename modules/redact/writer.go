@@ -232,9 +232,8 @@ func (rw *responseWriter) body(p []byte) error {
 
 // sniff collects the first bytes until they tell what the body is.
 func (rw *responseWriter) sniff(p []byte) error {
-	n := min(len(p), sniffLen-len(rw.first))
-	if len(rw.first) == 0 && decisive(rw.label, p) {
-		n = 0 // the usual case: no copy is needed
+	n := min(len(p), maxSpace-len(rw.first))
+	if len(rw.first) == 0 && decisive(rw.label, p) { // the usual case: no copy is needed
 		if err := rw.decideBy(p); err != nil {
 			return err
 		}
