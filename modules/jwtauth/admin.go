@@ -32,7 +32,8 @@ func init() {
 //     "expires" to have them forgotten in time.
 //   - GET /moat/revocations lists them, an object a line.
 //   - DELETE /moat/revocations takes those of the body back.
-//   - GET /moat/keysets tells the state of the key sets.
+//   - GET /moat/keysets tells the state of the key sets, and the names of
+//     their keys.
 type Admin struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -152,7 +153,7 @@ func (a *Admin) keysets(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", "GET")
 		return apiError(http.StatusMethodNotAllowed, errors.New("GET is expected"))
 	}
-	list := keySets()
+	list := append(keySets(), internalSets()...)
 	slices.SortFunc(list, func(a, b keyset.Status) int { return strings.Compare(a.Source, b.Source) })
 	w.Header().Set("Content-Type", "application/json")
 	return json.NewEncoder(w).Encode(list)

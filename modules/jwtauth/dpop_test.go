@@ -166,6 +166,14 @@ func TestNonceIsGivenWithARefusal(t *testing.T) {
 	}
 }
 
+func TestStripRemovesTheProofToo(t *testing.T) {
+	r := proved("x", "proof")
+	provider(t, shared+"bind dpop\nstrip").Clean(r)
+	if len(r.Header) != 0 {
+		t.Errorf("got %v", r.Header)
+	}
+}
+
 func TestBindingsThatCannotBeAreRefused(t *testing.T) {
 	for _, p := range []*Provider{
 		{Bind: []string{"dpop"}, From: []Source{{Cookie: "id"}}},
@@ -173,8 +181,9 @@ func TestBindingsThatCannotBeAreRefused(t *testing.T) {
 		{Bind: []string{"dpop", "tls"}},
 		{Bind: []string{"ip"}},
 		{DPoPNonce: true},
+		{Issuers: []*Issuer{nil}},
 	} {
-		p.Issuers = []*Issuer{{}}
+		p.Issuers = append(p.Issuers, &Issuer{})
 		if p.compile() == nil {
 			t.Errorf("%+v was accepted", p)
 		}

@@ -327,6 +327,9 @@ func (p *Provider) openInternal(i *Issuer, t *token.Issuer) error {
 	if len(i.Keys) > 0 || len(i.JWKS) > 0 {
 		return errors.New("the internal issuer has its own key: remove `key` and `jwks`")
 	}
+	if len(i.Algorithms) > 0 && !slices.Contains(i.Algorithms, "EdDSA") {
+		return errors.New("algorithms: the key of the internal issuer is for EdDSA")
+	}
 	if t.Name == "" {
 		t.Name = issuer.DefaultName
 	}

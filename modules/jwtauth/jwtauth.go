@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -196,6 +197,9 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 func (p *Provider) compile() error {
 	if len(p.Issuers) == 0 && p.Introspection == nil {
 		return errors.New("no issuer and no key is given")
+	}
+	if slices.Contains(p.Issuers, nil) {
+		return errors.New("an issuer is null")
 	}
 	for _, b := range p.Bind {
 		switch b {

@@ -469,6 +469,9 @@ func TestInternalIssuerNeedsNothingElse(t *testing.T) {
 		t.Errorf("got %+v, %v", who, ierr)
 	}
 
+	if code, body := admin(t, "GET", "/moat/keysets", ""); code != 200 || !strings.Contains(body, own.KeyIDs()[0]) {
+		t.Errorf("got %d %s", code, body)
+	}
 	for path, wantCode := range map[string]int{"/jwks.json": 200, "/jwks.json/": 0, "/": 0} {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest("GET", path, nil)

@@ -137,6 +137,7 @@ func TestWhatOnlyLoadingCanFindNamesTheDirectiveAndTheOption(t *testing.T) {
 		shared + "revocations /nowhere":                      {"jwt_auth", "revocations", "/nowhere"},
 		shared + "revocations {env.NOPE}":                    {"jwt_auth", "revocations", "{env.NOPE}"},
 		shared + "revocations " + file(t, "r", "garbage"):    {"jwt_auth", "revocations", "line 1"},
+		"issuer internal {\n\talgorithms ES256\n}":           {"jwt_auth", "issuer internal", "algorithms"},
 		shared + "algorithms RS256":                          {"jwt_auth", "algorithms", "RS256"},
 		"issuer {env.NOPE} {\n" + shared + "\n}":             {"jwt_auth", "issuer", "{env.NOPE}"},
 		"issuer {env.MOAT_SECRET}":                           {"jwt_auth", "discovered"},

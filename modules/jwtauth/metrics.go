@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/introspection"
+	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
 	"github.com/caddy-moat/caddy-moat/modules/internal/token"
 )
@@ -98,6 +99,19 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(failsDesc, prometheus.GaugeValue, float64(st.Failures), st.Source)
 		ch <- prometheus.MustNewConstMetric(fetchesDesc, prometheus.CounterValue, float64(st.Attempts), st.Source)
 	}
+}
+
+// internalSets returns the state of the internal issuers.
+func internalSets() []keyset.Status {
+	var list []keyset.Status
+	issuers.Range(func(_, v any) bool {
+		if p, ok := v.(*pooled[*issuer.Issuer]); ok {
+			i := p.engine
+			list = append(list, keyset.Status{Source: "internal " + i.Name(), Keys: i.KeyIDs(), Generation: i.Generation()})
+		}
+		return true
+	})
+	return list
 }
 
 // keySets returns the state of all key sets that are open.

@@ -227,6 +227,9 @@ func (p *Provider) Clean(r *http.Request) {
 	for i := range p.from {
 		p.from[i].remove(r)
 	}
+	if p.bindDPoP {
+		delete(r.Header, "Dpop")
+	}
 }
 
 func (s *source) remove(r *http.Request) {
