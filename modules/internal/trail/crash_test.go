@@ -147,7 +147,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
 	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), fmt.Sprintf("in use by another process (process %q", fmt.Sprint(os.Getpid()))) {
+	if err == nil || !strings.Contains(string(out), fmt.Sprintf("in use by another process (process %q)", fmt.Sprint(os.Getpid()))) {
 		t.Errorf("second process: %v\n%s", err, out)
 	}
 }

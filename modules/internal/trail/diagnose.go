@@ -11,8 +11,9 @@ import (
 )
 
 // maxDiagnosed is the number of records of one segment that are compared one
-// by one. It bounds memory; beyond it the segment is reported as a whole.
-const maxDiagnosed = 4 << 20
+// by one. It bounds memory, to some 200 MB; beyond it only the first that
+// differs is told.
+const maxDiagnosed = 1 << 20
 
 // diagnose finds out what was done to a segment that is not as it was signed:
 // it compares the leaf hashes of the lines with those noted beside the
@@ -67,7 +68,11 @@ func (c *check) diagnose(f *os.File, lines bool) error {
 	} else if c.seal != nil {
 		end = max(end, c.seal.end)
 	}
-	v.add(Problem{Kind: Edited, File: c.name, First: c.good, End: end, Detail: detail})
+	first := c.good
+	if c.differs {
+		first = max(first, c.first+c.firstDiff)
+	}
+	v.add(Problem{Kind: Edited, File: c.name, First: first, End: max(end, first+1), Detail: detail})
 	return nil
 }
 

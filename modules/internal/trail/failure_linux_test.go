@@ -78,6 +78,16 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 		if r := mustVerify(t, dir, VerifyOptions{}); !r.OK() {
 			t.Errorf("while the disk is full: %v", r.Problems)
 		}
+		if mode == Always { // a start on a full disk works, and goes on failing
+			_ = tr.Close()
+			tr = mustOpen(t, dir, o)
+			if err := tr.AppendSync(context.Background(), testRecord(5000, 777)); !errors.Is(err, unix.ENOSPC) {
+				t.Errorf("after a start on a full disk: %v", err)
+			}
+			if err := tr.Append([]byte(`{"queued":true}`)); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("Append: %v", err)
+			}
+		}
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
 		}

@@ -8,10 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// flock takes an exclusive lock on f or fails at once. The kernel drops it
-// when the process ends, however it ends.
+// flock takes an exclusive lock on f or fails at once, with ErrLocked if
+// somebody has it. The kernel drops it when the process ends, however it ends.
 func flock(f *os.File) error {
-	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == unix.EWOULDBLOCK {
+		return ErrLocked
+	}
+	return os.NewSyscallError("flock", err)
 }
 
 // syncDir makes the names in a directory durable.

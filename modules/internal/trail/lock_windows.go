@@ -6,11 +6,15 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// flock takes an exclusive lock on f or fails at once. The system drops it
-// when the process ends, however it ends.
+// flock takes an exclusive lock on f or fails at once, with ErrLocked if
+// somebody has it. The system drops it when the process ends, however it ends.
 func flock(f *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
-	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
+	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
+	if err == windows.ERROR_LOCK_VIOLATION {
+		return ErrLocked
+	}
+	return os.NewSyscallError("LockFileEx", err)
 }
 
 // syncDir does nothing: NTFS journals names, and directories cannot be

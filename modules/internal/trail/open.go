@@ -27,7 +27,7 @@ func Open(dir string, o Options) (*Trail, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("audit trail: %w", err)
 	}
 	t := &Trail{
@@ -70,10 +70,10 @@ func takeLock(dir string) (*os.File, error) {
 	if err := flock(f); err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(f, 32))
 		f.Close()
-		if pid := strings.TrimSpace(string(holder)); pid != "" {
-			return nil, fmt.Errorf("%w (process %q, %v)", ErrLocked, pid, err)
+		if pid := strings.TrimSpace(string(holder)); pid != "" && err == ErrLocked {
+			return nil, fmt.Errorf("%w (process %q)", err, pid)
 		}
-		return nil, fmt.Errorf("%w (%v)", ErrLocked, err)
+		return nil, err
 	}
 	if err := f.Truncate(0); err == nil {
 		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
@@ -154,6 +154,9 @@ func (t *Trail) load(o *Options) error {
 		}
 	}
 	known, err := readKeys(t.dir)
+	if err == nil && known == nil && o.VerifierKey != "" {
+		known, err = ParseKeys([]byte(o.VerifierKey))
+	}
 	if err != nil {
 		return err
 	}

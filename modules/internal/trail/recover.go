@@ -153,7 +153,7 @@ func openSidecar(path string, n int64) (*os.File, error) {
 // remembered of it, so that later records are as well protected as before.
 func (w *writer) resettle() error {
 	t, o := w.t, w.t.opt.Load()
-	if err := os.MkdirAll(t.dir, 0o700); err != nil {
+	if err := makeDir(t.dir); err != nil {
 		return err
 	}
 	if err := w.relock(); err != nil {

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 func TestRecordsComeBackAndVerify(t *testing.T) {
@@ -279,5 +282,79 @@ func TestTrailVerifiesAtEveryMoment(t *testing.T) {
 	mustClose(t, tr)
 	if pruned == 0 {
 		t.Error("nothing was removed meanwhile")
+	}
+}
+
+func TestRecordsOfEverySizeComeBack(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions(t)
+	o.RollSize = 6 << 20
+	tr := mustOpen(t, dir, o)
+	rnd := newRand(1)
+	var want []string
+	for i := range 60 {
+		around := []int{20, 500, readSize, 2 * readSize, batchSize, MaxRecord - 3}[rnd.IntN(6)]
+		rec := testRecord(i, around+rnd.IntN(7)-3)
+		if i%9 == 8 {
+			rec = testRecord(i, MaxRecord)
+		}
+		if err := tr.AppendSync(context.Background(), rec); err != nil {
+			t.Fatalf("record of %d bytes: %v", len(rec), err)
+		}
+		want = append(want, string(rec))
+	}
+	mustClose(t, tr)
+	wantGood(t, dir, 60)
+	mustClose(t, mustOpen(t, dir, o))
+	if got := lines(t, dir); !slices.Equal(got, want) {
+		t.Error("the records are not what was appended")
+	}
+	_, err := Scan(context.Background(), dir, ScanOptions{Contains: [][]byte{[]byte(`{"n":59,`)}}, func(r Record) error {
+		if r.Index != 59 || string(r.Line) != want[59] {
+			t.Errorf("found record %d", r.Index)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNothingRunsOnAfterClose(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	dir := t.TempDir()
+	o := testOptions(t)
+	tr := mustOpen(t, dir, o)
+	fill(t, tr, 0, 10, 100)
+	if _, err := Open(dir, o); err == nil {
+		t.Error("opened twice")
+	}
+	mustClose(t, tr)
+	remove(t, filepath.Join(dir, checkpointName))
+	if _, err := Open(dir, o); err == nil {
+		t.Error("opened without checkpoint")
+	}
+}
+
+func TestOpenChecksWhoSigned(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions(t)
+	mustClose(t, mustOpen(t, dir, o))
+	remove(t, filepath.Join(dir, keysName))
+	other := otherKey(t)
+	if _, err := Open(dir, other); !errors.Is(err, ErrTampered) {
+		t.Errorf("a trail of another key, whose own is gone: %v", err)
+	}
+	mustClose(t, mustOpen(t, dir, o))
+	// With the old key still noted, a new one may go on.
+	tr := mustOpen(t, dir, other)
+	fill(t, tr, 0, 5, 100)
+	mustClose(t, tr)
+	known, err := ParseKeys(read(t, dir, keysName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := mustVerify(t, dir, VerifyOptions{Known: known}); !r.OK() {
+		t.Errorf("%v", r.Problems)
 	}
 }

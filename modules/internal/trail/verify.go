@@ -426,13 +426,21 @@ type check struct {
 	hashes *hashFile
 	before frontier // the tree before the segment
 
-	lines    int64
-	differs  bool // from the leaf hashes
-	tooLong  bool
-	bad      []mark // whose root is not that of the lines
-	good     int64  // size of the last mark that agreed
-	leftOver int    // bytes after the last line
-	skip     int64  // records that diagnose need not look at
+	lines     int64
+	differs   bool  // from the leaf hashes
+	firstDiff int64 // the first line that does
+	tooLong   bool
+	bad       []mark // whose root is not that of the lines
+	good      int64  // size of the last mark that agreed
+	leftOver  int    // bytes after the last line
+	skip      int64  // records that diagnose need not look at
+}
+
+// differ notes that the line that comes next is not as it was.
+func (c *check) differ() {
+	if !c.differs {
+		c.differs, c.firstDiff = true, c.lines
+	}
 }
 
 func (c *check) read(f *os.File) error {
@@ -451,7 +459,8 @@ func (c *check) read(f *os.File) error {
 			break
 		}
 		if err == errLineTooLong {
-			c.tooLong, c.differs = true, true
+			c.tooLong = true
+			c.differ()
 			break
 		}
 		if err != nil {
@@ -461,10 +470,10 @@ func (c *check) read(f *os.File) error {
 		if have {
 			var want tlog.Hash
 			if want, have = c.hashes.next(); have && want != leaf {
-				c.differs = true
+				c.differ()
 			}
 			if !have && c.seal != nil {
-				c.differs = true
+				c.differ()
 			}
 		}
 		v.tree.add(leaf)
@@ -481,7 +490,7 @@ func (c *check) read(f *os.File) error {
 	}
 	if have {
 		if _, more := c.hashes.next(); more {
-			c.differs = true
+			c.differ()
 		}
 	}
 	c.leftOver = lr.rest()
