@@ -327,6 +327,9 @@ func (h *Handler) appendQuery(dst []byte, raw string) []byte {
 
 // recorded says what becomes of a query parameter's value.
 func (h *Handler) recorded(name string) conceal.Fate {
+	if h.query == nil && !h.scrub.HasRules() {
+		return conceal.Mask // what nearly everybody has
+	}
 	if conceal.Parameter(name) {
 		return conceal.Mask
 	}

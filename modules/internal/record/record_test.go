@@ -270,3 +270,12 @@ func BenchmarkDecodeByEncodingJSON(b *testing.B) {
 		}
 	}
 }
+
+func TestAppendTimeIsRFC3339(t *testing.T) {
+	for _, at := range []time.Time{{}, time.Unix(0, 0), time.Unix(1<<31, 999_999_999), time.Date(9999, 12, 31, 23, 59, 59, 1000, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 2, 28, 7, 8, 9, 10_203_040, time.UTC)} {
+		at = at.UTC()
+		if got, want := string(appendTime(nil, at)), at.Format("2006-01-02T15:04:05.000000Z07:00"); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
