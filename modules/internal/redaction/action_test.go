@@ -45,6 +45,7 @@ func TestActionsOnEveryScalarType(t *testing.T) {
 		{"mask", masked(t, "last4"), `-1.5e300`, `"****e300"`},
 		{"mask", masked(t, "email"), `"a\u0062c@example.com"`, `"a**@example.com"`},
 		{"keep", Keep(1, 0, '●'), `"秘密です"`, `"秘●●●"`},
+		{"keep", Keep(1, 0, '#'), `[true,false,null]`, `["****","****","****"]`},
 	} {
 		p := compile(t, Options{}, rule(c.action, "$")...)
 		for n := 1; n <= len(c.in); n++ {
@@ -229,6 +230,34 @@ func TestSpecializedProgramHasOnlyItsRules(t *testing.T) {
 	}
 }
 
+func TestSpecializedProgramsAreBounded(t *testing.T) {
+	p := compile(t, Options{}, benchRules(t, 12)...)
+	for bits := range 2 * maxSpecial {
+		p.Specialize(func(i int) bool { return bits>>i&1 == 0 })
+	}
+	if n := len(p.special); n > maxSpecial {
+		t.Errorf("%d programs are kept", n)
+	}
+}
+
+func TestResetForgetsTheLastText(t *testing.T) {
+	p := compile(t, Options{MaxValue: 20}, append(rule(Remove(), "a"), rule(detecting(t, Remove(), "pan"), "$")...)...)
+	var b strings.Builder
+	w := p.NewRewriter(&b)
+	if _, err := w.Write([]byte(`{"a":1,"b":["` + strings.Repeat("x", 30) + `",{"c":`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(w.Count(), w.Fired()); got != "2 [a $]" {
+		t.Errorf("of a string that is too long and one removed: %s", got)
+	}
+	w.Close()
+	b.Reset()
+	w.Reset(&b)
+	if _, err := w.Write([]byte(`[1]`)); err != nil || w.Close() != nil || b.String() != `[1]` || w.Count() != 0 || w.Fired() != nil {
+		t.Errorf("after Reset: %s, %v, %d, %v", b.String(), err, w.Count(), w.Fired())
+	}
+}
+
 func TestProgramIsSharedByGoroutines(t *testing.T) {
 	rules := append(rule(Remove(), "$..a.*.*.a", "$..[-1]"), rule(masked(t, "last4"), "b", "$..a[2]")...)
 	p := compile(t, Options{}, rules...)
@@ -268,7 +297,8 @@ func TestRulesThatCannotBeCompiledAreNamed(t *testing.T) {
 }
 
 func TestExponentialRulesStayBounded(t *testing.T) {
-	p := compile(t, Options{}, rule(Remove(), "$..a"+strings.Repeat(".*", 16))...)
+	p := compile(t, Options{}, rule(Keep(0, 1, 0), "$..a"+strings.Repeat(".*", 16))...)
+	root := p.auto.root.Load()
 	var b strings.Builder
 	state := uint32(1)
 	for range 400 {
@@ -285,6 +315,9 @@ func TestExponentialRulesStayBounded(t *testing.T) {
 	}
 	if n := p.auto.size(); n > maxStates {
 		t.Errorf("%d states are kept", n)
+	}
+	if p.auto.root.Load() == root {
+		t.Error("the states never became too many, nothing was tested")
 	}
 	short := in[:strings.IndexByte(in, '\n')+1]
 	got, err := run(p, short, 100)
