@@ -70,9 +70,9 @@ type Handler struct {
 	// are unreadable. Default: 512.
 	MaxDepth int `json:"max_depth,omitempty"`
 
-	// The longest value a rule may have to look at as a whole, and the
-	// longest member name, in bytes; bodies with longer ones are unreadable.
-	// Values that no rule names may have any length. Default: 65536.
+	// The longest value that is masked by what is in it, in bytes; a longer
+	// one that a rule names is replaced entirely. Values that no rule names
+	// may have any length. Default: 65536.
 	MaxValue int `json:"max_value,omitempty"`
 
 	// The longest Server-Sent Event, in bytes; a stream with a longer one is

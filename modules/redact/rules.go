@@ -56,8 +56,9 @@ type Group struct {
 	// Anonymous callers are concerned in either case.
 	Mode string `json:"mode"`
 
-	// What the names are: role, scope, user (the ID of the caller) or kind
-	// (of the credential: jwt, basic, …).
+	// What the names are: role, scope, user (the ID of the caller, whoever
+	// vouches for it: two issuers may know two users by one ID) or kind (of
+	// the credential: jwt, basic, …).
 	Of string `json:"of"`
 
 	// The names. Any one of them suffices.
