@@ -60,6 +60,10 @@ const layer = "rbac"
 // both readings must be allowed. What frameworks read in the body, such as
 // _method in a form, is not looked at: turn it off there.
 //
+// Fields that Connection names are for this server alone: they are removed
+// before conditions see them. An Upgrade to h2c, HTTP or TLS is ignored, since
+// nobody would decide on the requests in there.
+//
 // A WebSocket over HTTP/2 or HTTP/3, whose method is CONNECT (RFC 8441, RFC
 // 9220), is decided on as the GET that it is for the upstream.
 //
@@ -177,6 +181,7 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP decides on the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	adapter.EndToEnd(r)
 	d, refusal := h.decide(r)
 	rule := d.RuleText()
 	if d.Reason == reasonPath {
