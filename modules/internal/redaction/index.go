@@ -1,6 +1,7 @@
 package redaction
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 )
@@ -50,10 +51,7 @@ func classify(stop, ink *bitmap, p []byte, from, to int) {
 		k += uint(whole) / 8
 	}
 	if rest := to - from - whole; rest > 0 {
-		var last [64]byte
-		for i := range last {
-			last[i] = '"' // sets the bits after to
-		}
+		last := filling
 		copy(last[:], p[from+whole:to])
 		classifyWords(stop[k:], ink[k:], last[:])
 		k += 8
@@ -63,6 +61,9 @@ func classify(stop, ink *bitmap, p []byte, from, to int) {
 		binary.LittleEndian.PutUint64(m[k%indexBytes:], ^uint64(0))
 	}
 }
+
+// filling stands after a text, for its bits.
+var filling = [64]byte(bytes.Repeat([]byte{'"'}, 64))
 
 // classifyPortable sets 8 bytes of stop and ink for every 64 bytes of p.
 func classifyPortable(stop, ink, p []byte) {
