@@ -295,6 +295,7 @@ func (h *Handler) settle(r *http.Request) {
 // ServeHTTP lets the request pass and records it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	start := time.Now()
+	adapter.EndToEnd(r) // requests in a tunnel would leave no record
 	h.resolve.Do(func() { h.settle(r) })
 	h.trail.busy.Add(1)
 	defer h.trail.busy.Add(-1)
@@ -327,6 +328,9 @@ func (h *Handler) serve(t *trail.Trail, e *entry, r *http.Request, next caddyhtt
 			return
 		}
 		p := recover()
+		if p == nil {
+			return // runtime.Goexit: nobody waits for an answer
+		}
 		e.end(r, p, nil)
 		// A failure changes nothing here: the connection is torn down in
 		// any case.
@@ -341,7 +345,7 @@ func (h *Handler) serve(t *trail.Trail, e *entry, r *http.Request, next caddyhtt
 	defer e.recycle()
 	werr := h.write(t, e, r, kindOutcome)
 	if werr != nil && h.refuse && h.durable && !e.upgraded {
-		if e.exchange.status != 0 && !e.discard() {
+		if !e.discard() {
 			// Part of the answer has left. Without its end the client
 			// knows that it has no answer.
 			panic(http.ErrAbortHandler)

@@ -195,6 +195,7 @@ func (h *Handler) ForwardedHeaders() []string {
 // ServeHTTP authenticates the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	// First of all, and on every path: rule "one identity".
+	adapter.EndToEnd(r)
 	h.aliases.drop(r, len(h.methods) == 0)
 	if len(h.methods) == 0 {
 		return next.ServeHTTP(w, r)
