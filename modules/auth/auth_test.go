@@ -224,6 +224,18 @@ func TestTechnicalFailureIs503AndSaysNothing(t *testing.T) {
 	}
 }
 
+// nobody says yes without saying to whom.
+type nobody struct{}
+
+func (nobody) Authenticate(http.ResponseWriter, *http.Request) (caddyauth.User, bool, error) {
+	return caddyauth.User{}, true, nil
+}
+
+func TestYesWithoutANameIsNoIdentity(t *testing.T) {
+	h := &Handler{Optional: true, methods: []method{theirs("nobody", nobody{})}}
+	wantRefused(t, serve(t, h, request()), 401, credential.CodeInvalidCredentials)
+}
+
 func TestUnavailableProviderIs503NotTheNextMethod(t *testing.T) {
 	for _, v := range []string{"down", "broken"} {
 		h := &Handler{Optional: true, methods: []method{ours(token{place: "X-Token"}), theirs("scribble", scribbler{yes: true})}}

@@ -148,6 +148,23 @@ func TestManyServersThatStartAtOnceMakeOneKey(t *testing.T) {
 			t.Fatalf("servers disagree: %q", ids)
 		}
 	}
+	if m.stores != 1 {
+		t.Errorf("%d keys were made", m.stores)
+	}
+}
+
+func TestKeyThatComesLateIsStillPublishedBeforeItSigns(t *testing.T) {
+	m, c := newMemory(), start()
+	first := open(t, m, c).KeyIDs()[0]
+	c.add(3 * DefaultRotate) // no server ran for long
+	i := open(t, m, c)
+	if got := i.signer(c.Now()).public.ID; got != first || len(i.KeyIDs()) != 2 {
+		t.Errorf("%s signs, of %q", got, i.KeyIDs())
+	}
+	c.add(ahead)
+	if got := i.signer(c.Now()).public.ID; got == first {
+		t.Error("the old key still signs")
+	}
 }
 
 func TestUnknownKeysCannotHammerTheStorage(t *testing.T) {
