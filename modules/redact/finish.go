@@ -200,25 +200,30 @@ func (rw *responseWriter) done() {
 	if rw.rewriter == nil {
 		return
 	}
-	n, fired := rw.rewriter.Count(), rw.rewriter.Fired()
+	n := rw.rewriter.Count()
 	if rw.events != nil {
-		n, fired = rw.events.count, rw.events.fired
+		n = rw.events.count
+	}
+	if n > 0 {
+		rw.account(n)
 	}
 	rw.view.program(rw.kind).Put(rw.rewriter)
 	rw.rewriter = nil
-	if n == 0 {
-		return
-	}
+}
+
+// account says that n values were changed, and by which rules.
+func (rw *responseWriter) account(n int) {
 	rw.h.metrics.fields.Add(float64(n))
-	adapter.Decisions(rw.r).AddRedacted(n, fired...)
-	if repl := adapter.Replacer(rw.r); repl != nil {
-		if before, ok := repl.Get(countKey); ok {
-			if m, ok := before.(int); ok {
-				n += m // of a redact inside this one
-			}
+	vars := adapter.Vars(rw.r)
+	if log := decision.From(vars); log != nil {
+		fired := rw.rewriter.Fired()
+		if rw.events != nil {
+			fired = rw.events.fired
 		}
-		repl.Set(countKey, n)
+		log.AddRedacted(n, fired...)
 	}
+	inside, _ := vars[countKey].(int) // of a redact inside this one
+	setCount(vars, adapter.Replacer(rw.r), inside+n)
 }
 
 // note logs and counts a refusal.

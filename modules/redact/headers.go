@@ -3,6 +3,7 @@ package redact
 import (
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // field is one field of a header, all its lines.
@@ -78,6 +79,14 @@ func (a *asked) restore(r *http.Request) {
 		r.Header[f.name] = f.values
 	}
 }
+
+// headers are the two that have to be put back.
+type headers struct {
+	asked asked
+	outer snapshot // of the answer, before the handlers inside touched it
+}
+
+var headerPool = sync.Pool{New: func() any { return new(headers) }}
 
 var identity = []string{"identity"}
 

@@ -225,13 +225,11 @@ func (h *Handler) Validate() error {
 
 // ServeHTTP redacts the request body and then the answer of next.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
-	repl := adapter.Replacer(r)
-	if repl != nil {
-		if _, ok := repl.Get(countKey); !ok { // there may be a redact outside this one
-			repl.Set(countKey, 0)
-		}
+	vars, repl := adapter.Vars(r), adapter.Replacer(r)
+	if _, ok := vars[countKey]; !ok { // else there is a redact outside this one
+		setCount(vars, repl, 0)
 	}
-	p := adapter.Principal(r)
+	p := principalOf(vars, repl)
 	v, err := h.answers.of(p)
 	if err != nil {
 		return h.refuse(w, r, internalFault(err))
@@ -256,7 +254,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 
 	rw := newResponseWriter(h, w, r, v, p)
-	defer rw.asked.restore(r)
+	defer rw.leave()
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = rw.recovered(cause, body)
@@ -266,8 +264,26 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return rw.finish(err, body)
 }
 
-// countKey is the placeholder of how many values were changed.
+// countKey is the placeholder of how many values were changed, and the
+// variable that adds them up where one redact stands inside another.
 const countKey = "http.redact.count"
+
+func setCount(vars map[string]any, repl *caddy.Replacer, n int) {
+	if vars != nil {
+		vars[countKey] = n
+	}
+	if repl != nil {
+		repl.Set(countKey, n)
+	}
+}
+
+// principalOf is adapter.Principal for one who has looked up the rest already.
+func principalOf(vars map[string]any, repl *caddy.Replacer) *principal.Principal {
+	if repl == nil {
+		return principal.Of(vars, nil)
+	}
+	return principal.Of(vars, repl.Get)
+}
 
 // decide notes that an answer passes, under rules or because no rule concerns
 // the caller.

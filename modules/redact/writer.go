@@ -46,8 +46,7 @@ type responseWriter struct {
 	r      *http.Request
 	view   *view // nil: the caller may see everything
 	caller *principal.Principal
-	asked  asked
-	outer  snapshot // the header before the handlers inside touched it
+	*headers
 
 	mu        sync.Mutex // guards what follows, and writing to w
 	status    int
@@ -75,12 +74,25 @@ type responseWriter struct {
 }
 
 func newResponseWriter(h *Handler, w http.ResponseWriter, r *http.Request, v *view, p *principal.Principal) *responseWriter {
-	rw := &responseWriter{h: h, w: w, r: r, view: v, caller: p}
+	// A handler may keep it for longer than it should, so it is not used
+	// for another request. What is large of it is.
+	rw := &responseWriter{h: h, w: w, r: r, view: v, caller: p, headers: headerPool.Get().(*headers)}
 	rw.outer.save(w.Header())
 	if v != nil || h.HideErrors {
 		rw.asked.narrow(r)
 	}
 	return rw
+}
+
+// leave gives the request back as it was. It is the last thing to happen.
+func (rw *responseWriter) leave() {
+	rw.asked.restore(rw.r)
+	rw.mu.Lock()
+	defer rw.mu.Unlock()
+	h := rw.headers
+	rw.headers = nil
+	*h = headers{}
+	headerPool.Put(h)
 }
 
 // Header returns the header that the client will get, which is the
