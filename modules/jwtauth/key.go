@@ -3,6 +3,7 @@ package jwtauth
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -95,7 +96,18 @@ const base64Prefix = "base64:"
 // inline reports whether text says itself what it is.
 func inline(text string) bool {
 	text = strings.TrimSpace(text)
-	return strings.HasPrefix(text, "-----BEGIN") || strings.HasPrefix(text, "{") || strings.HasPrefix(text, base64Prefix)
+	return isPEM(text) || strings.HasPrefix(text, "{") || strings.HasPrefix(text, base64Prefix)
+}
+
+func isPEM(text string) bool { return strings.HasPrefix(text, "-----BEGIN") }
+
+// isJWK reports whether text is a JSON object that says what kind of key it
+// is. Whether it is a good one is for the engine to say.
+func isJWK(text string) bool {
+	var key struct {
+		Type string `json:"kty"`
+	}
+	return strings.HasPrefix(text, "{") && strings.Contains(text, `"kty"`) && json.Unmarshal([]byte(text), &key) == nil && key.Type != ""
 }
 
 // material returns the bytes of the key that text stands for.
@@ -104,10 +116,14 @@ func (k Key) material(text string, resolved bool) ([]byte, error) {
 	switch {
 	case strings.HasPrefix(trimmed, base64Prefix):
 		return decodeBase64(strings.TrimPrefix(trimmed, base64Prefix))
+	case k.isSecret() && resolved && !isJWK(trimmed) && !isPEM(trimmed):
+		return []byte(text), nil
+	case trimmed != "" && trimmed[0] == '{' && !isJWK(trimmed):
+		// Never taken for a secret: it is meant to stand for one, and
+		// anybody could guess it.
+		return nil, errors.New("it is neither a JWK nor one placeholder: write {env.NAME} or {file./path} and nothing around it")
 	case inline(trimmed):
 		return []byte(trimmed), nil
-	case k.isSecret() && resolved:
-		return []byte(text), nil
 	case k.isSecret():
 		// Never taken for a path: an error would show it.
 		if !isBase64(trimmed) {

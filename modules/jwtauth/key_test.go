@@ -162,3 +162,35 @@ func TestWhatOnlyLoadingCanFindNamesTheDirectiveAndTheOption(t *testing.T) {
 		}
 	}
 }
+
+// TestPlaceholderThatIsNoneIsNoSecret: whoever misspells a placeholder must
+// not end up with its text as the secret, which anybody could guess.
+func TestPlaceholderThatIsNoneIsNoSecret(t *testing.T) {
+	t.Setenv("A_SECRET_WITH_A_LONG_NAME", strings.Repeat("s", 64))
+	for _, value := range []string{
+		"{env.A_SECRET_WITH_A_LONG_NAME}{env.A_SECRET_WITH_A_LONG_NAME}",
+		"{env.A_SECRET_WITH_A_LONG_NAME}-and-a-suffix",
+		"{env:A_SECRET_WITH_A_LONG_NAME_OF_TWO_PARTS}",
+		"{A_SECRET_WITH_A_LONG_NAME_AND_NO_KIND}",
+		"{{env.A_SECRET_WITH_A_LONG_NAME_TWO}}",
+		"{ env.A_SECRET_WITH_A_LONG_NAME_SPACES }",
+		"{$A_SECRET_WITH_A_LONG_NAME_AND_SIGN}",
+		`{"kid":"a key without its kind, which is long enough"}`,
+		`{"KTY":"oct","k":"and this is long enough as well"}`,
+		`{"kty" is in it and it is no JSON, but long enough}`,
+	} {
+		_, err := Key{"HS256", value}.load()
+		if err == nil {
+			t.Errorf("%s is taken for a secret", value)
+			continue
+		}
+		if strings.Contains(err.Error(), "LONG_NAME") || strings.Contains(err.Error(), "long enough") {
+			t.Errorf("%s: the error shows what is written: %v", value, err)
+		}
+	}
+	// What a variable holds is the secret, whatever it looks like.
+	t.Setenv("A_SECRET", "{this is the text of a secret with braces}")
+	if _, err := (Key{"HS256", "{env.A_SECRET}"}).load(); err != nil {
+		t.Error(err)
+	}
+}
