@@ -423,3 +423,33 @@ func privateKey(text []byte, i int) int {
 	}
 	return len(text)
 }
+
+// LastBoundary returns the last place in text, not its start, that nothing
+// but a private key extends over, 0 if there is none. It is the same in text
+// as it stands within quotes in JSON: none of the characters after which it
+// may be is part of an escape, but for the last of one.
+func LastBoundary(text []byte) int {
+	for i := len(text) - 1; i > 0; i-- {
+		switch c := text[i-1]; {
+		case c >= 0x80:
+			// After a character beyond ASCII, not within it.
+			if text[i]&0xc0 != 0x80 {
+				return i
+			}
+		case strings.IndexByte(",;:/()<>{}[]|?", c) >= 0:
+			return i
+		}
+	}
+	return 0
+}
+
+// OpenKey reports whether text ends within a private key.
+func OpenKey(text []byte) bool {
+	const begin = "-----BEGIN "
+	i := bytes.LastIndex(text, []byte(begin))
+	if i < 0 {
+		return false
+	}
+	label, rest, ok := bytes.Cut(text[i+len(begin):], []byte("-----"))
+	return ok && bytes.HasSuffix(label, []byte("PRIVATE KEY")) && !bytes.Contains(rest, []byte("-----END "))
+}

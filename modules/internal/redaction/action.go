@@ -218,6 +218,7 @@ type value struct {
 	raw  []byte // as it is written
 	text []byte // of a string what it stands for, otherwise raw
 
+	part    bool      // of a string that is too long to be held
 	w       *Rewriter // nil where there is no document round the value
 	write   []byte    // the current one of w
 	scratch []byte

@@ -37,6 +37,7 @@ type state struct {
 	acts    bool  // rule or detects is set
 	remove  bool  // rule removes
 	dead    bool  // no rule applies to anything inside
+	spills  bool  // a long string may leave in pieces
 	drops   bool  // a member may be removed
 	thins   bool  // an element may be removed
 	indexed bool  // the transition of an element depends on its index
@@ -158,6 +159,12 @@ func (a *automaton) finish(s *state) {
 	s.acts = s.rule != none || len(s.detects) > 0
 	s.remove = s.rule != none && a.rules[s.rule].Action.kind == actRemove
 	s.dead = len(s.positions) == 0 && !a.inherits(s)
+	s.spills = s.rule == none
+	for _, d := range s.detects {
+		if detect := a.rules[d].Action.detect; detect.any || detect.inner.kind == actNull {
+			s.spills = false
+		}
+	}
 	s.byName = make([]atomic.Pointer[state], len(a.names.list))
 	for _, p := range s.positions {
 		pos := &a.positions[p]

@@ -25,8 +25,9 @@ const detectDepth = 4
 // string null. A string that is itself JSON is also looked into as
 // such, so that escapes inside hide nothing.
 //
-// A string of more than Options.MaxValue bytes cannot be looked into, and is
-// replaced as a whole.
+// A string of more than Options.MaxValue bytes is looked into piece by piece. If
+// it is JSON, or so many bytes of it have no character that separates words,
+// its rest is hidden; with Null it is hidden entirely.
 //
 // Detect comes after every other action: a string that another rule replaces
 // is not looked into, except that it is before Truncate cuts it.
@@ -96,7 +97,7 @@ func (d *detector) apply(dst []byte, v *value, thing []byte) []byte {
 
 // embedded redacts a text that is itself an object or array.
 func (d *detector) embedded(v *value) ([]byte, bool) {
-	if d.below == nil || !looksLikeJSON(v.text) {
+	if d.below == nil || v.part || !looksLikeJSON(v.text) {
 		return nil, false
 	}
 	var b sliceWriter

@@ -1,7 +1,5 @@
 package redaction
 
-import "bytes"
-
 // mode is what happens to the bytes that are walked over.
 type mode uint8
 
@@ -85,7 +83,7 @@ func (w *Rewriter) act(p []byte, i int, s *state) {
 		w.kind = kindNumber
 	}
 	w.mode, w.modeDepth = modeHold, len(w.stack)
-	w.acting, w.valueAt, w.valueLen = s, i, 0
+	w.acting, w.valueAt, w.valueLen, w.spill = s, i, 0, spill{}
 }
 
 // endValue ends what act or decide began, at the end of the value.
@@ -108,24 +106,35 @@ func (w *Rewriter) endValue(p []byte, i int) Reason {
 
 // endHeld ends a scalar that is held.
 func (w *Rewriter) endHeld(p []byte, i int) {
+	whole := w.valueAt >= 0
 	raw := w.value
-	if w.valueAt >= 0 {
+	switch {
+	case whole && i-w.valueAt > w.program.options.MaxValue && w.acting.spills:
+		w.emit(p[w.start:w.valueAt])
+		w.start = w.valueAt
+		w.holdValue(p, p[w.valueAt:i])
+	case whole:
 		raw = p[w.valueAt:i]
 		w.valueLen = len(raw)
-	} else {
-		w.holdValue(p[:i])
+	default:
+		w.start = 0
+		w.holdValue(p, p[:i])
 		raw = w.value
 	}
-	out, changed := w.replacement(p, raw)
-	switch {
-	case changed && w.valueAt >= 0:
-		w.emit(p[w.start:w.valueAt])
-		w.emit(out)
+	if w.spill.begun {
+		w.endSpill(p)
 		w.start = i
+		w.value = w.value[:0]
+		return
+	}
+	switch out, changed := w.replacement(p, raw); {
 	case changed:
+		if whole {
+			w.emit(p[w.start:w.valueAt])
+		}
 		w.emit(out)
 		w.start = i
-	case w.valueAt < 0:
+	case !whole:
 		w.emit(raw)
 		w.start = i
 	}
@@ -133,7 +142,11 @@ func (w *Rewriter) endHeld(p []byte, i int) {
 }
 
 // holdValue adds to the value that is held.
-func (w *Rewriter) holdValue(b []byte) {
+func (w *Rewriter) holdValue(p, b []byte) {
+	if w.acting.spills && w.kind == kindString {
+		w.spillValue(p, b)
+		return
+	}
 	w.valueLen += len(b)
 	if w.valueLen <= w.program.options.MaxValue {
 		w.value = append(w.value, b...)
@@ -153,13 +166,9 @@ func (w *Rewriter) replacement(p, raw []byte) ([]byte, bool) {
 		return w.repl, true
 	}
 	v := &w.actOn
-	v.kind, v.raw, v.text, v.w, v.write = w.kind, raw, raw, w, p
+	v.kind, v.raw, v.text, v.w, v.write, v.part = w.kind, raw, raw, w, p, false
 	if w.kind == kindString {
-		v.text = raw[1 : len(raw)-1]
-		if bytes.IndexByte(v.text, '\\') >= 0 {
-			w.text = appendDecoded(w.text[:0], v.text)
-			v.text = w.text
-		}
+		v.text = w.decoded(raw[1 : len(raw)-1])
 	}
 	return w.applyTo(v, s)
 }
@@ -222,11 +231,11 @@ func (w *Rewriter) pause(p []byte) (int, Reason) {
 		}
 	case w.mode == modeHold:
 		if w.valueAt >= 0 {
-			w.emitLast(p[w.start:w.valueAt])
-			w.holdValue(p[w.valueAt:])
+			w.emit(p[w.start:w.valueAt])
+			w.holdValue(p, p[w.valueAt:])
 			w.valueAt = -1
 		} else {
-			w.holdValue(p)
+			w.holdValue(p, p)
 		}
 	case w.mode == modeWindow:
 		if w.tooWide(len(p)) {

@@ -23,8 +23,8 @@
 // and at most [Options.MaxValue] bytes of what cannot yet be decided: a scalar
 // to be masked, the comma and the name before a member that may be removed, or
 // the last elements of an array where a rule counts from its end.
-// A scalar beyond that is replaced entirely, whatever its mask; the others
-// are refused.
+// A scalar beyond that is replaced entirely, whatever its mask, except that a
+// string which is only looked into leaves in pieces; the others are refused.
 package redaction
 
 import (

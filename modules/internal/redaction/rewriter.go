@@ -56,6 +56,7 @@ type Rewriter struct {
 	kind      kind
 	acting    *state
 	window    window
+	spill     spill
 
 	text, repl, scratch []byte
 	names               []byte // of the open members, where their Write is over
