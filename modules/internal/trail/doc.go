@@ -84,6 +84,9 @@
 // what was there. Where their fold agrees with the seal they are as good as
 // signed.
 //
+// Whoever copies a trail that is being written copies the checkpoint first,
+// and the leaf hashes before the records.
+//
 // # What this shows, and what it does not
 //
 // Whoever can write the files but does not have the private key cannot change

@@ -125,6 +125,10 @@ func createSegment(dir string, first int64) (*os.File, error) {
 // somebody may notice and set it right.
 const clockJump = 24 * time.Hour
 
+// maxPruned is how many segments are removed at a time: removing large files
+// takes a file system a while, in which records wait.
+const maxPruned = 8
+
 // clockTrusted tells whether the clock has not been set forward. It is asked
 // before anything is removed.
 func (w *writer) clockTrusted(o *Options, now time.Time) bool {
@@ -145,7 +149,7 @@ func (w *writer) prune(o *Options) {
 		return
 	}
 	n := 0
-	for n < len(w.sealed) && w.sealed[n].closed < now.Add(-o.Keep).Unix() {
+	for n < min(maxPruned, len(w.sealed)) && w.sealed[n].closed < now.Add(-o.Keep).Unix() {
 		n++
 	}
 	if n == 0 {

@@ -61,7 +61,9 @@ func list(dir string) (*listing, error) {
 	l := new(listing)
 	for _, e := range entries {
 		name := e.Name()
-		if first, ok := parseName(name, recordsSuffix); ok {
+		if e.Type()&^os.ModeSymlink != 0 { // a directory, or a pipe that hangs whoever opens it
+			l.others = append(l.others, name)
+		} else if first, ok := parseName(name, recordsSuffix); ok {
 			l.records = append(l.records, first)
 		} else if first, ok := parseName(name, hashesSuffix); ok {
 			l.hashes = append(l.hashes, first)

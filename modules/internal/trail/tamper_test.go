@@ -236,6 +236,14 @@ var crimes = []crime{
 		}
 		return []string{Missing, Truncated}, []int{v.first[seg]}
 	}},
+	{"replace a segment by a directory", func(tb testing.TB, r *rand.Rand, v *victim) ([]string, []int) {
+		seg := r.IntN(len(v.files))
+		remove(tb, v.files[seg])
+		if err := os.Mkdir(v.files[seg], 0o700); err != nil {
+			tb.Fatal(err)
+		}
+		return []string{Missing, Truncated}, []int{v.first[seg]}
+	}},
 	{"remove a seal", func(tb testing.TB, r *rand.Rand, v *victim) ([]string, []int) {
 		seg := r.IntN(len(v.files) - 1)
 		remove(tb, v.beside(seg, sealSuffix))
