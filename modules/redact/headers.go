@@ -59,7 +59,8 @@ func (a *asked) narrow(r *http.Request) {
 		a.take(r.Header, "If-Unmodified-Since")
 	}
 	// An absent field would let Go's transport ask for gzip by itself.
-	r.Header["Accept-Encoding"] = identity
+	// (A slice of its own: the replacements of request_header write into it.)
+	r.Header["Accept-Encoding"] = []string{"identity"}
 }
 
 func (a *asked) take(h http.Header, name string) {
@@ -87,8 +88,6 @@ type headers struct {
 }
 
 var headerPool = sync.Pool{New: func() any { return new(headers) }}
-
-var identity = []string{"identity"}
 
 // describing are the response fields that speak of the original bytes. They
 // are wrong about others, and a hash of the original would let the redacted
@@ -120,13 +119,11 @@ func dependOnCaller(h http.Header, cookie bool) {
 	h["Cache-Control"] = private(h["Cache-Control"])
 }
 
-var onlyPrivate = []string{"private"}
-
 // private returns Cache-Control with what allows shared caches to store an
 // answer taken out and private put in (RFC 9111 section 5.2.2).
 func private(values []string) []string {
 	if len(values) == 0 {
-		return onlyPrivate
+		return []string{"private"}
 	}
 	var kept []string
 	for d := range strings.SplitSeq(strings.Join(values, ","), ",") {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 func TestBodiesThatLookLikeJSON(t *testing.T) {
@@ -92,6 +94,31 @@ func TestCacheControlIsMadePrivate(t *testing.T) {
 		got := private(c.in)
 		if len(got) != 1 || got[0] != c.want {
 			t.Errorf("%q: got %q, want %q", c.in, got, c.want)
+		}
+	}
+}
+
+// TestHeaderValuesAreNotShared: Caddy's header directive replaces parts of
+// values where they stand.
+func TestHeaderValuesAreNotShared(t *testing.T) {
+	h := provision(t, "except role x {\n remove ssn\n}")
+	for range 2 {
+		w, err := direct(t, h, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			if got := r.Header["Accept-Encoding"]; len(got) != 1 || got[0] != "identity" {
+				t.Errorf("Accept-Encoding %q", got)
+			}
+			r.Header["Accept-Encoding"][0] = "changed"
+			return answers(200, "application/json", "{}").ServeHTTP(w, r)
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{"Cache-Control": "private", "Vary": "Authorization"} {
+			if got := w.Header()[name]; len(got) != 1 || got[0] != want {
+				t.Errorf("%s %q", name, got)
+			} else {
+				got[0] = "changed"
+			}
 		}
 	}
 }
