@@ -493,6 +493,65 @@ func TestAuditDeliveryComesThroughInOrderAndHangingSinksCostNothing(t *testing.T
 	}
 }
 
+// Whoever can put the whole directory back to an older state leaves nothing in
+// it that tells; a checkpoint kept elsewhere does.
+func TestAuditRollbackIsFoundByARememberedCheckpoint(t *testing.T) {
+	s := start(t, auditSite("sync always\ncheckpoint 100ms"))
+	s.get("PORT", "/1")
+	s.stop()
+	old := s.path("old")
+	if err := os.CopyFS(old, os.DirFS(s.path("trail"))); err != nil {
+		t.Fatal(err)
+	}
+	s.output("moat", "audit", "verify", "--remember", "memory", "trail")
+	s.run()
+	s.wait()
+	s.get("PORT", "/2")
+	s.stop()
+	s.output("moat", "audit", "verify", "--remember", "memory", "trail")
+	if err := os.RemoveAll(s.path("trail")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(old, s.path("trail")); err != nil {
+		t.Fatal(err)
+	}
+	s.output("moat", "audit", "verify", "trail")
+	out, err := s.caddy("moat", "audit", "verify", "--remember", "memory", "trail")
+	if err == nil || !strings.Contains(out, "truncated") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestAuditProofOfOneRecordChecksWithoutTheTrail(t *testing.T) {
+	s := start(t, auditSite("sync always\ncheckpoint 100ms"))
+	for i := range 5 {
+		s.get("PORT", fmt.Sprint("/", i))
+	}
+	s.stop()
+	s.write("vkey", s.output("moat", "audit", "key", "--config", "Caddyfile"))
+	s.output("moat", "audit", "prove", "-o", "record.proof", "trail", "6")
+	if err := os.RemoveAll(s.path("trail")); err != nil {
+		t.Fatal(err)
+	}
+	if out := s.output("moat", "audit", "check-proof", "--key", "vkey", "record.proof"); !strings.Contains(out, `"kind":"`) {
+		t.Errorf("%s", out)
+	}
+	proof, err := os.ReadFile(s.path("record.proof"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("forged.proof", strings.Replace(string(proof), `"status":200`, `"status":201`, 1))
+	s.write("forged2.proof", strings.Replace(string(proof), `"path":"/`, `"path":"/x`, 1))
+	for _, name := range []string{"forged.proof", "forged2.proof", "vkey"} {
+		if name == "forged.proof" && !strings.Contains(string(proof), `"status":200`) {
+			continue // an intent has no status
+		}
+		if out, err := s.caddy("moat", "audit", "check-proof", "--key", "vkey", name); err == nil {
+			t.Errorf("%s was accepted:\n%s", name, out)
+		}
+	}
+}
+
 // The report is looked at in a real browser where there is one.
 func TestAuditReportIsDrawnByABrowser(t *testing.T) {
 	browser := ""

@@ -260,7 +260,7 @@ func (h *Handler) trailOptions() (trailOptions, error) {
 func (h *Handler) newScrubber(ctx caddy.Context) (*conceal.Body, error) {
 	var key []byte
 	if len(h.Hash) > 0 {
-		_, stored, err := storedKey(ctx, ctx.Storage(), "pseudonyms", true)
+		stored, err := storedKey(ctx, ctx.Storage(), "pseudonyms", true)
 		if err != nil {
 			return nil, fmt.Errorf("hash: key in Caddy's storage: %w", err)
 		}

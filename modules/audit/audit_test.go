@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -647,5 +648,99 @@ func TestChangesAreRecordedOnceTheConfigurationRuns(t *testing.T) {
 	})
 	if len(changes) != 2 || changes[1].Layer != "audit" || changes[1].Old != changes[0].New || changes[1].New == changes[1].Old || changes[0].By == "" {
 		t.Errorf("%+v", changes)
+	}
+}
+
+// The other half of "no record, no answer": the application has answered, and
+// then the disk fails.
+func TestAnswerThatCannotBeRecordedDoesNotLeave(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer func(w http.ResponseWriter)
+		status int
+	}{
+		"nothing": {func(w http.ResponseWriter) { w.Header().Set("Set-Cookie", "secret") }, 503},
+		"small": {func(w http.ResponseWriter) {
+			w.Header().Set("Set-Cookie", "secret")
+			_, _ = io.WriteString(w, "secret")
+		}, 503},
+		"no content": {func(w http.ResponseWriter) { w.Header().Set("Set-Cookie", "secret"); w.WriteHeader(204) }, 503},
+		"with length": {func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "6")
+			_, _ = io.WriteString(w, "secret")
+			w.(http.Flusher).Flush()
+		}, 503},
+		"large": {func(w http.ResponseWriter) { _, _ = w.Write(make([]byte, 5*holdSize)) }, 0},
+		"large with length": {func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", fmt.Sprint(5*holdSize))
+			_, _ = w.Write(make([]byte, 5*holdSize))
+		}, 0},
+		"streamed": {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "data: 1\n\n"); w.(http.Flusher).Flush() }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := handlerOn(t, trail.Always)
+			inner := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				_ = h.trail.trail.Load().Close() // from here on nothing can be recorded
+				c.answer(w)
+				return nil
+			})
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))
+				if err := h.ServeHTTP(w, r, inner); err != nil {
+					t.Errorf("error %v", err)
+				}
+			}))
+			defer srv.Close()
+			req, _ := http.NewRequest("GET", srv.URL, nil)
+			status, body, header := (&env{t: t}).do(req)
+			if status != c.status || strings.Contains(body, "secret") || len(header["Set-Cookie"]) > 0 {
+				t.Errorf("status %d, want %d: %.200q %v", status, c.status, body, header)
+			}
+			if status == 503 && !strings.Contains(body, "audit_unavailable") {
+				t.Errorf("%s", body)
+			}
+		})
+	}
+}
+
+func TestSigningKeyIsKeptAcrossRestartsAndMoves(t *testing.T) {
+	e := newEnv(t)
+	for i := range 3 {
+		e.serve("", text("ok"))
+		if status, _ := e.get("/"); status != 200 {
+			t.Fatalf("status %d", status)
+		}
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		moved := fmt.Sprint(e.dir, i)
+		if err := os.Rename(e.dir, moved); err != nil {
+			t.Fatal(err)
+		}
+		e.dir = moved
+	}
+	keys, err := os.ReadFile(filepath.Join(e.dir, "keys"))
+	if err != nil || bytes.Count(keys, []byte("\n")) != 1 {
+		t.Errorf("keys %q, %v", keys, err)
+	}
+	if n := len(e.read(e.dir)); n != 3 {
+		t.Errorf("%d records", n)
+	}
+}
+
+func TestGarbledKeysAreRefused(t *testing.T) {
+	good, _, err := makeKey("n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"empty": nil, "text": []byte("hello"), "two": append(bytes.Clone(good), good...), "certificate": bytes.ReplaceAll(good, []byte("PRIVATE KEY"), []byte("CERTIFICATE")),
+		"cut off": good[:len(good)/2], "trailing": append(bytes.Clone(good), "x"...),
+	} {
+		if _, _, err := parseKey(data); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+	if name, _, err := parseKey(good); err != nil || name != "n" {
+		t.Errorf("%q %v", name, err)
 	}
 }

@@ -38,7 +38,7 @@ the Caddyfile. The server may be running; nothing is locked or changed.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(verifyCommand(), searchCommand(), tailCommand(), statsCommand(), reportCommand(), exportCommand(), keyCommand())
+	cmd.AddCommand(verifyCommand(), searchCommand(), tailCommand(), statsCommand(), reportCommand(), exportCommand(), keyCommand(), proveCommand(), checkProofCommand())
 	for _, sub := range cmd.Commands() {
 		sub.SilenceUsage = true
 	}
@@ -68,10 +68,11 @@ func trailDir(dir string) (string, error) {
 
 func verifyCommand() *cobra.Command {
 	var keys, remembered []string
+	var memory string
 	var max int
 	var asJSON, quiet bool
 	cmd := &cobra.Command{
-		Use:   "verify [--key <verifier key|file>]... [--checkpoint <file>]... <trail>",
+		Use:   "verify [--key <verifier key|file>]... [--checkpoint <file>]... [--remember <file>] <trail>",
 		Short: "Checks that nothing in a trail was edited, deleted, inserted or moved",
 		Long: `
 Reads the whole trail, computes its Merkle tree and compares it with every
@@ -83,13 +84,16 @@ set up. Without --key the keys noted in the directory are used, and whoever
 could write the directory could have chosen those.
 
 A checkpoint that was kept elsewhere (--checkpoint) also shows that the newest
-records were not cut off together with everything that vouched for them.
+records were not cut off together with everything that vouched for them. It is
+the file "checkpoint" of the trail; --remember keeps one from each good run
+for the next, best on another machine.
 `,
 		Args: cobra.ExactArgs(1),
 	}
 	f := cmd.Flags()
 	f.StringArrayVarP(&keys, "key", "k", nil, "verifier key, or a file of them (repeatable)")
 	f.StringArrayVarP(&remembered, "checkpoint", "c", nil, "file of a checkpoint kept elsewhere (repeatable)")
+	f.StringVar(&memory, "remember", "", "file that holds the checkpoint of the last good run, and gets that of this one")
 	f.IntVar(&max, "max", 100, "how many problems to print at most")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	f.BoolVarP(&quiet, "quiet", "q", false, "print problems only")
@@ -109,6 +113,20 @@ records were not cut off together with everything that vouched for them.
 			}
 			o.Remembered = append(o.Remembered, msg)
 		}
+		// Read before verifying: the server may sign a newer one meanwhile,
+		// which this run would not have looked at.
+		latest, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
+		if memory != "" {
+			if err != nil {
+				return fmt.Errorf("--remember: %w", err)
+			}
+			last, err := os.ReadFile(memory)
+			if err == nil {
+				o.Remembered = append(o.Remembered, last)
+			} else if !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("--remember: %w", err)
+			}
+		}
 		progress := newProgress(cmd.ErrOrStderr())
 		o.Progress = progress.at
 		ctx, stop := interruptible(cmd)
@@ -118,7 +136,10 @@ records were not cut off together with everything that vouched for them.
 		if err != nil {
 			return err
 		}
-		return printReport(cmd.OutOrStdout(), dir, r, asJSON, quiet)
+		if err := printReport(cmd.OutOrStdout(), dir, r, asJSON, quiet); err != nil || memory == "" {
+			return err
+		}
+		return writeFile(memory, func(w io.Writer) error { _, err := w.Write(latest); return err })
 	}
 	return cmd
 }
@@ -283,10 +304,7 @@ prints its verifier key.
 // writeKey makes a signing key. It never overwrites one.
 func writeKey(w io.Writer, file, name string) error {
 	if name == "" {
-		var err error
-		if name, err = defaultName(file); err != nil {
-			return err
-		}
+		name = newName(strings.TrimSuffix(file, filepath.Ext(file)))
 	}
 	data, key, err := makeKey(name)
 	if err != nil {
@@ -349,7 +367,7 @@ func printKeys(w io.Writer, config string, args []string) error {
 		if len(args) == 1 && !samePath(args[0], path) {
 			continue
 		}
-		_, vkey, err := loadSigner(context.Background(), storage, path, keys[path])
+		_, vkey, err := loadSigner(context.Background(), storage, path, keys[path], false)
 		if err != nil {
 			return fmt.Errorf("audit %s: %w", path, err)
 		}

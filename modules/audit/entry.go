@@ -209,7 +209,7 @@ func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space [
 	if p := adapter.Principal(r); p != nil {
 		rec.User = record.User{ID: p.ID, Issuer: p.Issuer, Kind: p.Kind, Key: p.KeyID, Token: p.TokenID}
 		rec.Roles = p.Roles
-		if p.Kind == principal.KindOther && p.KeyID == "" && strings.HasPrefix(r.Header.Get("Authorization"), "Basic ") {
+		if p.Kind == principal.KindOther && p.KeyID == "" && basic(r.Header.Get("Authorization")) {
 			rec.User.Kind = principal.KindBasic
 		}
 	}
@@ -228,6 +228,11 @@ func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space [
 	if e.body.capture != nil || e.capture != nil {
 		h.bodies(rec, e)
 	}
+}
+
+// basic reports whether a credential is one of HTTP Basic, RFC 7617.
+func basic(credential string) bool {
+	return len(credential) > 6 && strings.EqualFold(credential[:6], "Basic ")
 }
 
 // bodies adds what may be recorded of the bodies.
@@ -272,7 +277,7 @@ func (h *Handler) cleanHeaders(header http.Header) map[string][]string {
 }
 
 // cleanURLPath masks tokens that stand in a path, as in links that reset
-// passwords.
+// passwords, or in the name of a parameter.
 func cleanURLPath(path string) string {
 	if strings.Contains(path, "eyJ") {
 		return conceal.Tokens(path)
@@ -293,7 +298,7 @@ func (h *Handler) appendQuery(dst []byte, raw string) []byte {
 		if !assigned {
 			// A lone word may be a name or, as in /?token, a value.
 			if h.recorded(name) == conceal.Keep {
-				dst = append(dst, name...)
+				dst = append(dst, h.text.Clean(name)...)
 			} else {
 				dst = append(dst, conceal.Masked...)
 			}
@@ -308,7 +313,7 @@ func (h *Handler) appendQuery(dst []byte, raw string) []byte {
 		if f == conceal.Remove {
 			continue
 		}
-		dst = append(dst, name...)
+		dst = append(dst, cleanURLPath(name)...)
 		dst = append(dst, '=')
 		switch f {
 		case conceal.Keep:

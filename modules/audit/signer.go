@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -10,12 +11,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"golang.org/x/mod/sumdb/note"
 
@@ -27,44 +29,83 @@ const nameHeader = "Name"
 
 // loadSigner returns the signer of the trail at path and its encoded verifier
 // key. The key is read from file, or, where that is empty, from Caddy's
-// storage, where it is made on first use.
-func loadSigner(ctx context.Context, storage certmagic.Storage, path, file string) (note.Signer, string, error) {
+// storage, where it is made on first use if create is set.
+//
+// Which key of the storage is the trail's is told by the names of the keys
+// noted in the trail itself: the storage may be shared by a cluster, in which
+// every member has a trail of its own at the same path, and a key used for two
+// trails would sign two histories under one name.
+func loadSigner(ctx context.Context, storage certmagic.Storage, path, file string, create bool) (note.Signer, string, error) {
 	if file != "" {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return nil, "", fmt.Errorf("sign: %w", err)
+		return signerFromFile(path, file)
+	}
+	for _, name := range slices.Backward(notedNames(path)) {
+		key, err := storedKey(ctx, storage, name, false)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // of an option `sign <key file>` that once was
 		}
-		name, key, err := parseKey(data)
 		if err != nil {
-			return nil, "", fmt.Errorf("sign %s: %w", file, err)
-		}
-		if name == "" {
-			if name, err = defaultName(path); err != nil {
-				return nil, "", err
-			}
+			return nil, "", fmt.Errorf("signing key in Caddy's storage: %w", err)
 		}
 		return trail.NewSigner(name, key)
 	}
-	name, key, err := storedKey(ctx, storage, path, true)
+	if !create {
+		return nil, "", errors.New("no signing key yet: the first start of the server makes it")
+	}
+	name := newName(path)
+	key, err := storedKey(ctx, storage, name, true)
 	if err != nil {
 		return nil, "", fmt.Errorf("signing key in Caddy's storage: %w", err)
 	}
 	return trail.NewSigner(name, key)
 }
 
-// storedKey reads the key of a trail from storage, or makes it.
-func storedKey(ctx context.Context, storage certmagic.Storage, path string, create bool) (name string, key ed25519.PrivateKey, err error) {
-	id, err := caddy.InstanceID()
+func signerFromFile(path, file string) (note.Signer, string, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return "", nil, err
+		return nil, "", fmt.Errorf("sign: %w", err)
 	}
-	// The storage may be shared by a cluster, in which every member has a
-	// trail of its own at the same path. A key used for two trails would
-	// sign two histories under one name.
-	sum := sha256.Sum256([]byte(path))
-	at := fmt.Sprintf("moat/audit/%s/%s-%s.pem", id, storageSafe(filepath.Base(path)), hex.EncodeToString(sum[:4]))
+	name, key, err := parseKey(data)
+	if err != nil {
+		return nil, "", fmt.Errorf("sign %s: %w", file, err)
+	}
+	if name == "" {
+		sum := sha256.Sum256(key.Public().(ed25519.PublicKey))
+		name = storageSafe(filepath.Base(path)) + "/" + hex.EncodeToString(sum[:6])
+	}
+	return trail.NewSigner(name, key)
+}
+
+// notedNames returns the names of the verifier keys noted in a trail, oldest
+// first, as far as they are ours to look for.
+func notedNames(path string) []string {
+	f, err := os.Open(filepath.Join(path, "keys"))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	var names []string
+	for lines := bufio.NewScanner(io.LimitReader(f, 64<<10)); lines.Scan(); {
+		if name, _, ok := strings.Cut(lines.Text(), "+"); ok && name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// newName names a trail after its directory and a random number, so that no
+// two trails have one name.
+func newName(path string) string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails, as documented
+	return storageSafe(filepath.Base(path)) + "/" + hex.EncodeToString(b[:])
+}
+
+// storedKey reads the key of a name from storage, or makes it.
+func storedKey(ctx context.Context, storage certmagic.Storage, name string, create bool) (key ed25519.PrivateKey, err error) {
+	at := "moat/audit/" + storageSafe(name) + ".pem"
 	if err := storage.Lock(ctx, at); err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	defer func() {
 		if uerr := storage.Unlock(ctx, at); err == nil {
@@ -73,35 +114,22 @@ func storedKey(ctx context.Context, storage certmagic.Storage, path string, crea
 	}()
 	data, err := storage.Load(ctx, at)
 	if err == nil {
-		if name, key, err = parseKey(data); err == nil && name == "" {
-			err = errors.New("the key has no name")
+		var stored string
+		if stored, key, err = parseKey(data); err == nil && stored != name {
+			err = errors.New("the key is of another name")
 		}
 		if err != nil {
-			return "", nil, fmt.Errorf("%s: %w", at, err)
+			return nil, fmt.Errorf("%s: %w", at, err)
 		}
-		return name, key, nil
+		return key, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) || !create {
-		return "", nil, err
+		return nil, err
 	}
-	if name, err = defaultName(path); err != nil {
-		return "", nil, err
+	if data, key, err = makeKey(name); err != nil {
+		return nil, err
 	}
-	data, key, err = makeKey(name)
-	if err != nil {
-		return "", nil, err
-	}
-	return name, key, storage.Store(ctx, at, data)
-}
-
-// defaultName names a trail after its directory and the installation of
-// Caddy, so that two trails never have one name.
-func defaultName(path string) (string, error) {
-	id, err := caddy.InstanceID()
-	if err != nil {
-		return "", err
-	}
-	return storageSafe(filepath.Base(path)) + "/" + id.String(), nil
+	return key, storage.Store(ctx, at, data)
 }
 
 // makeKey makes a key with a name.

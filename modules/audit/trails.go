@@ -375,7 +375,7 @@ func mergeOption[T comparable](name string, to *T, v T) error {
 
 // build makes the engine's options.
 func (o trailOptions) build(app *App, s *store) (trail.Options, error) {
-	signer, vkey, err := loadSigner(context.Background(), app.ctx.Storage(), s.path, o.sign)
+	signer, vkey, err := loadSigner(context.Background(), app.ctx.Storage(), s.path, o.sign, true)
 	if err != nil {
 		return trail.Options{}, err
 	}
