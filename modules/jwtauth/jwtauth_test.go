@@ -192,6 +192,17 @@ func TestOneTokenInAListedPlaceAndNoOther(t *testing.T) {
 		"empty cookie":         {get("Cookie", "id="), credential.Malformed, credential.CodeInvalidRequest},
 		"empty parameter":      {query("access_token="), credential.Malformed, credential.CodeInvalidRequest},
 		"other case":           {get("Cookie", "ID="+good), credential.Missing, credential.CodeMissing},
+		// What net/http does not read, somebody behind may.
+		"cookie with a quote":   {get("Cookie", `id="abc`), credential.Malformed, credential.CodeInvalidRequest},
+		"quoted twin before":    {get("Cookie", `id="abc; id=`+good), credential.Malformed, credential.CodeInvalidRequest},
+		"quoted twin behind":    {get("Cookie", "id="+good+`; id=a\b`), credential.Malformed, credential.CodeInvalidRequest},
+		"twin without a value":  {get("Cookie", "id="+good+"; id"), credential.Malformed, credential.CodeInvalidRequest},
+		"twin with a tab":       {get("Cookie", "id="+good+";\tid\t=abc"), credential.Malformed, credential.CodeInvalidRequest},
+		"twin beyond ASCII":     {get("Cookie", "id="+good, "Cookie", "id=ä"), credential.Malformed, credential.CodeInvalidRequest},
+		"another spelling":      {get("X-Token", good, "X_token", "abc"), credential.Malformed, credential.CodeInvalidRequest},
+		"another with dots":     {get("X-Token", good, "X.Token", "abc"), credential.Malformed, credential.CodeInvalidRequest},
+		"only another spelling": {get("X_TOKEN", good), credential.Malformed, credential.CodeInvalidRequest},
+		"a name as long":        {get("X-Tokem", "abc", "Cookie", "jd=\"abc; id="+good), 0, ""},
 	} {
 		t.Run("listed "+name, func(t *testing.T) { want(t, many, test.r, test.kind, test.code) })
 	}

@@ -147,6 +147,9 @@ func (p *Provider) isBearer(r *http.Request) bool {
 func (s *source) read(r *http.Request) (raw string, n int, err error) {
 	switch {
 	case s.Header != "":
+		if s.otherSpelling(r.Header) {
+			return "", 0, errUnreadable
+		}
 		values := r.Header[s.Header]
 		switch {
 		case len(values) == 0:
@@ -163,9 +166,8 @@ func (s *source) read(r *http.Request) (raw string, n int, err error) {
 		}
 		n = 1
 	case s.Cookie != "":
-		for _, c := range r.CookiesNamed(s.Cookie) {
-			raw = c.Value
-			n++
+		if raw, n = s.cookies(r.Header["Cookie"]); n > 0 && raw == "" {
+			return "", 0, errUnreadable
 		}
 	default:
 		if r.URL.RawQuery == "" {
@@ -186,6 +188,66 @@ func (s *source) read(r *http.Request) (raw string, n int, err error) {
 	}
 	return raw, n, nil
 }
+
+// otherSpelling reports whether there is a field whose name is that of the
+// token's but for its hyphens, underscores and dots. Servers that
+// hand fields on as variables would read the one for the other.
+func (s *source) otherSpelling(h http.Header) bool {
+	if !strings.ContainsAny(s.Header, "-_.") {
+		return false
+	}
+next:
+	for name := range h {
+		if len(name) != len(s.Header) || name == s.Header {
+			continue
+		}
+		for i := range len(name) {
+			a, b := name[i], s.Header[i]
+			if a != b && a|0x20 != b|0x20 && (strings.IndexByte("-_.", a) < 0 || strings.IndexByte("-_.", b) < 0) {
+				continue next
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// cookies returns the value of the cookie of that name and how many there are.
+// The value is empty if there is one that net/http, or whoever else is strict,
+// would pass over: somebody behind may be less strict and read that one.
+func (s *source) cookies(lines []string) (raw string, n int) {
+	readable := true
+	for _, line := range lines {
+		for pair := range strings.SplitSeq(line, ";") {
+			// Commas have separated cookies once (RFC 2965).
+			for piece := range strings.SplitSeq(pair, ",") {
+				name, value, _ := strings.Cut(piece, "=")
+				if !strings.Contains(name, s.Cookie) || strings.TrimFunc(name, notInName) != s.Cookie {
+					continue
+				}
+				n++
+				raw = unquote(strings.TrimRight(value, " \t"))
+				readable = readable && len(piece) == len(pair) && textproto.TrimString(name) == s.Cookie && !strings.ContainsFunc(raw, notInValue)
+			}
+		}
+	}
+	if !readable {
+		return "", n
+	}
+	return raw, n
+}
+
+func unquote(value string) string {
+	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+		return value[1 : len(value)-1]
+	}
+	return value
+}
+
+func notInName(c rune) bool { return !httpguts.IsTokenRune(c) }
+
+// notInValue is for what RFC 6265 section 4.1.1 does not allow in a value.
+func notInValue(c rune) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == ',' || c == '\\' }
 
 // afterScheme returns what follows the scheme, which is compared without
 // regard to case (RFC 9110 section 11.1), and whether it is ours.
