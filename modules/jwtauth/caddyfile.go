@@ -18,7 +18,7 @@ import (
 
 // UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
 //
-//	jwt_auth [<matcher>] {
+//	jwt_auth [<matcher>] [internal] {
 //		issuer <iss> {
 //			jwks       <url>|<file>
 //			key        <alg> <pem file | base64 | {env.X} | {file.X}>
@@ -59,13 +59,19 @@ import (
 //		}
 //	}
 //
+// internal on the first line is short for a line `issuer internal`, so that
+// `jwt_auth internal` is all it takes, as with `tls internal`.
+//
 // issuer, key, require, from and forward may be repeated. Without any issuer
 // line there is one issuer whose `iss` is not checked. The directive's matcher
 // is the business of who registers the directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	if d.NextArg() {
-		return d.ArgErr()
+		if d.Val() != "internal" || d.CountRemainingArgs() > 0 {
+			return d.ArgErr()
+		}
+		p.Issuers = []*Issuer{{Internal: new(Internal)}}
 	}
 	seen := make(once)
 	defaults := new(Issuer)

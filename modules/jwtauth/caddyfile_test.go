@@ -92,8 +92,10 @@ func TestMistakesInTheBlockAreRefused(t *testing.T) {
 			t.Errorf("%s\nno file and line: %v", test.block, err)
 		}
 	}
-	if _, err := parse("jwt_auth extra {\n" + key + "}"); err == nil {
-		t.Error("an argument was accepted")
+	for _, line := range []string{"jwt_auth extra", "jwt_auth internal internal", "jwt_auth internal {\n\tissuer internal\n}\n"} {
+		if _, err := parse(line); err == nil {
+			t.Errorf("%s was accepted", line)
+		}
 	}
 }
 
@@ -132,6 +134,21 @@ func TestOptionsOutsideAreTheDefaultsOfEveryIssuer(t *testing.T) {
 		`{"internal":{},"audience":["orders"],` + rest + `}]}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestInternalOnTheFirstLineIsAnIssuer(t *testing.T) {
+	for line, want := range map[string]string{
+		"jwt_auth internal":                         `{"issuers":[{"internal":{}}]}`,
+		"jwt_auth internal {\n\taudience orders\n}": `{"issuers":[{"internal":{},"audience":["orders"]}]}`,
+	} {
+		p, err := parse(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := json.Marshal(p); err != nil || string(got) != want {
+			t.Errorf("%s\ngot  %s, %v\nwant %s", line, got, err, want)
+		}
 	}
 }
 

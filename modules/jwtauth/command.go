@@ -27,7 +27,7 @@ type tokenFlags struct {
 	config, subject, issuer, typ string
 	roles, scopes, claims        []string
 	audience                     []string
-	ttl                          time.Duration
+	ttl                          string
 }
 
 func tokenCommand() *cobra.Command {
@@ -65,7 +65,7 @@ your certificates, which are in the same place.`,
 	fl.StringArrayVar(&f.claims, "claim", nil, "further claim as name=value, repeatable")
 	fl.StringArrayVar(&f.audience, "aud", nil, "audience, repeatable (default: as configured)")
 	fl.StringVar(&f.typ, "typ", "", "type of the token (default: as configured)")
-	fl.DurationVar(&f.ttl, "ttl", 15*time.Minute, "how long the token is valid")
+	fl.StringVar(&f.ttl, "ttl", "15m", "how long the token is valid, such as 90s, 15m or 7d")
 	return cmd
 }
 
@@ -75,6 +75,10 @@ func (f *tokenFlags) mint(ctx context.Context) (string, error) {
 	}
 	if f.subject == "" {
 		return "", errors.New("--sub is required: who is the token for?")
+	}
+	ttl, err := caddy.ParseDuration(f.ttl)
+	if err != nil {
+		return "", fmt.Errorf("--ttl: '%s' is not a duration such as 90s, 15m or 7d", f.ttl)
 	}
 	config, err := adapter.LoadConfig(f.config)
 	if err != nil {
@@ -105,7 +109,7 @@ func (f *tokenFlags) mint(ctx context.Context) (string, error) {
 	if typ == "" {
 		typ = i.Type
 	}
-	return own.Mint(claims, typ, f.ttl)
+	return own.Mint(claims, typ, ttl)
 }
 
 // find returns the internal issuer that the configuration names.

@@ -1,12 +1,11 @@
 package keyset
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
-
-	"io"
 )
 
 // pages is a provider that serves documents by their address.
