@@ -113,6 +113,16 @@ func TestHideErrorsAloneLeavesAnswersAsTheyAre(t *testing.T) {
 	}
 }
 
+func TestErrorsAreHiddenEvenWhereTheUnreadablePasses(t *testing.T) {
+	h := provision(t, "remove ssn\nhide_errors\nunreadable pass\npass text/html")
+	for _, header := range []string{"Content-Type: text/csv\nContent-Encoding: rot13", "Content-Type: text/html", "Content-Type: image/png"} {
+		a := serve(t, h, raw(t, headed("500 X", header, secret))).get()
+		if a.status != 500 || a.code != "upstream_error" || leaked(a.body) {
+			t.Errorf("%s: got %d %q", header, a.status, a.body)
+		}
+	}
+}
+
 func TestWhatGivesAnApplicationAway(t *testing.T) {
 	for _, body := range []string{
 		"Exception in thread \"main\" java.lang.NullPointerException\n\tat com.example.A.b(A.java:10)",

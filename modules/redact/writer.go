@@ -157,7 +157,8 @@ func (rw *responseWriter) begin(status int) {
 	}
 	name, f := coding(h)
 	if f.is() {
-		rw.fail(f)
+		f.passable = f.passable && !isError // an error is not passed on unread
+		_ = rw.fail(f)
 		return
 	}
 	if name != "" {
@@ -179,7 +180,7 @@ func (rw *responseWriter) partial() {
 	case opaque:
 		f.passable = rw.label.mediaType != "multipart/byteranges"
 	}
-	rw.fail(f)
+	_ = rw.fail(f)
 }
 
 // fail notes a fault, or lets a body pass that may pass unread.
