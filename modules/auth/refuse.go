@@ -1,0 +1,78 @@
+package auth
+
+import (
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+)
+
+// refuse answers with the refusal of the method won, or of nobody if won is
+// negative.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *credential.Error) error {
+	p := &problem.Problem{Status: err.Status(), Code: err.Code, Detail: err.Detail, Cause: err.Cause}
+	result := decision.Deny
+	switch err.Kind {
+	case credential.Unavailable:
+		result = decision.Error
+		p.RetryAfter = err.RetryAfter
+		if p.RetryAfter <= 0 {
+			p.RetryAfter = defaultRetryAfter
+		}
+	case credential.Missing, credential.Bad, credential.Insufficient, credential.Malformed:
+		p.Challenges = h.challenges(r, won, err)
+	}
+	rule := err.Rule
+	if rule == "" && won >= 0 {
+		rule = h.methods[won].name
+	}
+	h.decide(r, result, rule, err.Code)
+	// At debug level: a flood of bad tokens must not become a flood of lines.
+	// What is the administrator's business, such as a provider that is down,
+	// is logged once, by the one that notices.
+	if c := h.logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
+		c.Write(
+			zap.String("layer", h.Name),
+			zap.String("code", err.Code),
+			zap.String("detail", err.Detail),
+			zap.String("rule", rule),
+			zap.NamedError("cause", err.Cause),
+		)
+	}
+	for name, values := range err.Header {
+		w.Header()[name] = append([]string(nil), values...)
+	}
+	return adapter.Refuse(w, r, p)
+}
+
+// defaultRetryAfter is said where nobody knows better. The life of a key set
+// tries again within this time.
+const defaultRetryAfter = 10 * time.Second
+
+// challenges collects what each method would ask for. The method that
+// refused says why; for a malformed or insufficient credential it alone
+// speaks, since offering others would not help.
+func (h *Handler) challenges(r *http.Request, won int, err *credential.Error) []string {
+	var all []string
+	for i := range h.methods {
+		var why *credential.Error
+		if i == won {
+			why = err
+		} else if err.Kind == credential.Insufficient || err.Kind == credential.Malformed {
+			continue
+		}
+		m := &h.methods[i]
+		if m.foreign == nil {
+			all = append(all, m.Challenges(why)...)
+			continue
+		}
+		all = append(all, m.foreign.challenges(r)...)
+	}
+	return all
+}

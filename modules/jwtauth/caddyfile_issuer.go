@@ -1,0 +1,200 @@
+package jwtauth
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+// unmarshalIssuer reads an issuer and its block.
+func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
+	args := d.RemainingArgs()
+	if len(args) != 1 || args[0] == "" {
+		return nil, d.ArgErr()
+	}
+	i := new(Issuer)
+	if args[0] == "internal" {
+		i.Internal = new(Internal)
+	} else {
+		i.Issuer = args[0]
+	}
+	seen := make(once)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if i.Internal != nil {
+			known, err := i.unmarshalInternal(d, seen)
+			if err != nil {
+				return nil, err
+			}
+			if known {
+				continue
+			}
+		}
+		known, err := i.unmarshalOption(d, seen)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			return nil, d.Errf("unrecognized subdirective '%s' in issuer: if it is about all issuers, write it outside the block", d.Val())
+		}
+	}
+	return i, nil
+}
+
+// unmarshalInternal reads an option of the internal issuer alone.
+func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen once) (known bool, err error) {
+	switch d.Val() {
+	case "jwks", "key":
+		return true, d.Errf("the internal issuer has its own key: %s has no place here", d.Val())
+	case "name", "rotate", "publish":
+		if err := seen.check(d); err != nil {
+			return true, err
+		}
+	}
+	switch d.Val() {
+	case "name":
+		return true, oneArg(d, &i.Issuer)
+	case "rotate":
+		v, err := duration(d)
+		if err != nil {
+			return true, err
+		}
+		if v < issuer.MinRotate {
+			return true, d.Errf("rotate must be at least %v", issuer.MinRotate)
+		}
+		i.Internal.Rotate = caddy.Duration(v)
+		return true, noBlock(d)
+	case "publish":
+		if err := oneArg(d, &i.Internal.Publish); err != nil {
+			return true, err
+		}
+		if err := checkPublish(i.Internal.Publish); err != nil {
+			return true, d.WrapErr(err)
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// unmarshalOption reads an option of an issuer, if it is one.
+func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen once) (known bool, err error) {
+	switch d.Val() {
+	case "jwks", "audience", "algorithms", "typ", "max_age", "roles", "scopes", "subject":
+		if err := seen.check(d); err != nil {
+			return true, err
+		}
+	case "key", "require":
+	default:
+		return false, nil
+	}
+	switch d.Val() {
+	case "jwks":
+		i.JWKS = make([]string, 1)
+		if err = oneArg(d, &i.JWKS[0]); err == nil {
+			err = checkJWKS(d, i.JWKS[0])
+		}
+	case "key":
+		err = i.unmarshalKey(d)
+	case "audience":
+		err = someArgs(d, &i.Audience)
+		if err == nil && len(i.Audience) > 1 && slices.Contains(i.Audience, "*") {
+			err = d.Err("audience * accepts every audience: remove the others or remove *")
+		}
+	case "algorithms":
+		err = someArgs(d, &i.Algorithms)
+		for _, a := range i.Algorithms {
+			if err == nil {
+				err = checkAlgorithm(d, a)
+			}
+		}
+	case "typ":
+		err = oneArg(d, &i.Type)
+	case "max_age":
+		var v time.Duration
+		if v, err = duration(d); err == nil && v <= 0 {
+			err = d.Err("max_age must be longer than 0")
+		}
+		i.MaxAge = caddy.Duration(v)
+	case "require":
+		var args []string
+		if err = someArgs(d, &args); err == nil {
+			i.Require = append(i.Require, Requirement{Claim: args[0], Values: args[1:]})
+			err = checkPointers(d, args[:1])
+		}
+	case "roles":
+		if err = someArgs(d, &i.Roles); err == nil {
+			err = checkPointers(d, i.Roles)
+		}
+	case "scopes":
+		if err = someArgs(d, &i.Scopes); err == nil {
+			err = checkPointers(d, i.Scopes)
+		}
+	case "subject":
+		if err = oneArg(d, &i.Subject); err == nil {
+			err = checkPointers(d, []string{i.Subject})
+		}
+	}
+	if err == nil {
+		err = noBlock(d)
+	}
+	return true, err
+}
+
+func someArgs(d *caddyfile.Dispenser, target *[]string) error {
+	*target = d.RemainingArgs()
+	if len(*target) == 0 || slices.Contains(*target, "") {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func checkPointers(d *caddyfile.Dispenser, texts []string) error {
+	for _, text := range texts {
+		if _, err := principal.ParsePointer(text); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	return nil
+}
+
+func checkAlgorithm(d *caddyfile.Dispenser, alg string) error {
+	if strings.EqualFold(alg, "none") {
+		return d.Err("the algorithm none is never accepted")
+	}
+	if _, ok := jwk.Supported([]byte(alg)); !ok {
+		return d.Errf("algorithm '%s' is not supported", alg)
+	}
+	return nil
+}
+
+func checkJWKS(d *caddyfile.Dispenser, where string) error {
+	if strings.ContainsAny(where, "{}") || !strings.Contains(where, "://") {
+		return nil // known when the configuration is loaded
+	}
+	if err := (keyset.Source{URL: where}).Check(); err != nil {
+		return d.Errf("jwks: %v", err)
+	}
+	return nil
+}
+
+func (i *Issuer) unmarshalKey(d *caddyfile.Dispenser) error {
+	var k Key
+	if !d.AllArgs(&k.Algorithm, &k.Value) {
+		return d.Err("key takes an algorithm and a key: key RS256 /etc/keys/public.pem, key HS256 {env.SECRET}")
+	}
+	if err := checkAlgorithm(d, k.Algorithm); err != nil {
+		return err
+	}
+	if k.Value == "" {
+		return d.Errf("key %s: the key is empty", k.Algorithm)
+	}
+	i.Keys = append(i.Keys, k)
+	return nil
+}
