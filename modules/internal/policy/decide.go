@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
 )
@@ -133,9 +135,21 @@ func (p *Policy) Decide(q *Request) Decision {
 // folded returns the path as it is compared.
 func (p *Policy) folded(path string) string {
 	if p.fold {
-		return strings.ToLower(path)
+		return foldCase(path)
 	}
 	return path
+}
+
+// foldCase returns s in the form in which letters that differ in case are the
+// same, whether a server compares small letters or capitals: U+017F, the long
+// s, is small, and its capital is S.
+func foldCase(s string) string {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return strings.Map(func(c rune) rune { return unicode.ToLower(unicode.ToUpper(c)) }, s)
+		}
+	}
+	return strings.ToLower(s)
 }
 
 // addSubjects finds who the caller is. Names that the policy does not know

@@ -199,6 +199,19 @@ func TestCaseIsIgnoredWhereAsked(t *testing.T) {
 			t.Errorf("%s: got %v", path, d.Allow)
 		}
 	}
+	// Letters that are capitals of the same: servers compare either way.
+	for _, path := range []string{"/all/\u017fecret", "/all/SECRE\u0074", "/all/\u017fECRET/"} {
+		if d := ask(p, "", "GET", path); d.Allow {
+			t.Errorf("%q gets round the rule that denies", path)
+		}
+	}
+	doc.Anyone = &Block{Allow: []string{"* /all/*"}, Deny: []string{"* /all/Mike", "* /all/\u0130x"}}
+	p = compile(t, doc)
+	for _, path := range []string{"/all/m\u0131\u212ae", "/all/M\u0130KE", "/all/ix", "/all/IX", "/all/\u0131x"} {
+		if d := ask(p, "", "GET", path); d.Allow {
+			t.Errorf("%q gets round the rule that denies", path)
+		}
+	}
 	doc.IgnoreCase = false
 	if d := ask(compile(t, doc), "", "GET", "/ALL/x"); d.Allow {
 		t.Error("case is ignored without being asked for")

@@ -216,12 +216,13 @@ func parseSegment(path, text string, last bool) (segment, error) {
 	return segment{kind: literal, text: decoded}, nil
 }
 
-// folded returns the pattern with its literal segments in lower case.
+// folded returns the pattern with its literal segments as they are compared
+// without regard to case.
 func (p pattern) folded() pattern {
 	f := slices.Clone(p)
 	for i := range f {
 		if f[i].kind == literal {
-			f[i].text = strings.ToLower(f[i].text)
+			f[i].text = foldCase(f[i].text)
 		}
 	}
 	return f
