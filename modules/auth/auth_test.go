@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -330,6 +331,22 @@ func TestOptionalStillRefusesABadCredential(t *testing.T) {
 	}
 	if d := a.log.Decisions(); len(d) != 1 || d[0].Result != decision.Skip {
 		t.Errorf("got %+v", d)
+	}
+}
+
+func TestAnonymousRequestCarriesTheChallengesOfAllMethods(t *testing.T) {
+	h := &Handler{Optional: true, methods: []method{ours(token{place: "X-Token"}), theirs("scribble", scribbler{})}}
+	a := serve(t, h, request())
+	if a.reached == nil {
+		t.Fatal("a request without a credential must go on as anonymous")
+	}
+	got, _ := adapter.Vars(a.reached)[adapter.ChallengesVar].([]string)
+	if want := []string{`Token realm="r"`, `Scribble realm="s"`}; !slices.Equal(got, want) {
+		t.Errorf("challenges: got %q, want %q", got, want)
+	}
+	h = &Handler{Optional: true, methods: []method{ours(token{place: "X-Token"})}}
+	if a := serve(t, h, request("X-Token", "good")); adapter.Vars(a.reached)[adapter.ChallengesVar] != nil {
+		t.Error("challenges were left for a known caller")
 	}
 }
 

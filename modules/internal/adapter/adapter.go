@@ -15,6 +15,11 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
 )
 
+// ChallengesVar is the key of the request's variable table under which an
+// authenticator that lets a request pass as anonymous leaves its challenges, a
+// []string, for a layer behind it that refuses the request with 401.
+const ChallengesVar = "moat.challenges"
+
 // Vars returns the variable table of a request that Caddy serves, or nil.
 func Vars(r *http.Request) map[string]any {
 	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
