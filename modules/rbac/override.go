@@ -5,9 +5,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
 )
 
@@ -74,12 +71,11 @@ func readings(r *http.Request, main reading) ([]reading, error) {
 			methods = append(methods, values...)
 		}
 	}
+	if strings.ContainsAny(r.URL.RawQuery, "_%") {
+		methods = append(methods, queryMethods(r.URL.RawQuery)...)
+	}
 	if methods == nil && paths == nil {
 		return nil, nil
-	}
-	// A proxy in front may set these itself, to the path before it changed it.
-	if trusted, _ := adapter.Vars(r)[caddyhttp.TrustedProxyVarKey].(bool); trusted {
-		paths = nil
 	}
 	if len(methods)+len(paths) > maxOverrides {
 		return nil, errOverrides
@@ -105,4 +101,30 @@ func readings(r *http.Request, main reading) ([]reading, error) {
 		}
 	}
 	return all, nil
+}
+
+// queryMethods returns the methods that the parameter _method names. It reads
+// as generously as anybody could: parameters may be separated by semicolons,
+// one that is garbled does not spoil the others, and `_method[]` is one too.
+func queryMethods(query string) (methods []string) {
+	for pair := range strings.FieldsFuncSeq(query, func(c rune) bool { return c == '&' || c == ';' }) {
+		name, value, _ := strings.Cut(pair, "=")
+		name, _, _ = strings.Cut(decoded(name), "[")
+		if !strings.EqualFold(strings.TrimSpace(name), "_method") {
+			continue
+		}
+		// Nobody takes an empty name for a method.
+		if value = strings.TrimSpace(decoded(value)); value != "" {
+			methods = append(methods, value)
+		}
+	}
+	return methods
+}
+
+// decoded returns what a part of a query stands for, or the part itself.
+func decoded(s string) string {
+	if d, err := url.QueryUnescape(s); err == nil {
+		return d
+	}
+	return s
 }

@@ -330,10 +330,43 @@ func TestFieldsThatMakeAnotherRequestOfItAreDecidedToo(t *testing.T) {
 		t.Errorf("very many fields: got %d", w.Code)
 	}
 	r = request("GET", "/a", nil)
-	r.Header.Set("X-Original-URL", "/before/it/was/changed")
+	r.Header.Set("X-Original-URL", "/secret")
 	caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, true)
-	if w, _ := serve(t, h, r); w.Code != 200 {
-		t.Errorf("from a trusted proxy: got %d", w.Code)
+	if w, _ := serve(t, h, r); w.Code != 401 { // most proxies pass it on
+		t.Errorf("through a trusted proxy: got %d", w.Code)
+	}
+}
+
+// TestMethodInTheQueryIsDecidedToo: Symfony, Laravel and Express read _method
+// there too.
+func TestMethodInTheQueryIsDecidedToo(t *testing.T) {
+	h := provision(t, "rbac {\n anyone {\n allow GET,POST /a\n deny DELETE /a\n}\n}")
+	for query, status := range map[string]int{
+		"":                            200,
+		"_method=POST":                200,
+		"x=1&_method=get":             200,
+		"_method=DELETE":              401,
+		"x=1&_method=delete&y=2":      401,
+		"_method=PATCH":               401,
+		"_method=POST&_method=DELETE": 401,
+		"%5Fmethod=DELETE":            401,
+		"_m%65thod=DEL%45TE":          401,
+		"x=%zz&_method=DELETE":        401,
+		"x=1;_method=DELETE":          401,
+		"_method=DELETE;x=1":          401,
+		"_METHOD=DELETE":              401,
+		"+_method=+DELETE+":           401,
+		"_method[]=DELETE":            401,
+		"_method":                     200,
+		"_method=":                    200,
+		"x_method=DELETE":             200,
+		"method=DELETE":               200,
+		"x=_method%3DDELETE":          200,
+		"_method=1&_method=2&_method=3&_method=4": 400,
+	} {
+		if w, _ := serve(t, h, request("POST", "/a?"+query, nil)); w.Code != status {
+			t.Errorf("%s: got %d; want %d", query, w.Code, status)
+		}
 	}
 }
 
