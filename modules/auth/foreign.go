@@ -37,7 +37,7 @@ func (f *foreign) identify(w http.ResponseWriter, r *http.Request) (*principal.P
 		}
 	case ok && user.ID == "":
 		// A yes that does not say to whom is no identity.
-		return nil, badCredentials
+		return nil, errCredentials
 	case ok:
 		maps.Copy(w.Header(), scratch.header)
 		p := &principal.Principal{ID: user.ID, Kind: f.kind(), Roles: list(user.Metadata["roles"]), Scopes: list(user.Metadata["scopes"])}
@@ -49,12 +49,12 @@ func (f *foreign) identify(w http.ResponseWriter, r *http.Request) (*principal.P
 		}
 		return p, nil
 	case offers(r, scratch.header):
-		return nil, badCredentials
+		return nil, errCredentials
 	}
 	return nil, credential.ErrMissing
 }
 
-var badCredentials = &credential.Error{
+var errCredentials = &credential.Error{
 	Kind: credential.Bad, Code: credential.CodeInvalidCredentials,
 	Detail: "the credentials are not accepted",
 }

@@ -124,7 +124,7 @@ func (a aliases) drop(r *http.Request, spare bool) {
 	}
 	ours, _ := adapter.Vars(r)[forwardedVar].(map[string]bool)
 	for name := range r.Header {
-		if a.match(name) && !(spare && ours[name]) {
+		if a.match(name) && (!spare || !ours[name]) {
 			delete(r.Header, name)
 			delete(ours, name)
 		}

@@ -58,7 +58,7 @@ func (p *Provider) openIntrospection(leeway time.Duration) error {
 		return fmt.Errorf("introspection: %w", err)
 	}
 	// What is remembered was judged by all of this.
-	config, err := json.Marshal(p.Introspection)
+	config, err := json.Marshal(p.Introspection) //nolint:gosec // only its hash is kept
 	if err != nil {
 		return err
 	}

@@ -365,8 +365,9 @@ func (i *Issuer) PublicSet() []byte { return i.current.Load().set }
 
 // KeyIDs returns the names of the keys, oldest first.
 func (i *Issuer) KeyIDs() []string {
-	var ids []string
-	for _, k := range i.current.Load().keys {
+	keys := i.current.Load().keys
+	ids := make([]string, 0, len(keys))
+	for _, k := range keys {
 		ids = append(ids, k.ID)
 	}
 	return ids
