@@ -25,7 +25,8 @@
 // A query parameter or header field that was sent more than once has no one
 // value: reading it is an error, and so is reading a query that is malformed.
 // Otherwise the expression could be decided on one value and the request
-// served with another. The fields that carry credentials (Authorization,
+// served with another. A field whose name has underscores or dots counts for
+// the one with hyphens too. The fields that carry credentials (Authorization,
 // Proxy-Authorization, Cookie) cannot be read either: what they prove is in
 // claims, once it has been verified.
 //

@@ -154,6 +154,31 @@ func TestFieldNamesThatDifferInCaseAreOneField(t *testing.T) {
 	}
 }
 
+// TestFieldNamesThatServersMixUpAreOneField: servers that hand fields on as
+// variables read X_A for X-A.
+func TestFieldNamesThatServersMixUpAreOneField(t *testing.T) {
+	for _, other := range []string{"X_a", "X.a", "x_A"} {
+		env := testEnv()
+		env.Header = http.Header{"X-A": {"1"}, other: {"2"}}
+		if got, err := eval(t, env, `headers["x-a"] == "1"`); got || !errors.Is(err, ErrSent) {
+			t.Errorf("beside %s: got %v, %v; want %v", other, got, err, ErrSent)
+		}
+		env = testEnv()
+		env.Header = http.Header{other: {"2"}}
+		if got, err := eval(t, env, `"x-a" in headers`); !got || err != nil {
+			t.Errorf("%s alone: got %v, %v", other, got, err)
+		}
+		if _, err := eval(t, env, `headers["x-a"] == "2"`); !errors.Is(err, ErrSent) {
+			t.Errorf("%s alone: got %v; want %v", other, err, ErrSent)
+		}
+	}
+	env := testEnv()
+	env.Header = http.Header{"X_a": {"2"}}
+	if got, err := eval(t, env, `headers["x_a"] == "2"`); !got || err != nil {
+		t.Errorf("as it is written: got %v, %v", got, err)
+	}
+}
+
 func TestAnonymousRequestHasEmptyClaims(t *testing.T) {
 	env := &Env{Method: "GET", Path: "/"}
 	for text, want := range map[string]bool{

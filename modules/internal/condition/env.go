@@ -165,6 +165,9 @@ func readHeader(h http.Header, host string) any {
 	m := make(map[string]any, len(h)+1)
 	for k, v := range h {
 		k = strings.ToLower(k)
+		if strings.ContainsAny(k, "_.") {
+			m[hyphens.Replace(k)] = any(many)
+		}
 		// Two spellings that differ in case are one field sent twice.
 		if _, again := m[k]; again || len(v) != 1 || secret(k) {
 			m[k] = any(many)
@@ -177,6 +180,10 @@ func readHeader(h http.Header, host string) any {
 	}
 	return m
 }
+
+// hyphens gives a field the name that servers mix its name up with. Behind a
+// field of that name stand two, or one that is not what it looks like.
+var hyphens = strings.NewReplacer("_", "-", ".", "-")
 
 func secret(name string) bool {
 	return name == "authorization" || name == "proxy-authorization" || name == "cookie"
