@@ -381,6 +381,10 @@ func (t *Trail) AppendSync(ctx context.Context, rec []byte) error {
 	done := b.done
 	t.mu.Unlock()
 	t.poke()
+	if ctx.Done() == nil {
+		<-done
+		return b.err
+	}
 	select {
 	case <-done:
 		return b.err
