@@ -41,6 +41,7 @@ import (
 //		max_event   <size>
 //		hide_errors
 //		websocket   block|allow
+//		etag        drop|seal
 //		hash_key    <key>|internal
 //		encrypt_key <key>|internal [<id>]
 //	}
@@ -100,6 +101,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return h.unmarshalRequests(d)
 	case "unreadable":
 		return unmarshalWord(d, &h.Unreadable, "block", "pass")
+	case "etag":
+		return unmarshalWord(d, &h.ETag, "drop", "seal")
 	case "websocket":
 		return unmarshalWord(d, &h.WebSocket, "block", "allow")
 	case "hold":

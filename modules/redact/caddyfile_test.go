@@ -45,6 +45,7 @@ func TestCaddyfileBecomesConfiguration(t *testing.T) {
 		max_event 3KiB
 		hide_errors
 		websocket allow
+		etag seal
 		hash_key {env.K}
 		encrypt_key {file.k} 2026
 		encrypt_key internal
@@ -74,7 +75,7 @@ func TestCaddyfileBecomesConfiguration(t *testing.T) {
 		`"groups":[{"mode":"only","of":"user","names":["eve"],"rules":[{"action":"null","selectors":["$"]}]}],` +
 		`"pass":["multipart/form-data"]},` +
 		`"max_depth":9,"max_value":2048,"max_event":3072,"unreadable":"pass","pass":["text/html","Text/*","application/pdf"],` +
-		`"hold":1024,"hide_errors":true,"websocket":"allow","hash_key":"{env.K}","encrypt_keys":[{"id":"2026","key":"{file.k}"},{"key":"internal"}]}`
+		`"hold":1024,"hide_errors":true,"websocket":"allow","etag":"seal","hash_key":"{env.K}","encrypt_keys":[{"id":"2026","key":"{file.k}"},{"key":"internal"}]}`
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -106,6 +107,7 @@ func TestCaddyfileMistakesAreRefusedWithTheirLine(t *testing.T) {
 		{"redact {\n remove a\n max_depth 0\n}", "max_depth '0'"},
 		{"redact {\n remove a\n unreadable maybe\n}", "write block or pass"},
 		{"redact {\n remove a\n websocket yes\n}", "write block or allow"},
+		{"redact {\n remove a\n etag keep\n}", "write drop or seal"},
 		{"redact {\n remove a\n hide_errors on\n}", "hide_errors takes no argument"},
 		{"redact {\n remove a\n hash_key\n}", "write hash_key {env.NAME}"},
 		{"redact {\n truncate $..street\n}", "write truncate <characters>"},

@@ -45,22 +45,46 @@ type asked struct {
 
 // narrow makes r ask for the whole answer, unencoded and unconditionally: a
 // part of a document cannot be understood, and whether an entity tag matches
-// would tell something about the original bytes.
-func (a *asked) narrow(r *http.Request) {
+// would tell something about the original bytes, unless it is one of ours.
+func (a *asked) narrow(r *http.Request, tags *tagCipher) {
 	a.list, a.done = a.space[:0], true
 	a.take(r.Header, "Accept-Encoding")
 	a.take(r.Header, "Range")
 	a.take(r.Header, "If-Range")
 	a.take(r.Header, "A-Im") // deltas, RFC 3229
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		a.take(r.Header, "If-None-Match")
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if reads {
 		a.take(r.Header, "If-Modified-Since")
-		a.take(r.Header, "If-Match")
 		a.take(r.Header, "If-Unmodified-Since")
 	}
+	a.condition(r, "If-None-Match", reads, tags)
+	a.condition(r, "If-Match", reads, tags)
 	// An absent field would let Go's transport ask for gzip by itself.
 	// (A slice of its own: the replacements of request_header write into it.)
 	r.Header["Accept-Encoding"] = []string{"identity"}
+}
+
+// condition replaces the entity tags of a condition by those that the upstream
+// knows. Without tags a condition on a read is dropped, and one on a write is
+// left as it is: no tag was given out that it could be about.
+func (a *asked) condition(r *http.Request, name string, reads bool, tags *tagCipher) {
+	values := r.Header[name]
+	if values == nil {
+		return
+	}
+	star := len(values) == 1 && strings.TrimSpace(values[0]) == "*"
+	if !reads && (star || tags == nil) {
+		return
+	}
+	a.take(r.Header, name)
+	if star || tags == nil {
+		return
+	}
+	if known := tags.openAll(values); known != nil {
+		r.Header[name] = known
+	} else if name == "If-Match" {
+		r.Header[name] = []string{noTag} // a condition that fails, not one that is gone
+	}
 }
 
 func (a *asked) take(h http.Header, name string) {

@@ -4,6 +4,7 @@
 package redact
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,9 +51,12 @@ const (
 // Towards the upstream, Accept-Encoding becomes identity and the fields that
 // ask for a part or a validation of an answer (Range, If-Range, and on GET and
 // HEAD If-None-Match, If-Modified-Since and If-Match) are removed. gzip, br
-// and zstd that come unasked are decoded. From a redacted answer the fields
-// that described the original bytes are removed: ETag, Last-Modified, Digest,
-// Content-Digest, Repr-Digest, Content-MD5, Accept-Ranges, and trailers.
+// and zstd that come unasked are decoded, unless they become more than 200
+// times longer beyond the first 16 MiB. From a redacted answer the fields
+// that described the original bytes are removed: ETag (but see `etag`),
+// Last-Modified, Digest, Content-Digest, Repr-Digest, Content-MD5,
+// Accept-Ranges, and trailers. Where the answer depends on the caller, it is
+// marked as private and as varying with Authorization.
 //
 // It sets {http.redact.count} to the number of values changed in the answer.
 type Handler struct {
@@ -106,6 +110,14 @@ type Handler struct {
 	// then is not redacted. Otherwise a switch is refused with HTTP 502, code
 	// upgrade_refused.
 	WebSocket string `json:"websocket,omitempty"`
+
+	// What becomes of the ETag of redacted answers: "drop" removes it, since it
+	// is often a hash of what was to be hidden, and conditions on reads with
+	// it. "seal" encrypts it, with a key that is made on first use and kept in
+	// Caddy's storage, and decrypts it in If-None-Match and If-Match: caching
+	// and conditional writes go on working, and the tag tells nothing.
+	// Default: drop.
+	ETag string `json:"etag,omitempty"`
 
 	// The key of the hash action: at least 16 bytes, or "internal", which is
 	// a random key made on first use and kept in Caddy's storage. {env.*}
@@ -164,8 +176,11 @@ func (h *Handler) setDefaults() {
 // compile makes the programs of all the rules, with the keys they need.
 func (h *Handler) compile(keys *keyring) error {
 	opts := limits{depth: h.MaxDepth, value: h.MaxValue}
-	var err error
-	if h.answers, err = newViews(h.Rules, h.Groups, keys, opts); err != nil {
+	tags, err := h.tagKey(keys)
+	if err != nil {
+		return err
+	}
+	if h.answers, err = newViews(h.Rules, h.Groups, keys, opts, tags); err != nil {
 		return fmt.Errorf("redact: %w", err)
 	}
 	if h.pass, err = parseMediaTypes(h.Pass); err != nil {
@@ -179,13 +194,34 @@ func (h *Handler) compile(keys *keyring) error {
 	if h.Requests == nil {
 		return nil
 	}
-	if h.requests, err = newViews(h.Requests.Rules, h.Requests.Groups, keys, opts); err != nil {
+	if h.requests, err = newViews(h.Requests.Rules, h.Requests.Groups, keys, opts, nil); err != nil {
 		return fmt.Errorf("redact: requests: %w", err)
 	}
 	if h.reqPass, err = parseMediaTypes(h.Requests.Pass); err != nil {
 		return fmt.Errorf("redact: requests: pass: %w", err)
 	}
 	return nil
+}
+
+// tagKey returns what entity tags are sealed with, nil if they are dropped.
+func (h *Handler) tagKey(keys *keyring) (*tagKey, error) {
+	if h.ETag != "seal" {
+		return nil, nil
+	}
+	key, err := keys.internal("etag_key")
+	if err != nil {
+		return nil, err
+	}
+	t := &tagKey{key: key}
+	if h.HashKey != "" && h.HashKey != internalKey {
+		secret, err := keys.hashKey() // other pseudonyms, other bytes
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(secret)
+		t.salt = sum[:]
+	}
+	return t, nil
 }
 
 // Validate checks the options.
@@ -200,6 +236,7 @@ func (h *Handler) Validate() error {
 	}{
 		{"unreadable", h.Unreadable, [2]string{"block", "pass"}},
 		{"websocket", h.WebSocket, [2]string{"block", "allow"}},
+		{"etag", h.ETag, [2]string{"drop", "seal"}},
 	} {
 		if o.value != "" && o.value != o.known[0] && o.value != o.known[1] {
 			return fmt.Errorf("redact: %s %q: write %s or %s", o.name, o.value, o.known[0], o.known[1])

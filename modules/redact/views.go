@@ -2,6 +2,7 @@ package redact
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
@@ -10,6 +11,12 @@ import (
 
 // limits bound what a body may cost.
 type limits struct{ depth, value int }
+
+// tagKey is what entity tags are sealed with, nil if they are dropped.
+type tagKey struct {
+	key  []byte
+	salt []byte // tells apart configurations whose rules look alike
+}
 
 // maxGroups is how many groups there can be: which of them concern a caller
 // is kept in the bits of one word, and the highest stands for their rules
@@ -27,6 +34,7 @@ type views struct {
 	lines  []line // what rules was made of
 	groups []compiledGroup
 	limits limits
+	tags   *tagKey
 
 	// depends is true if callers can see different things.
 	depends bool
@@ -45,11 +53,11 @@ type compiledGroup struct {
 }
 
 // newViews compiles rules. All that can be wrong with a rule is found here.
-func newViews(rules []Rule, groups []Group, keys *keyring, l limits) (*views, error) {
+func newViews(rules []Rule, groups []Group, keys *keyring, l limits, tags *tagKey) (*views, error) {
 	if len(groups) > maxGroups {
 		return nil, fmt.Errorf("%d groups of except and only: at most %d are possible", len(groups), maxGroups)
 	}
-	v := &views{limits: l, depends: len(groups) > 0, known: map[uint64]*view{}}
+	v := &views{limits: l, tags: tags, depends: len(groups) > 0, known: map[uint64]*view{}}
 	var err error
 	if v.rules, err = build(rules, "", keys); err != nil {
 		return nil, err
@@ -130,12 +138,47 @@ func (v *views) make(key uint64) (*view, error) {
 		}
 		made.programs[i] = p
 	}
-	return made, nil
+	if v.tags == nil {
+		return made, nil
+	}
+	weak := v.sealsValues(key)
+	id := append([]byte(nil), v.tags.salt...)
+	for i := range rules {
+		id = append(append(id, rules[i].Name...), 0)
+	}
+	var err error
+	made.tags, err = newTagCipher(v.tags.key, id, weak)
+	return made, err
+}
+
+// sealsValues reports whether there is a rule that encrypts, so that no two
+// answers have the same bytes.
+func (v *views) sealsValues(key uint64) bool {
+	encrypts := func(l line) bool {
+		return l.rule.Action == "encrypt" || l.rule.Then != nil && l.rule.Then.Action == "encrypt"
+	}
+	if slices.ContainsFunc(v.lines, encrypts) {
+		return true
+	}
+	for i := range v.groups {
+		if key&(1<<i) != 0 && slices.ContainsFunc(v.groups[i].lines, encrypts) {
+			return true
+		}
+	}
+	return false
 }
 
 // view is what some callers may see. A nil view is everything.
 type view struct {
 	programs [2]*redaction.Program // of a document, of a sequence
+	tags     *tagCipher            // nil: entity tags are dropped
+}
+
+func (v *view) tagCipher() *tagCipher {
+	if v == nil {
+		return nil
+	}
+	return v.tags
 }
 
 func (v *view) program(k kind) *redaction.Program {

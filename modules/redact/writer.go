@@ -79,7 +79,7 @@ func newResponseWriter(h *Handler, w http.ResponseWriter, r *http.Request, v *vi
 	rw := &responseWriter{h: h, w: w, r: r, view: v, caller: p, headers: headerPool.Get().(*headers)}
 	rw.outer.save(w.Header())
 	if v != nil || h.HideErrors {
-		rw.asked.narrow(r)
+		rw.asked.narrow(r, v.tagCipher())
 	}
 	return rw
 }
@@ -385,7 +385,7 @@ func (rw *responseWriter) fixHeader(final bool) {
 	h := rw.w.Header()
 	redacted := rw.redacted()
 	if redacted || rw.decoding != nil {
-		removeDescribing(h)
+		rw.describe(h)
 		removeTrailers(h, rw.trailers)
 	}
 	if rw.decoding != nil {
@@ -400,6 +400,18 @@ func (rw *responseWriter) fixHeader(final bool) {
 	if rw.h.answers.depends && rw.kind != media && rw.kind != listed {
 		cookie := rw.caller != nil && rw.r.Header["Authorization"] == nil && rw.r.Header["Cookie"] != nil
 		dependOnCaller(h, cookie)
+	}
+}
+
+// describe removes what is said of the original bytes. The entity tag may
+// come back as one of ours.
+func (rw *responseWriter) describe(h http.Header) {
+	tag := h["Etag"]
+	removeDescribing(h)
+	if c := rw.view.tagCipher(); c != nil && len(tag) == 1 {
+		if shown := c.seal(tag[0]); shown != "" {
+			h["Etag"] = []string{shown}
+		}
 	}
 }
 
