@@ -341,6 +341,37 @@ func TestExampleExistingBasicAuth(t *testing.T) {
 	}
 }
 
+func TestExamplePlanLimits(t *testing.T) {
+	s := startExample(t, "plan-limits")
+	c := s.client()
+	bearer := func(sub, role string) string {
+		return "Authorization: Bearer " + s.token("--sub", sub, "--role", role)
+	}
+	ann, bob, eve := bearer("ann", "free"), bearer("bob", "gold"), bearer("eve", "editor")
+	s.ask(c, "GET", "/quotes").want(t, 401)
+	s.ask(c, "GET", "/quotes/live", ann).want(t, 403)
+	for i := range 59 {
+		if a := s.ask(c, "GET", "/quotes", ann); a.StatusCode != 200 || a.Header.Get("X-Plan") != "" {
+			t.Fatalf("request %d of the free plan: %d, plan %q", i+2, a.StatusCode, a.Header.Get("X-Plan"))
+		}
+	}
+	a := s.ask(c, "GET", "/quotes", ann)
+	if a.want(t, 429); a.Header.Get("Retry-After") == "" {
+		t.Error("the refusal does not say when to try again")
+	}
+	for i := range 61 {
+		if a := s.ask(c, "GET", "/quotes/live", bob); a.StatusCode != 200 || a.Header.Get("X-Plan") != "gold" {
+			t.Fatalf("request %d of the gold plan: %d, plan %q", i+1, a.StatusCode, a.Header.Get("X-Plan"))
+		}
+	}
+	// The zone of gold is by role: what inherits it in the policy is not in it.
+	a = s.ask(c, "GET", "/quotes", eve)
+	a.want(t, 200, `"edit":"/quotes"`)
+	if a := s.ask(c, "GET", "/quotes", bearer("dan", "free")); strings.Contains(a.body, "edit") {
+		t.Error("somebody who may not edit gets the page of editors")
+	}
+}
+
 // TestEveryExampleHasATestAndAReadme finds examples that nobody runs.
 func TestEveryExampleHasATestAndAReadme(t *testing.T) {
 	body, err := os.ReadFile("examples_test.go")

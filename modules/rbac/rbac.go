@@ -54,11 +54,13 @@ const layer = "rbac"
 // handle block, and the options of reverse_proxy. Write the rules for the path
 // as it is where rbac stands, or put rbac inside the block.
 //
-// Where a client asks for another method (X-HTTP-Method-Override,
-// X-HTTP-Method, X-Method-Override) or another path (X-Original-URL,
-// X-Rewrite-URL, unless a trusted proxy sent it), which many frameworks obey,
-// both readings must be allowed. What frameworks read in the body, such as
-// _method in a form, is not looked at: turn it off there.
+// Where a request asks for another method (X-HTTP-Method-Override,
+// X-HTTP-Method, X-Method-Override, or _method in the query) or another path
+// (X-Original-URL, X-Rewrite-URL), which many frameworks obey, both readings
+// must be allowed. That goes for requests of a trusted proxy too: one that
+// tells the address of the client right may pass on all else that it sends.
+// What frameworks read in the body, such as _method in a form, is not looked
+// at: turn it off there.
 //
 // Fields that Connection names are for this server alone: they are removed
 // before conditions see them. An Upgrade to h2c, HTTP or TLS is ignored, since
@@ -225,6 +227,9 @@ func (h *Handler) decide(r *http.Request) (policy.Decision, *problem.Problem) {
 		}
 	}
 	pol := h.active.Load().policy
+	if vars := adapter.Vars(r); vars != nil {
+		vars[policyVar] = pol // for the permission matcher
+	}
 	p := endow(r, pol)
 	d := ask(pol, r, p, main)
 	for _, other := range others {
@@ -299,16 +304,12 @@ func method(r *http.Request) string {
 	return r.Method
 }
 
-// challengesVar is the key of the request's variable table under which an
-// authenticator that lets a request pass as anonymous leaves its challenges.
-const challengesVar = "moat.challenges"
-
 // refusal answers a request that the policy does not allow.
 func refusal(r *http.Request, p *principal.Principal, pol *policy.Policy) *problem.Problem {
 	if p == nil {
 		// RFC 9110 section 15.5.2: a 401 has at least one challenge. RFC
 		// 6750 section 3.1: without credentials, it names no error.
-		challenges, _ := adapter.Vars(r)[challengesVar].([]string)
+		challenges, _ := adapter.Vars(r)[adapter.ChallengesVar].([]string)
 		if len(challenges) == 0 {
 			challenges = []string{"Bearer"}
 		}

@@ -1,0 +1,157 @@
+package rbac
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
+)
+
+func init() {
+	caddy.RegisterModule(new(MatchPermission))
+}
+
+// MatchPermission matches requests whose caller the policy of rbac would let
+// do something: request Path by Method, whatever the request at hand is. So
+// a page can be another one for those who may change what it shows.
+//
+// The policy is that of the rbac handler that let the request pass. Before
+// any has, such as in a rate limit's zone, it is that of the only rbac handler
+// of the configuration. With several, and with none, there is no answer, and
+// the request fails with status 500.
+//
+// Conditions see the request at hand with this method and path, without its
+// body: one that reads body does not hold. The answer is not recorded.
+type MatchPermission struct {
+	// The method that is asked about, such as PUT.
+	Method string `json:"method,omitempty"`
+
+	// The path that is asked about, such as /orders/7. It is one path, as
+	// a request would have it, without wildcards, query and placeholders.
+	Path string `json:"path,omitempty"`
+
+	path   string // decoded
+	config <-chan struct{}
+}
+
+// CaddyModule returns the Caddy module information.
+func (*MatchPermission) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.matchers.permission",
+		New: func() caddy.Module { return new(MatchPermission) },
+	}
+}
+
+// UnmarshalCaddyfile sets up the matcher. Syntax:
+//
+//	permission <method> <path>
+func (m *MatchPermission) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	for d.Next() {
+		if m.Method != "" {
+			return d.Err("permission: already specified; name another matcher, or use expression for one of several")
+		}
+		if !d.Args(&m.Method, &m.Path) || d.NextArg() {
+			return d.Err("permission: write a method and a path: permission PUT /orders/7")
+		}
+		if d.NextBlock(0) {
+			return d.Err("permission: it has no block: permission PUT /orders/7")
+		}
+	}
+	if _, err := m.parse(); err != nil {
+		return d.Errf("permission: %v", err)
+	}
+	return nil
+}
+
+// parse checks the method and path and returns the path as it is decided on.
+func (m *MatchPermission) parse() (string, error) {
+	l, err := policy.ParseArgs([]string{m.Method, m.Path})
+	switch {
+	case err != nil:
+		return "", err
+	case len(l.Methods) != 1:
+		return "", fmt.Errorf("'%s': name one method", m.Method)
+	case strings.ContainsAny(m.Path, "*{}"):
+		return "", fmt.Errorf("'%s': name one path, without wildcards and placeholders", m.Path)
+	}
+	u, err := url.ParseRequestURI(m.Path)
+	if err != nil {
+		return "", fmt.Errorf("'%s' is not a path", m.Path)
+	}
+	return requestpath.Of(m.Method, u)
+}
+
+// Provision prepares the question.
+func (m *MatchPermission) Provision(ctx caddy.Context) (err error) {
+	m.config = ctx.Done() // as in Handler
+	if m.path, err = m.parse(); err != nil {
+		return fmt.Errorf("permission: %w", err)
+	}
+	return nil
+}
+
+// policyVar is the key of the request's variable table under which rbac
+// leaves the policy that it decided by.
+const policyVar = "moat.policy"
+
+// errNoPolicy and errManyPolicies are why there is no answer.
+var (
+	errNoPolicy     = errors.New("permission: there is no rbac to ask")
+	errManyPolicies = errors.New("permission: there are several rbac handlers, and none has seen this request yet: use the matcher behind one")
+)
+
+// Match reports whether the caller has the permission.
+func (m *MatchPermission) Match(r *http.Request) bool {
+	yes, err := m.MatchWithError(r)
+	return yes && err == nil
+}
+
+// MatchWithError reports whether the caller has the permission. An error
+// means that there is no one policy to ask.
+func (m *MatchPermission) MatchWithError(r *http.Request) (bool, error) {
+	pol, ok := adapter.Vars(r)[policyVar].(*policy.Policy)
+	if !ok {
+		var err error
+		if pol, err = m.only(); err != nil {
+			return false, err
+		}
+	}
+	return ask(pol, r, adapter.Principal(r), reading{method: m.Method, path: m.path}).Allow, nil
+}
+
+// only returns the policy of the only rbac handler of the configuration.
+func (m *MatchPermission) only() (*policy.Policy, error) {
+	live.Lock()
+	defer live.Unlock()
+	var found *policy.Policy
+	for h := range live.handlers {
+		if h.config != m.config {
+			continue
+		}
+		if found != nil {
+			return nil, errManyPolicies
+		}
+		found = h.active.Load().policy
+	}
+	if found == nil {
+		return nil, errNoPolicy
+	}
+	return found, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner                 = (*MatchPermission)(nil)
+	_ caddyfile.Unmarshaler             = (*MatchPermission)(nil)
+	_ caddyhttp.RequestMatcher          = (*MatchPermission)(nil)
+	_ caddyhttp.RequestMatcherWithError = (*MatchPermission)(nil)
+)
