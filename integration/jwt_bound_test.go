@@ -2,6 +2,7 @@ package integration
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
@@ -85,6 +86,76 @@ https://localhost:{$PORT} {
 		if resp.StatusCode != test.want {
 			t.Errorf("%s: got %d %s", test.name, resp.StatusCode, body)
 		}
+	}
+}
+
+func TestProofOfPossessionInTheBinary(t *testing.T) {
+	s := start(t, `
+:{$PORT} {
+	jwt_auth {
+		issuer internal
+		bind dpop nonce
+	}
+	rewrite * /behind
+	respond "{http.auth.user.id} {uri}"
+}
+`)
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	x := b64(key.Public().(ed25519.PublicKey))
+	// RFC 7638 section 3.2: the members it takes, in their order.
+	thumb := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + x + `"}`))
+	tok := s.token("--sub", "alice", "--claim", "/cnf/jkt="+b64(thumb[:]))
+	hash := sha256.Sum256([]byte(tok))
+	proof := func(id, path, nonce string) string {
+		signed := part(map[string]any{"typ": "dpop+jwt", "alg": "EdDSA", "jwk": map[string]string{"kty": "OKP", "crv": "Ed25519", "x": x}}) + "." +
+			part(map[string]any{
+				"jti": id, "htm": "GET", "htu": "http://localhost" + path, "iat": time.Now().Unix(),
+				"ath": b64(hash[:]), "nonce": nonce,
+			})
+		return "DPoP: " + signed + "." + b64(ed25519.Sign(key, []byte(signed)))
+	}
+	dpop := "Authorization: DPoP " + tok
+	a := s.get("PORT", "/orders?a=1", dpop, proof("1", "/orders", "none"))
+	nonce := a.Header.Get("DPoP-Nonce")
+	if a.StatusCode != 401 || a.code() != "use_dpop_nonce" || nonce == "" || !strings.Contains(a.Header.Get("WWW-Authenticate"), `DPoP realm="restricted", algs="`) {
+		t.Fatalf("got %d %s %v", a.StatusCode, a.body, a.Header)
+	}
+	good := proof("2", "/orders", nonce)
+	if a := s.get("PORT", "/orders?a=1", dpop, good); a.StatusCode != 200 || a.body != "alice /behind?a=1" {
+		t.Fatalf("got %d %s", a.StatusCode, a.body)
+	}
+	for name, header := range map[string][]string{
+		"the same proof":  {dpop, good},
+		"two proofs":      {dpop, proof("3", "/orders", nonce), proof("4", "/orders", nonce)},
+		"no proof":        {dpop},
+		"another address": {dpop, proof("5", "/behind", nonce)},
+		"as Bearer":       {bearer(tok), proof("6", "/orders", nonce)},
+	} {
+		if a := s.get("PORT", "/orders?a=1", header...); a.StatusCode != 401 {
+			t.Errorf("%s: got %d %s", name, a.StatusCode, a.body)
+		}
+	}
+	// What was used stays used, whatever is reloaded.
+	if err := s.reload(`
+:{$PORT} {
+	jwt_auth {
+		issuer internal
+		bind dpop nonce
+	}
+	respond "again"
+}
+`); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.get("PORT", "/orders", dpop, good); a.StatusCode != 401 || a.code() != "invalid_dpop_proof" {
+		t.Errorf("after a reload: got %d %s", a.StatusCode, a.body)
+	}
+	if a := s.get("PORT", "/orders", dpop, proof("7", "/orders", nonce)); a.StatusCode != 200 {
+		t.Errorf("after a reload: got %d %s", a.StatusCode, a.body)
 	}
 }
 
