@@ -18,9 +18,8 @@ type tagKey struct {
 	salt []byte // tells apart configurations whose rules look alike
 }
 
-// maxGroups is how many groups there can be: which of them concern a caller
-// is kept in the bits of one word, and the highest stands for their rules
-// being there at all.
+// maxGroups is how many groups there can be: which of them concern a caller is
+// kept in the bits of one word.
 const maxGroups = 63
 
 // maxViews is how many combinations of groups are kept compiled. Which ones
