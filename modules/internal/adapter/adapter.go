@@ -32,13 +32,22 @@ func Replacer(r *http.Request) *caddy.Replacer {
 	return repl
 }
 
-// Principal returns the verified caller of the request, nil if anonymous.
+// Principal returns the verified caller of the request, nil if anonymous. If
+// an authenticator that is not ours has named another caller since, that is
+// the one, with nothing of the earlier.
 func Principal(r *http.Request) *principal.Principal {
 	vars := Vars(r)
-	if repl := Replacer(r); repl != nil {
-		return principal.Of(vars, repl.Get)
+	repl := Replacer(r)
+	if repl == nil {
+		return principal.Of(vars, nil)
 	}
-	return principal.Of(vars, nil)
+	if p, ok := vars[principal.Var].(*principal.Principal); ok {
+		if id, ok := repl.Get(userPrefix + "id"); !ok || id == p.ID {
+			return p
+		}
+		delete(vars, principal.Var)
+	}
+	return principal.Of(vars, repl.Get)
 }
 
 // Decisions returns where the layers note what they decided about r. It is
