@@ -1,0 +1,53 @@
+package adapter
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+// TestLaterAuthenticatorThatIsNotOursWinsAlone: behind jwt_auth, Caddy's
+// basic_auth sets its own user and knows nothing of ours. The roles of the one
+// must not stand beside the name of the other.
+func TestLaterAuthenticatorThatIsNotOursWinsAlone(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	repl := caddy.NewReplacer()
+	r = caddyhttp.PrepareRequest(r, repl, httptest.NewRecorder(), nil)
+	eve := &principal.Principal{ID: "eve", Kind: principal.KindJWT, Roles: []string{"admin"}, Claims: principal.NewClaims([]byte(`{"sub":"eve"}`))}
+	Identify(r, eve)
+	if p := Principal(r); p != eve {
+		t.Fatalf("got %+v", p)
+	}
+
+	repl.Set("http.auth.user.id", "bob") // as basic_auth does
+	p := Principal(r)
+	if p == nil || p.ID != "bob" || len(p.Roles) != 0 || p.Claims != nil {
+		t.Errorf("got %+v, want bob without roles", p)
+	}
+	for _, name := range []string{"roles", "claims.sub"} {
+		if v, ok := repl.GetString("http.auth.user." + name); ok {
+			t.Errorf("{http.auth.user.%s} is still %q", name, v)
+		}
+	}
+	repl.Set("http.auth.user.roles", "clerk")
+	if p := Principal(r); !p.HasRole("clerk") || p.HasRole("admin") {
+		t.Errorf("got %+v, want the clerk bob", p)
+	}
+
+	// And one of ours after that.
+	Identify(r, eve)
+	if p := Principal(r); p != eve {
+		t.Errorf("got %+v, want eve", p)
+	}
+	if id, _ := repl.GetString("http.auth.user.id"); id != "eve" {
+		t.Errorf("{http.auth.user.id} is %q", id)
+	}
+	if roles, _ := repl.GetString("http.auth.user.roles"); roles != "admin" {
+		t.Errorf("{http.auth.user.roles} is %q", roles)
+	}
+}
