@@ -283,6 +283,13 @@ http://localhost:{$PORT} {
 		if err != nil || !strings.HasPrefix(string(buf[:n]), "HTTP/1.1 101 ") {
 			t.Fatalf("%q %v", buf[:n], err)
 		}
+		// A connection that stays open for days is recorded now.
+		eventually(t, func() error {
+			if list := s.audited("trail", "--kind", "intent"); len(list) != 1 || list[0].Path != "/ws" {
+				return fmt.Errorf("%s: intents while the connection is open: %+v", mode, list)
+			}
+			return nil
+		})
 		fmt.Fprint(conn, "hello")
 		rest, _ := io.ReadAll(conn)
 		conn.Close()
@@ -292,6 +299,37 @@ http://localhost:{$PORT} {
 		if r := s.recordOf("trail", "/ws"); r.Status != 101 || r.End != "upgraded" || r.Sent != 5 {
 			t.Errorf("%s: %+v", mode, r)
 		}
+	}
+}
+
+func TestAuditConnectionThatIsOpenAtShutdownIsRecorded(t *testing.T) {
+	app := rawUpstream(t, func(conn net.Conn, _ *http.Request) {
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	s := start(t, `{
+	admin {$CADDY_ADMIN}
+	http_port {$HTTP_PORT}
+	grace_period 1s
+}
+http://localhost:{$PORT} {
+	audit trail
+	reverse_proxy `+app+`
+}`)
+	conn, err := net.Dial("tcp", s.addr("PORT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprint(conn, "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	if _, err := conn.Read(make([]byte, 4096)); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	list := s.audited("trail", "--path", "/ws", "--kind", "outcome")
+	if len(list) != 1 || list[0].End != "upgraded" {
+		t.Errorf("%+v", list)
 	}
 }
 

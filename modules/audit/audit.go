@@ -316,6 +316,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			return h.unavailable(w, r, err)
 		}
 	}
+	if !h.durable && r.Header["Upgrade"] != nil {
+		// A connection may stay upgraded for days: that it has been is
+		// recorded at once, and what came of it when it ends.
+		e.onUpgrade = func() {
+			e.identify(r)
+			_ = h.write(t, e, r, kindIntent)
+		}
+	}
 	return h.serve(t, e, r, next)
 }
 

@@ -89,6 +89,9 @@ func logged(r *http.Request) bool {
 
 // identify gives the request the id that {http.request.uuid} is.
 func (e *entry) identify(r *http.Request) {
+	if e.id != "" {
+		return
+	}
 	if repl := adapter.Replacer(r); repl != nil {
 		e.id, _ = repl.GetString("http.request.uuid")
 	}

@@ -38,6 +38,9 @@ type exchange struct {
 	body     requestBody
 	capture  *capture // what of the response body is to be recorded
 
+	// onUpgrade is called when the connection is given away.
+	onUpgrade func()
+
 	// With `sync always` only.
 	hold      bool
 	committed bool   // the header has been passed on
@@ -244,6 +247,9 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	x.upgraded = true
+	if x.onUpgrade != nil {
+		x.onUpgrade()
+	}
 	counted := &countedConn{Conn: conn, x: x}
 	// net/http returns an empty writer, but the reader may hold what the
 	// client sent early; both must go through the counter from here on.

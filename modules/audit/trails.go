@@ -21,7 +21,15 @@ import (
 
 func init() {
 	caddy.RegisterModule(new(App))
+	caddy.OnExit(func(context.Context) { closings.Wait() })
 }
+
+// closings are the trails that wait for their last requests, and late those
+// among them by path: a trail must be closed before it is opened again.
+var (
+	closings sync.WaitGroup
+	late     sync.Map // path → chan struct{}, closed when the trail is
+)
 
 // trails holds the open trails by their path, so that a trail survives a
 // reload without a gap and several sites can share one.
@@ -243,6 +251,9 @@ func (s *store) set(app *App, o trailOptions) error {
 		if err := os.MkdirAll(s.path, 0o700); err != nil {
 			return fmt.Errorf("making the trail's directory: %w", err)
 		}
+		if done, ok := late.Load(s.path); ok {
+			<-done.(chan struct{})
+		}
 		t, err := trail.Open(s.path, opt)
 		if errors.Is(err, trail.ErrLocked) {
 			return fmt.Errorf("%w: another process, perhaps another Caddy with the same configuration, writes to it; two writers would fork the chain", err)
@@ -274,12 +285,31 @@ func (s *store) withdraw(app *App) {
 	}
 }
 
-// Destruct closes the trail. No configuration uses it any more, but
-// connections that outlive theirs may have something to record.
+// Destruct closes the trail, since no configuration uses it any more. Upgraded
+// connections may outlive theirs: the handlers that end them may be cleaned up
+// after this, so they are waited for elsewhere.
 func (s *store) Destruct() error {
-	for deadline := time.Now().Add(closeWait); s.busy.Load() > 0 && time.Now().Before(deadline); {
-		time.Sleep(10 * time.Millisecond)
+	if s.busy.Load() == 0 {
+		return s.close()
 	}
+	done := make(chan struct{})
+	late.Store(s.path, done)
+	closings.Add(1)
+	go func() {
+		defer closings.Done()
+		defer close(done)
+		defer late.CompareAndDelete(s.path, done)
+		for deadline := time.Now().Add(closeWait); s.busy.Load() > 0 && time.Now().Before(deadline); {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if err := s.close(); err != nil {
+			s.logger.Error("closing the trail", zap.Error(err))
+		}
+	}()
+	return nil
+}
+
+func (s *store) close() error {
 	s.mu.Lock()
 	c := s.couriers
 	s.couriers = nil
