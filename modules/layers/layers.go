@@ -24,6 +24,10 @@ func init() {
 // the key is then empty for everyone and all callers share one bucket. Caddy's
 // own basic_auth stands behind rate_limit, so it counts as nothing here.
 //
+// It warns, too, about each header with which one part of a site hands the
+// identity to an upstream (forward) and which another part, such as a handle
+// block without authentication, passes on as the client sent it.
+//
 // It is loaded with every configuration whose admin endpoint is on, has no
 // options and serves no path.
 type Check struct {
@@ -64,6 +68,12 @@ func (c *Check) Handle(context.Context, caddy.Event) error {
 		for _, zone := range unauthenticated(server.Routes) {
 			c.logger.Warn("this rate limit is keyed by the user, but nothing before it authenticates: all callers share one bucket; use jwt_auth or auth { … }, which stand before rate_limit, or another key",
 				zap.String("server", name), zap.String("zone", zone))
+		}
+		for _, site := range server.Routes {
+			for _, header := range spoofable(site) {
+				c.logger.Warn("this header carries the identity to an upstream, but in another part of the site a client can send it to one itself: write jwt_auth or auth { … } outside of handle blocks, or request_header -"+header+" where they are not",
+					zap.String("server", name), zap.String("header", header))
+			}
 		}
 	}
 	return nil
