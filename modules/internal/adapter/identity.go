@@ -37,7 +37,8 @@ func AddRoles(r *http.Request, p *principal.Principal, roles []string) *principa
 
 // Identify makes p the verified caller of the request: the principal in its
 // variable table, and the placeholders {http.auth.user.id}, .roles and .scopes
-// (separated by commas) and .claims.<path>, whose values keep their types.
+// (separated by commas), .plan, and .claims.<path>, whose values keep their
+// types.
 //
 // What an earlier authenticator left in these placeholders is removed: a
 // request has one identity, and a role of one user must not stand beside
@@ -82,6 +83,8 @@ func placeholder(p *principal.Principal, name string) (any, bool) {
 		return strings.Join(p.Roles, ","), len(p.Roles) > 0
 	case "scopes":
 		return strings.Join(p.Scopes, ","), len(p.Scopes) > 0
+	case "plan":
+		return p.Plan, p.Plan != ""
 	}
 	if path, ok := strings.CutPrefix(name, claimsPrefix); ok {
 		return Claim(p.Claims, path)

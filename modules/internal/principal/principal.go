@@ -21,6 +21,7 @@ const Var = "moat.principal"
 const (
 	KindJWT    = "jwt"
 	KindOpaque = "opaque" // an OAuth 2.0 token resolved by introspection, RFC 7662
+	KindAPIKey = "api_key"
 	KindBasic  = "basic"
 	KindOther  = "other" // an authenticator that is not ours
 )
@@ -50,6 +51,10 @@ type Principal struct {
 	// Roles and Scopes are what the credential grants, without duplicates.
 	Roles  []string
 	Scopes []string
+
+	// Plan is what the caller has subscribed to, for rate limits that
+	// differ by it. Empty where nothing says so.
+	Plan string
 
 	// Claims are the verified claims. Nil where the credential has none.
 	Claims *Claims

@@ -1,0 +1,308 @@
+package apikey
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
+)
+
+// Errors of Check besides ErrMalformed. All but ErrUnknown are said only to
+// who has presented a secret that is right.
+var (
+	ErrUnknown  = errors.New("the API key is not accepted") // unknown id or wrong secret
+	ErrRevoked  = errors.New("the API key has been revoked")
+	ErrDisabled = errors.New("the API key is disabled")
+	ErrExpired  = errors.New("the API key has expired")
+	ErrPending  = errors.New("the API key is not valid yet")
+)
+
+// Credential is a key that has been accepted. It is shared by all requests.
+type Credential struct {
+	Principal *principal.Principal
+
+	addresses []netip.Prefix
+	methods   []string
+	secrets   [MaxSecrets]slot
+	notBefore int64 // unix seconds
+	dead      error // revoked or disabled
+
+	used *atomic.Int64
+}
+
+// slot is one secret. Where there is none, until is 0.
+type slot struct {
+	mac   [32]byte
+	until int64 // unix seconds
+}
+
+// Restricted reports whether Allows needs the client's address.
+func (c *Credential) Restricted() bool { return len(c.addresses) > 0 }
+
+// AllowsMethod reports whether the key may be used with that method.
+func (c *Credential) AllowsMethod(method string) bool {
+	return len(c.methods) == 0 || slices.Contains(c.methods, method)
+}
+
+// AllowsAddress reports whether the key may be used from that address. An
+// address that is not valid is in no range.
+func (c *Credential) AllowsAddress(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return len(c.addresses) == 0 || slices.ContainsFunc(c.addresses, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// Touch notes that the key has been used at that time.
+func (c *Credential) Touch(now time.Time) {
+	// Written once a second at most, so that processors do not fight for it.
+	if t := now.Unix(); c.used.Load() < t {
+		c.used.Store(t)
+	}
+}
+
+// table is a store made ready. It is immutable.
+type table struct {
+	prefix string
+	keys   map[string]*Credential
+	nobody *Credential // what an unknown id is compared with
+}
+
+// Store is a store in a file, which is watched.
+type Store struct {
+	path    string
+	pepper  *Pepper
+	report  func(Event)
+	table   atomic.Pointer[table]
+	bad     atomic.Bool
+	watcher *filewatch.Watcher
+
+	mu   sync.Mutex // guards used
+	used map[string]*atomic.Int64
+
+	// Of the watcher's goroutine alone, once it runs.
+	last    []byte
+	lastErr error
+	entries map[string]string // id to line, to tell what has changed
+}
+
+// Event is something that became of the file.
+type Event struct {
+	// Err is why the file cannot be used, nil where it is in force.
+	Err error
+	// Added, Removed and Changed are ids of keys.
+	Added, Removed, Changed []string
+}
+
+// Open reads the store in a file and begins to watch it. A file that is
+// missing, empty or garbled, or that was made with another pepper, is an error
+// now; later it is reported, and what was read last stays in force.
+func Open(path string, pepper *Pepper, report func(Event)) (*Store, error) {
+	s := &Store{path: path, pepper: pepper, report: report, used: make(map[string]*atomic.Int64)}
+	if _, err := s.read(); err != nil {
+		return nil, err
+	}
+	s.watcher = filewatch.Start(path, s.reread)
+	return s, nil
+}
+
+// Close ends the watch.
+func (s *Store) Close() { s.watcher.Stop() }
+
+// Stats is the state of a store.
+type Stats struct {
+	Keys int
+	Bad  bool // the file cannot be used; what was read last is in force
+}
+
+// Stats returns the state of the store.
+func (s *Store) Stats() Stats { return Stats{Keys: len(s.table.Load().keys), Bad: s.bad.Load()} }
+
+// Prefix returns the prefix of the keys.
+func (s *Store) Prefix() string { return s.table.Load().prefix }
+
+// Check finds the key that text is. It takes the same steps whether the id is
+// unknown or the secret is wrong.
+func (s *Store) Check(text string, now time.Time) (*Credential, error) {
+	return s.table.Load().check(s.pepper, text, now)
+}
+
+func (t *table) check(pepper *Pepper, text string, now time.Time) (*Credential, error) {
+	key, err := ParseKey(text)
+	if err != nil || key.Prefix != t.prefix {
+		return nil, ErrMalformed
+	}
+	c := t.keys[key.ID]
+	if c == nil {
+		c = t.nobody
+	}
+	mac := pepper.mac(key.signed)
+	first := subtle.ConstantTimeCompare(mac[:], c.secrets[0].mac[:])
+	second := subtle.ConstantTimeCompare(mac[:], c.secrets[1].mac[:])
+	var until int64
+	switch {
+	case first|second == 0 || c == t.nobody:
+		return nil, ErrUnknown
+	case first == 1:
+		until = c.secrets[0].until
+	default:
+		until = c.secrets[1].until
+	}
+	at := now.Unix()
+	switch {
+	case until == 0: // a place without a secret, whose hash nobody can have
+		return nil, ErrUnknown
+	case c.dead != nil:
+		return c, c.dead
+	case at >= until:
+		return c, ErrExpired
+	case at < c.notBefore:
+		return c, ErrPending
+	}
+	return c, nil
+}
+
+func (s *Store) read() (changed bool, err error) {
+	text, err := readLimited(s.path)
+	if err != nil {
+		s.last = nil
+		return false, err
+	}
+	if s.last != nil && bytes.Equal(text, s.last) {
+		return false, s.lastErr
+	}
+	s.last = text
+	f, err := ParseFile(text)
+	if err != nil {
+		return false, err
+	}
+	if f.PepperCheck != s.pepper.Check() {
+		return false, ErrPepper
+	}
+	s.table.Store(s.compile(f))
+	return true, nil
+}
+
+// ErrPepper is the refusal of a store that was made with another pepper.
+var ErrPepper = errors.New("its keys were made with another pepper")
+
+func (s *Store) reread() {
+	before, had := s.lastErr, s.entries
+	changed, err := s.read()
+	s.lastErr = err
+	s.bad.Store(err != nil)
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		s.report(Event{Err: err})
+	case err == nil && (changed || before != nil):
+		s.report(diff(had, s.entries))
+	}
+}
+
+func diff(before, after map[string]string) (e Event) {
+	for id, line := range after {
+		if old, ok := before[id]; !ok {
+			e.Added = append(e.Added, id)
+		} else if old != line {
+			e.Changed = append(e.Changed, id)
+		}
+	}
+	for id := range before {
+		if _, ok := after[id]; !ok {
+			e.Removed = append(e.Removed, id)
+		}
+	}
+	slices.Sort(e.Added)
+	slices.Sort(e.Removed)
+	slices.Sort(e.Changed)
+	return e
+}
+
+func (s *Store) compile(f *File) *table {
+	t := &table{prefix: f.Prefix, keys: make(map[string]*Credential, len(f.Entries)), nobody: new(Credential)}
+	s.entries = make(map[string]string, len(f.Entries))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	used := make(map[string]*atomic.Int64, len(f.Entries))
+	for i := range f.Entries {
+		e := &f.Entries[i]
+		if used[e.ID] = s.used[e.ID]; used[e.ID] == nil {
+			used[e.ID] = new(atomic.Int64)
+		}
+		t.keys[e.ID] = e.compile(used[e.ID])
+		s.entries[e.ID] = string(e.append(nil))
+	}
+	s.used = used // of keys that are gone, nothing is kept
+	return t
+}
+
+func (e *Entry) compile(used *atomic.Int64) *Credential {
+	c := &Credential{addresses: e.Addresses, methods: e.Methods, used: used, notBefore: math.MinInt64}
+	if !e.NotBefore.IsZero() {
+		c.notBefore = e.NotBefore.Unix()
+	}
+	switch {
+	case !e.Revoked.IsZero():
+		c.dead = ErrRevoked
+	case e.Disabled:
+		c.dead = ErrDisabled
+	}
+	for i, sec := range e.Secrets {
+		until := int64(math.MaxInt64)
+		if !e.Expires.IsZero() {
+			until = e.Expires.Unix()
+		}
+		if !sec.Expires.IsZero() {
+			until = min(until, sec.Expires.Unix())
+		}
+		c.secrets[i] = slot{sec.MAC, max(until, 1)}
+	}
+	c.Principal = &principal.Principal{
+		ID: e.Owner, Kind: principal.KindAPIKey, KeyID: e.ID, Roles: e.Roles, Scopes: e.Scopes, Plan: e.Plan,
+		Claims: principal.NewClaims(e.claims()),
+	}
+	return c
+}
+
+// claims returns what the key says of its owner in the form of claims, for
+// what reads those.
+func (e *Entry) claims() []byte {
+	b := append([]byte(nil), `{"sub":`...)
+	b = strictjson.AppendString(b, e.Owner)
+	b = append(b, `,"key_id":`...)
+	b = strictjson.AppendString(b, e.ID)
+	if e.Plan != "" {
+		b = append(b, `,"plan":`...)
+		b = strictjson.AppendString(b, e.Plan)
+	}
+	b = appendList(b, "roles", e.Roles)
+	b = appendList(b, "scopes", e.Scopes)
+	return append(b, '}')
+}
+
+// readLimited reads a file that is not larger than a store may be.
+func readLimited(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > MaxSize {
+		return nil, fmt.Errorf("larger than %d bytes", MaxSize)
+	}
+	return text, nil
+}
