@@ -221,10 +221,10 @@ func (s *source) cookies(lines []string) (raw string, n int) {
 		for pair := range strings.SplitSeq(line, ";") {
 			// Commas have separated cookies once (RFC 2965).
 			for piece := range strings.SplitSeq(pair, ",") {
-				name, value, _ := strings.Cut(piece, "=")
-				if !strings.Contains(name, s.Cookie) || strings.TrimFunc(name, notInName) != s.Cookie {
+				if !isCookie(piece, s.Cookie) {
 					continue
 				}
+				name, value, _ := strings.Cut(piece, "=")
 				n++
 				raw = unquote(strings.TrimRight(value, " \t"))
 				readable = readable && len(piece) == len(pair) && textproto.TrimString(name) == s.Cookie && !strings.ContainsFunc(raw, notInValue)
@@ -235,6 +235,13 @@ func (s *source) cookies(lines []string) (raw string, n int) {
 		return "", n
 	}
 	return raw, n
+}
+
+// isCookie reports whether somebody might read a cookie of that name in
+// piece, whatever stands round the name.
+func isCookie(piece, name string) bool {
+	n, _, _ := strings.Cut(piece, "=")
+	return strings.Contains(n, name) && strings.TrimFunc(n, notInName) == name
 }
 
 func unquote(value string) string {
@@ -313,6 +320,16 @@ func (s *source) remove(r *http.Request) {
 	}
 }
 
+// isCookieOf is isCookie of any piece that a comma separates.
+func isCookieOf(pair, name string) bool {
+	for piece := range strings.SplitSeq(pair, ",") {
+		if isCookie(piece, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // removeCookie takes the cookies of that name out of the header and leaves
 // the others as they are.
 func removeCookie(h http.Header, name string) {
@@ -321,12 +338,11 @@ func removeCookie(h http.Header, name string) {
 	for _, line := range lines {
 		var pairs []string
 		for pair := range strings.SplitSeq(line, ";") {
-			n, _, _ := strings.Cut(pair, "=")
-			if textproto.TrimString(n) != name {
+			if !isCookieOf(pair, name) {
 				pairs = append(pairs, pair)
 			}
 		}
-		if rest := strings.TrimSpace(strings.Join(pairs, ";")); rest != "" {
+		if rest := textproto.TrimString(strings.Join(pairs, ";")); rest != "" {
 			kept = append(kept, rest)
 		}
 	}

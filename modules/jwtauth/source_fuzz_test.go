@@ -38,7 +38,7 @@ func FuzzRemovedParameterIsGone(f *testing.F) {
 
 // FuzzRemovedCookieIsGone has the same law of removeCookie.
 func FuzzRemovedCookieIsGone(f *testing.F) {
-	for _, c := range []string{"", "id=x", "a=b; id=x;c=d", "id=x; id=y", " id =x", "id", "\tid=x;;", "xid=1; idx=2", `a="b; id=x"`} {
+	for _, c := range []string{"", "id=x", "a=b; id=x;c=d", "id=x; id=y", " id =x", "id", "\tid=x;;", "xid=1; idx=2", `a="b; id=x"`, "\fid=x", "a=b,id=x"} {
 		f.Add(c, "id")
 	}
 	f.Fuzz(func(t *testing.T, line, name string) {
@@ -53,7 +53,8 @@ func FuzzRemovedCookieIsGone(f *testing.F) {
 		}
 		var want []*http.Cookie
 		for _, c := range before.Cookies() {
-			if c.Name != name {
+			// A pair with a comma may be two to somebody.
+			if c.Name != name && !isCookieOf(c.Name+"="+c.Value, name) {
 				want = append(want, c)
 			}
 		}

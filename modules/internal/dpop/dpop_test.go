@@ -365,7 +365,7 @@ func TestAddressesAreComparedAsTheyAreMeant(t *testing.T) {
 
 // FuzzNormalize holds that normalizing twice changes nothing more.
 func FuzzNormalize(f *testing.F) {
-	for _, seed := range []string{"https://A.example:443/%7e%2f/x?y#z", "http://[::1]", "https://a/%25%32%65", "https://a:/"} {
+	for _, seed := range []string{"https://A.example:443/%7e%2f/x?y#z", "http://[::1]", "https://a/%25%32%65", "https://a:/", "http://:", "http://%25"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -34,7 +34,10 @@ func normalize(s string) (string, bool) {
 	default:
 		return "", false
 	}
-	host = strings.TrimSuffix(host, ":")
+	// Escapes in a host are decoded once already; nobody needs them.
+	if host = strings.TrimSuffix(host, ":"); host == "" || strings.Contains(host, "%") {
+		return "", false
+	}
 	path, ok := normalizePath(u.EscapedPath())
 	return scheme + "://" + host + path, ok
 }
