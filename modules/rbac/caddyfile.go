@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
 	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
@@ -29,6 +30,7 @@ import (
 //	    }
 //	    user   <id> roles <role>...
 //	    policy <file>
+//	    max_body <size>
 //	    ignore_case
 //	    dry_run
 //	}
@@ -102,6 +104,8 @@ func (p *parser) option() error {
 		if h.PolicyFile == "" {
 			return p.Err("rbac: policy: the name of the file is empty")
 		}
+	case "max_body":
+		return p.size()
 	case "ignore_case":
 		return p.flag(&h.IgnoreCase)
 	case "dry_run":
@@ -109,8 +113,25 @@ func (p *parser) option() error {
 	case "allow", "deny":
 		return p.Errf("rbac: %s must stand inside a role, scope, anyone or authenticated block", p.Val())
 	default:
-		return p.Errf("rbac: unrecognized subdirective '%s'; it has role, scope, anyone, authenticated, user, policy, ignore_case and dry_run", p.Val())
+		return p.Errf("rbac: unrecognized subdirective '%s'; it has role, scope, anyone, authenticated, user, policy, max_body, ignore_case and dry_run", p.Val())
 	}
+	return nil
+}
+
+// size reads max_body.
+func (p *parser) size() error {
+	if p.h.MaxBody != 0 {
+		return p.Err("rbac: max_body already specified")
+	}
+	var text string
+	if !p.AllArgs(&text) {
+		return p.Err("rbac: max_body needs one size: max_body 64KiB")
+	}
+	n, err := humanize.ParseBytes(text)
+	if err != nil || n == 0 || n > maxMaxBody {
+		return p.Errf("rbac: max_body '%s': write a size of at most 16MiB, such as 64KiB", text)
+	}
+	p.h.MaxBody = int64(n)
 	return nil
 }
 

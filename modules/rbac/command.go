@@ -110,6 +110,7 @@ type question struct {
 	Headers []string       `yaml:"headers" json:"headers"` // "X-Tenant: acme"
 	IP      string         `yaml:"client_ip" json:"client_ip"`
 	Now     string         `yaml:"now" json:"now"` // RFC 3339
+	Body    any            `yaml:"body" json:"body"`
 }
 
 // anonymous reports whether nothing says who asks.
@@ -164,6 +165,13 @@ func (q *question) ask(p *policy.Policy) (*policy.Request, error) {
 	if env.Path, err = requestpath.Of(methodName, u); err != nil {
 		return nil, err
 	}
+	if q.Body != nil {
+		text, err := json.Marshal(q.Body)
+		if err != nil {
+			return nil, fmt.Errorf("body: %w", err)
+		}
+		env.Body = jsonText(text)
+	}
 	r := &policy.Request{Method: methodName, Path: env.Path, Env: env}
 	if q.anonymous() {
 		return r, nil
@@ -217,7 +225,7 @@ func (q *question) decide(p *policy.Policy) (verdict, error) {
 
 func explainCommand() *cobra.Command {
 	var q question
-	var config, claims string
+	var config, claims, body string
 	var number int
 	cmd := &cobra.Command{
 		Use:   "explain --config FILE [--role ROLE]... [--scope SCOPE]... [--user ID] [--claims JSON] METHOD PATH",
@@ -239,6 +247,12 @@ and 2 if there is no answer.`,
 					return fmt.Errorf("--claims is not a JSON object: %w", err)
 				}
 			}
+			if body != "" {
+				if _, err := parseBody([]byte(body)); err != nil {
+					return fmt.Errorf("--body: %w", err)
+				}
+				q.Body = json.RawMessage(body)
+			}
 			l, err := choose(config, number)
 			if err != nil {
 				return err
@@ -255,6 +269,7 @@ and 2 if there is no answer.`,
 	f.StringArrayVar(&q.Scopes, "scope", nil, "a scope of the caller; repeatable")
 	f.StringVar(&claims, "claims", "", "the caller's claims, as JSON")
 	f.StringArrayVar(&q.Headers, "header", nil, "a header field of the request; repeatable")
+	f.StringVar(&body, "body", "", "the request's body, as JSON")
 	f.StringVar(&q.IP, "ip", "", "the client's address")
 	f.StringVar(&q.Now, "now", "", "the time of the request, in RFC 3339 form (default: now)")
 	return cmd

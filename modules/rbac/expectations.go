@@ -26,8 +26,8 @@ import (
 //	  - request: GET /orders/1
 //	    expect: 401
 //
-// Beside roles a test may have user, scopes, claims, headers, client_ip and
-// now. Without any of user, roles, scopes and claims the request is
+// Beside roles a test may have user, scopes, claims, headers, body,
+// client_ip and now. Without any of user, roles, scopes and claims the request is
 // anonymous. What is expected is allow, deny, or a refusal's status.
 type expectations struct {
 	Config string        `yaml:"config" json:"config"`
@@ -122,7 +122,8 @@ configuration:
     - request: GET /orders/1
       expect: 401
 
-Beside roles a test may have user, scopes, claims, headers, client_ip and now.
+Beside roles a test may have user, scopes, claims, headers, body,
+client_ip and now.
 Without any of user, roles, scopes and claims the request is anonymous. What is
 expected is allow, deny, or the status of the refusal: 400, 401 or 403.
 

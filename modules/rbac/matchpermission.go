@@ -125,7 +125,7 @@ func (m *MatchPermission) MatchWithError(r *http.Request) (bool, error) {
 			return false, err
 		}
 	}
-	return ask(pol, r, adapter.Principal(r), reading{method: m.Method, path: m.path}).Allow, nil
+	return ask(pol, r, adapter.Principal(r), reading{method: m.Method, path: m.path}, nil).Allow, nil
 }
 
 // only returns the policy of the only rbac handler of the configuration.

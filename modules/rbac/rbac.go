@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
@@ -69,6 +70,9 @@ const layer = "rbac"
 // A WebSocket over HTTP/2 or HTTP/3, whose method is CONNECT (RFC 8441, RFC
 // 9220), is decided on as the GET that it is for the upstream.
 //
+// A condition that reads body makes the server wait for the whole body, up to
+// max_body bytes, before it decides; the upstream gets every byte of it.
+//
 // Refusals, each with a stable code in `{http.moat.code}`:
 //
 //   - 400 ambiguous_path: the path has more than one reading
@@ -103,6 +107,12 @@ type Handler struct {
 	// metric caddy_moat_rbac_dry_run_total counts by rule and code.
 	DryRun bool `json:"dry_run,omitempty"`
 
+	// The largest body in bytes that conditions can read, default 65536. A
+	// larger one cannot be read, which refuses where a condition asks for it;
+	// other requests may have bodies of any size. Bodies that are read are
+	// kept in memory until the upstream has them.
+	MaxBody int64 `json:"max_body,omitempty"`
+
 	active    atomic.Pointer[loaded]
 	watcher   *filewatch.Watcher
 	reloading sync.Mutex
@@ -134,6 +144,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	h.allowed = h.decided.WithLabelValues(layer, decision.Allow, "")
+	if h.MaxBody < 0 || h.MaxBody > maxMaxBody {
+		return fmt.Errorf("rbac: max_body is %d, and must be from 1 to %d bytes", h.MaxBody, maxMaxBody)
+	}
 	if h.PolicyFile != "" {
 		if h.PolicyFile, err = adapter.Resolve(layer, "policy", h.PolicyFile); err != nil {
 			return err
@@ -184,7 +197,8 @@ func (h *Handler) Cleanup() error {
 // ServeHTTP decides on the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	adapter.EndToEnd(r)
-	d, refusal := h.decide(r)
+	in := h.active.Load()
+	d, refusal := h.decide(r, in.policy)
 	rule := d.RuleText()
 	if d.Reason == reasonPath {
 		rule = "path: deny what has two readings"
@@ -194,7 +208,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	if refusal == nil {
 		h.allowed.Inc()
-		adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule})
+		adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule, Policy: in.digest})
 		return next.ServeHTTP(w, r)
 	}
 	if d.Err != nil {
@@ -205,16 +219,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.dryRun.WithLabelValues(rule, refusal.Code).Inc()
 		h.logger.Info("dry_run: would have been refused",
 			zap.String("code", refusal.Code), zap.String("rule", rule), zap.String("method", r.Method), zap.String("path", r.URL.Path))
-		adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Skip, Rule: "dry_run: " + refusal.Code + " by " + rule})
+		adapter.Decisions(r).Add(decision.Decision{
+			Layer: layer, Result: decision.Skip, Rule: "dry_run: " + refusal.Code + " by " + rule, Policy: in.digest,
+		})
 		return next.ServeHTTP(w, r)
 	}
 	h.decided.WithLabelValues(layer, decision.Deny, refusal.Code).Inc()
-	adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Deny, Rule: rule, Code: refusal.Code})
+	adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Deny, Rule: rule, Code: refusal.Code, Policy: in.digest})
 	return adapter.Refuse(w, r, refusal)
 }
 
 // decide asks the policy. It returns nil or the refusal.
-func (h *Handler) decide(r *http.Request) (policy.Decision, *problem.Problem) {
+func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, *problem.Problem) {
 	main := reading{method: method(r)}
 	var others []reading
 	var err error
@@ -226,17 +242,20 @@ func (h *Handler) decide(r *http.Request) (policy.Decision, *problem.Problem) {
 			Status: http.StatusBadRequest, Code: "ambiguous_path", Detail: err.Error(),
 		}
 	}
-	pol := h.active.Load().policy
 	if vars := adapter.Vars(r); vars != nil {
 		vars[policyVar] = pol // for the permission matcher
 	}
 	p := endow(r, pol)
-	d := ask(pol, r, p, main)
+	var b condition.Body
+	if pol.ReadsBody() {
+		b = &body{r: r, max: h.maxBody()}
+	}
+	d := ask(pol, r, p, main, b)
 	for _, other := range others {
 		if !d.Allow {
 			break
 		}
-		if o := ask(pol, r, p, other); !o.Allow {
+		if o := ask(pol, r, p, other, b); !o.Allow {
 			d = o
 		}
 	}
@@ -275,7 +294,7 @@ func endow(r *http.Request, pol *policy.Policy) *principal.Principal {
 }
 
 // ask makes one decision.
-func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading) policy.Decision {
+func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading, b condition.Body) policy.Decision {
 	q := policy.Request{Method: as.method, Path: as.path}
 	if p != nil {
 		q.Authenticated, q.User, q.Roles, q.Scopes = true, p.ID, p.Roles, p.Scopes
@@ -287,6 +306,7 @@ func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading
 		return d
 	}
 	env := environment(r, &q, p)
+	env.Body = b
 	defer release(env)
 	return pol.Decide(&q)
 }

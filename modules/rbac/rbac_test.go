@@ -154,7 +154,7 @@ func TestRefusals(t *testing.T) {
 		if passed {
 			result = decision.Allow
 		}
-		if want := (decision.Decision{Layer: "rbac", Result: result, Rule: tc.rule, Code: tc.code}); rule != tc.rule || !slices.Equal(log.Decisions(), []decision.Decision{want}) {
+		if want := (decision.Decision{Layer: "rbac", Result: result, Rule: tc.rule, Code: tc.code, Policy: h.active.Load().digest}); rule != tc.rule || !slices.Equal(log.Decisions(), []decision.Decision{want}) {
 			t.Errorf("%s %s: rule %q, recorded %+v; want %+v", tc.method, tc.target, rule, log.Decisions(), want)
 		}
 	}
@@ -382,6 +382,7 @@ func TestDryRunRecordsAndLetsPass(t *testing.T) {
 			t.Errorf("%s: refused", target)
 		}
 		log := decision.From(adapter.Vars(r))
+		want.Policy = h.active.Load().digest
 		if !slices.Equal(log.Decisions(), []decision.Decision{want}) || log.Code() != "" {
 			t.Errorf("%s: recorded %+v, code %q; want %+v", target, log.Decisions(), log.Code(), want)
 		}

@@ -13,6 +13,7 @@
 //	headers     map     the header fields: name in lower case to value
 //	client_ip   string  the client's address, as Caddy determined it
 //	now         timestamp
+//	body        the request's body as JSON, such as body.order.total
 //	{name}      string  every path variable of the rule, under its name
 //
 // beside CEL's standard functions, its optional types, and
@@ -21,6 +22,18 @@
 //	in_cidr(client_ip, "10.0.0.0/8", …)  an address in any of the ranges
 //	between(now, "09:00", "17:30")       a time of day, from and before, in UTC
 //	between(now, "22:00", "06:00", "Asia/Shanghai")
+//	owner("/sub", id)                    id is the claim, or is in it: see below
+//
+// owner compares a claim, named by a JSON Pointer (RFC 6901), with a text:
+// owner("/sub", id) for the path /orders/{id} lets callers have what bears
+// their own name, and owner("/teams", team) what belongs to one of their
+// teams. A claim that is a whole number is compared by its digits, a list by
+// its elements. The empty text belongs to nobody.
+//
+// The body is read when an expression that is evaluated asks for it. It can be
+// read if it is one JSON text of bounded size, in UTF-8, sent as JSON without
+// a content coding, without two members of one object whose names are the same
+// but for case: two programs could read these differently.
 //
 // A query parameter or header field that was sent more than once has no one
 // value: reading it is an error, and so is reading a query that is malformed.
@@ -61,13 +74,14 @@ var (
 	ErrType    = errors.New("a value does not have the type that it needs")
 	ErrCost    = errors.New("it costs too much to evaluate")
 	ErrSent    = errors.New("a query parameter or header field that it reads has no one value")
+	ErrBody    = errors.New("the request's body cannot be read as JSON of the allowed size")
 	ErrResult  = errors.New("its result is not true or false")
 	ErrFailed  = errors.New("it failed")
 )
 
 // Names lists the variables that every expression sees.
 func Names() []string {
-	return []string{"claims", "client_ip", "headers", "method", "now", "path", "query", "roles", "scopes", "user"}
+	return []string{"body", "claims", "client_ip", "headers", "method", "now", "path", "query", "roles", "scopes", "user"}
 }
 
 // CheckVariable reports why a path variable cannot have this name.
@@ -106,6 +120,7 @@ var base = sync.OnceValues(func() (*cel.Env, error) {
 	opts := []cel.EnvOption{
 		cel.CustomTypeAdapter(adapter{types.DefaultTypeAdapter}),
 		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("body", cel.DynType),
 		cel.Variable("user", cel.StringType),
 		cel.Variable("roles", strs),
 		cel.Variable("scopes", strs),
@@ -136,7 +151,11 @@ type Program struct {
 	text string
 	vars []Var
 	prg  cel.Program
+	body bool
 }
+
+// ReadsBody reports whether evaluating p may read the request's body.
+func (p *Program) ReadsBody() bool { return p.body }
 
 // String returns the expression as it was written.
 func (p *Program) String() string { return p.text }
@@ -214,14 +233,16 @@ func compile(env *cel.Env, text string, vars []string) (*Program, error) {
 		return nil, fmt.Errorf("the condition gives %s, where true or false is needed", cel.FormatCELType(t))
 	}
 	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
-	if loops(checked.NativeRep().Expr()) {
+	expr := checked.NativeRep().Expr()
+	if found(expr, func(e ast.Expr) bool { return e.Kind() == ast.ComprehensionKind }) {
 		opts = append(opts, cel.CostLimit(maxCost))
 	}
 	prg, err := env.Program(checked, opts...)
 	if err != nil {
 		return nil, err
 	}
-	return &Program{text: text, prg: prg}, nil
+	body := found(expr, func(e ast.Expr) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == "body" })
+	return &Program{text: text, prg: prg, body: body}, nil
 }
 
 // explain turns CEL's issues into one line.
@@ -240,11 +261,9 @@ func explain(iss *cel.Issues, vars []string) error {
 	return fmt.Errorf("%s: %s", at, message)
 }
 
-// loops reports whether the expression holds a comprehension.
-func loops(e ast.Expr) bool {
-	found := false
-	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
-		found = found || e.Kind() == ast.ComprehensionKind
-	}))
-	return found
+// found reports whether the expression holds one that f is true for.
+func found(e ast.Expr, f func(ast.Expr) bool) bool {
+	yes := false
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) { yes = yes || f(e) }))
+	return yes
 }

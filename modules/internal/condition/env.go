@@ -31,8 +31,37 @@ type Env struct {
 	ClientIP string
 	Now      time.Time
 
+	// Body reads the request's body. Without it an expression that reads
+	// body fails.
+	Body Body
+
 	query   any
 	headers any
+	body    any
+}
+
+// Body is the body of a request.
+type Body interface {
+	// JSON returns the body decoded as [principal.Claims] decode claims. The
+	// error is for the caller; expressions see ErrBody.
+	JSON() (any, error)
+}
+
+// unreadable is the value of a body that cannot be read.
+var unreadable = types.WrapErr(ErrBody)
+
+func readBody(b Body) any {
+	if b == nil {
+		return unreadable
+	}
+	v, err := b.JSON()
+	if err != nil {
+		return unreadable
+	}
+	if v == nil {
+		return types.NullValue
+	}
+	return v
 }
 
 // activation resolves an expression's variables.
@@ -65,6 +94,8 @@ func classify(err error) error {
 	switch s := err.Error(); {
 	case strings.Contains(s, ErrSent.Error()):
 		return ErrSent
+	case strings.Contains(s, ErrBody.Error()):
+		return ErrBody
 	case strings.HasPrefix(s, "no such key"), strings.HasPrefix(s, "no such attribute"), strings.HasPrefix(s, "index out of bounds"):
 		return ErrMissing
 	case strings.HasPrefix(s, "no such overload"), strings.HasPrefix(s, "found no matching overload"), strings.HasPrefix(s, "invalid type"):
@@ -107,6 +138,11 @@ func (a *activation) ResolveName(name string) (any, bool) {
 			e.headers = readHeader(e.Header, e.Host)
 		}
 		return e.headers, true
+	case "body":
+		if e.body == nil {
+			e.body = readBody(e.Body)
+		}
+		return e.body, true
 	case "client_ip":
 		return e.ClientIP, true
 	case "now":

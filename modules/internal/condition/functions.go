@@ -3,6 +3,7 @@ package condition
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -11,6 +12,9 @@ import (
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 // functions declares what the package adds to CEL. Each is a macro as well,
@@ -24,7 +28,10 @@ func functions() []cel.EnvOption {
 			cel.GlobalVarArgMacro("in_cidr", ranges),
 			cel.GlobalMacro("between", 3, hours),
 			cel.GlobalMacro("between", 4, hours),
+			cel.GlobalMacro("owner", 2, claim),
 		),
+		cel.Function("owner", cel.Overload("owner_claim_string", []*cel.Type{cel.DynType, str}, cel.BoolType,
+			cel.BinaryBinding(owner))),
 		cel.Function("in_cidr", cel.Overload("in_cidr_string_string", []*cel.Type{str, str}, cel.BoolType,
 			cel.BinaryBinding(inCIDR))),
 		cel.Function("between",
@@ -83,6 +90,57 @@ func hours(eh cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel
 		}
 	}
 	return eh.NewCall("between", args...), nil
+}
+
+// claim expands owner("/a/b", x) to owner(claims["a"]["b"], x).
+func claim(eh cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+	s, ok := literal(args[0])
+	p, err := principal.ParsePointer(s)
+	if !ok || err != nil || s[0] != '/' {
+		return nil, eh.NewError(args[0].ID(), `owner: a claim is written as a JSON Pointer in quotes: owner("/sub", id)`)
+	}
+	at := eh.NewIdent("claims")
+	for _, name := range p {
+		at = eh.NewCall(operators.Index, at, eh.NewLiteral(types.String(name)))
+	}
+	return eh.NewCall("owner", at, args[1]), nil
+}
+
+// owner reports whether a claim is the text, or holds it.
+func owner(claim, value ref.Val) ref.Val {
+	s, ok := value.(types.String)
+	if !ok {
+		return types.NewErr("no such overload")
+	}
+	if s == "" {
+		return types.False
+	}
+	if list, ok := claim.(traits.Lister); ok {
+		for it := list.Iterator(); it.HasNext() == types.True; {
+			if is(it.Next(), string(s)) {
+				return types.True
+			}
+		}
+		return types.False
+	}
+	switch claim.(type) {
+	case types.String, types.Int, types.Uint:
+		return types.Bool(is(claim, string(s)))
+	}
+	return types.NewErr("no such overload: a claim that is no text, whole number or list")
+}
+
+// is compares a text or whole number with a text.
+func is(v ref.Val, s string) bool {
+	switch v := v.(type) {
+	case types.String:
+		return string(v) == s
+	case types.Int:
+		return strconv.FormatInt(int64(v), 10) == s
+	case types.Uint:
+		return strconv.FormatUint(uint64(v), 10) == s
+	}
+	return false
 }
 
 func literal(e ast.Expr) (string, bool) {

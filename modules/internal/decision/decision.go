@@ -26,6 +26,7 @@ type Decision struct {
 	Result string // one of the constants above
 	Rule   string // the rule that decided, as the administrator wrote it
 	Code   string // the stable error code of a refusal
+	Policy string // the digest of the policy that was asked, where there is one
 }
 
 // Log holds the decisions about one request. Its methods may be called from

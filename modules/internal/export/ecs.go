@@ -85,6 +85,7 @@ func appendECS(dst []byte, log string, index int64, r *record.Record) []byte {
 			o.text("result", d.Result)
 			o.text("rule", d.Rule)
 			o.text("code", d.Code)
+			o.text("policy", d.Policy)
 		})
 	})
 	return o.end()

@@ -45,6 +45,7 @@ type Policy struct {
 	methods  []string   // methods that rules name; method i+1 is methods[i], 0 is all others
 	root     *node
 	fold     bool // paths are compared in lower case
+	body     bool // a condition reads the request's body
 }
 
 type userRoles struct {
@@ -60,6 +61,9 @@ func (p *Policy) Roles() []string { return slices.Sorted(maps.Keys(p.roles)) }
 
 // Scopes returns the names of the scopes the policy knows, sorted.
 func (p *Policy) Scopes() []string { return slices.Sorted(maps.Keys(p.scopes)) }
+
+// ReadsBody reports whether a condition may read the request's body.
+func (p *Policy) ReadsBody() bool { return p.body }
 
 // UserRoles returns the roles that the policy itself gives to a user. The
 // caller must not change them.
@@ -257,6 +261,7 @@ func (c *compiler) readRule(subject uint32, allow bool, text string) error {
 		if r.when, err = c.conds.Compile(l.When, r.pattern.vars()); err != nil {
 			return c.doc.fault(where, text, "when %s: %w", oneLine(l.When), err)
 		}
+		c.p.body = c.p.body || r.when.ReadsBody()
 	}
 	if c.whens[r.text] {
 		return c.doc.fault(where, text, "%s is repeated", oneLine(l.String()))

@@ -360,6 +360,8 @@ func (d *decoder) decision() (v Decision) {
 			v.Rule = d.text()
 		case "code":
 			v.Code = d.text()
+		case "policy":
+			v.Policy = d.text()
 		default:
 			d.fail()
 		}

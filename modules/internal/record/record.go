@@ -32,7 +32,7 @@
 //	               token (its id)
 //	roles          names
 //	decisions      array of objects: layer, result (allow, deny, skip,
-//	               error), rule, code
+//	               error), rule, code, policy (the digest of the one asked)
 //	status         of the answer
 //	code           stable error code of a refusal
 //	end            how it ended, where not as usual: aborted, timeout,
@@ -397,6 +397,7 @@ func (w *writer) decisions(list []Decision) {
 		w.text(`,"result":`, d.Result, maxShort)
 		w.text(`,"rule":`, d.Rule, maxText)
 		w.text(`,"code":`, d.Code, maxShort)
+		w.text(`,"policy":`, d.Policy, maxShort)
 		w.close()
 	}
 	w.buf = append(w.buf, ']')

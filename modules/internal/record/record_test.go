@@ -21,7 +21,7 @@ func full() *Record {
 		Roles:    []string{"clerk", "auditor"},
 		Decisions: []Decision{
 			{Layer: "jwt_auth", Result: "allow"},
-			{Layer: "rbac", Result: "deny", Rule: `role clerk: deny DELETE "x"`, Code: "forbidden"},
+			{Layer: "rbac", Result: "deny", Rule: `role clerk: deny DELETE "x"`, Code: "forbidden", Policy: "sha256:0a"},
 		},
 		Status: 403, Code: "forbidden", End: EndAborted, Received: 7, Sent: 99, Micros: 1234, Redacted: 3, RedactedBy: []string{"mask $..phone"},
 		RequestBody: `{"a":1}`, ResponseBody: "line\n",
@@ -32,7 +32,7 @@ func TestAppendGolden(t *testing.T) {
 	want := `{"v":1,"kind":"outcome","time":"2026-11-22T10:00:00.123456Z","id":"6f1c","trace":"4bf92f3577b34da6a3ce929d0e0e4736","site":"api.example.com",` +
 		`"host":"api.example.com:8443","proto":"HTTP/2.0","method":"GET","path":"/客户/1","query":"a=1&token=****","client":"192.0.2.7","peer":"10.0.0.1:40000","tls":"1.3",` +
 		`"headers":{"Accept":["a","b"],"X-Y":["c"]},"upstream":{"method":"POST","path":"/v2"},"user":{"id":"alice","issuer":"https://id","kind":"jwt","key":"k1","token":"t1"},` +
-		`"roles":["clerk","auditor"],"decisions":[{"layer":"jwt_auth","result":"allow"},{"layer":"rbac","result":"deny","rule":"role clerk: deny DELETE \"x\"","code":"forbidden"}],` +
+		`"roles":["clerk","auditor"],"decisions":[{"layer":"jwt_auth","result":"allow"},{"layer":"rbac","result":"deny","rule":"role clerk: deny DELETE \"x\"","code":"forbidden","policy":"sha256:0a"}],` +
 		`"status":403,"code":"forbidden","end":"aborted","received":7,"sent":99,"us":1234,"redacted":3,"redacted_by":["mask $..phone"],"request_body":"{\"a\":1}","response_body":"line\n"}`
 	if got := string(full().Append(nil)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -102,7 +102,7 @@ func TestNoRecordIsTooLongToBeKept(t *testing.T) {
 			r.HeaderOrder = append(r.HeaderOrder, name)
 		}
 		for range 200 {
-			r.Decisions = append(r.Decisions, Decision{Layer: long, Result: long, Rule: long, Code: long})
+			r.Decisions = append(r.Decisions, Decision{Layer: long, Result: long, Rule: long, Code: long, Policy: long})
 		}
 		line := r.Append(nil)
 		var got Record

@@ -1,0 +1,153 @@
+package rbac
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
+)
+
+const (
+	defaultMaxBody = 64 << 10
+	maxMaxBody     = 16 << 20
+)
+
+func (h *Handler) maxBody() int64 {
+	if h.MaxBody == 0 {
+		return defaultMaxBody
+	}
+	return h.MaxBody
+}
+
+// Why a body cannot be read. The texts hold nothing of it.
+var (
+	errBodyKind  = errors.New("the body is not sent as JSON in UTF-8 without a content coding")
+	errBodySize  = errors.New("the body is larger than max_body")
+	errBodyJSON  = errors.New("the body is not one JSON text with one reading")
+	errBodyNames = errors.New("the body has an object with two members whose names differ in case only")
+)
+
+// body reads the body of a request once, when a condition asks for it, and
+// leaves all of it for the upstream.
+type body struct {
+	r   *http.Request
+	max int64
+
+	read  bool
+	value any
+	err   error
+}
+
+// JSON implements condition.Body.
+func (b *body) JSON() (any, error) {
+	if !b.read {
+		b.read = true
+		b.value, b.err = b.once()
+	}
+	return b.value, b.err
+}
+
+func (b *body) once() (any, error) {
+	r := b.r
+	switch {
+	case !sentAsJSON(r.Header):
+		return nil, errBodyKind
+	case r.ContentLength > b.max:
+		return nil, errBodySize // nothing of it need be read
+	case r.Body == nil:
+		return nil, errBodyJSON
+	}
+	text, err := io.ReadAll(io.LimitReader(r.Body, b.max+1))
+	rest := r.Body
+	if int64(len(text)) <= b.max && err == nil {
+		r.Body = &replayed{Reader: bytes.NewReader(text), Closer: rest}
+	} else {
+		// Where the request passes all the same, by dry_run or another
+		// rule, what follows is still to come, be it an error.
+		r.Body = &replayed{Reader: io.MultiReader(bytes.NewReader(text), rest), Closer: rest}
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case int64(len(text)) > b.max:
+		return nil, errBodySize
+	}
+	return parseBody(text)
+}
+
+// replayed is a body that has been read.
+type replayed struct {
+	io.Reader
+	io.Closer
+}
+
+// sentAsJSON reports whether a body is JSON to whoever reads it.
+func sentAsJSON(h http.Header) bool {
+	kind, coding := h["Content-Type"], h["Content-Encoding"]
+	if len(kind) != 1 || len(coding) > 1 || len(coding) == 1 && !strings.EqualFold(coding[0], "identity") {
+		return false
+	}
+	media, params, err := mime.ParseMediaType(kind[0])
+	if err != nil {
+		return false
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return false
+	}
+	return media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json")
+}
+
+// parseBody decodes a JSON text that has one reading.
+func parseBody(text []byte) (any, error) {
+	// The strict reader reads objects: here, one with the text as its one
+	// member. A comma in the text would make it two.
+	wrapped := append(append([]byte(`{"":`), text...), '}')
+	var s strictjson.Scanner
+	if err := s.Object(wrapped); err != nil || s.Len() != 1 {
+		return nil, errBodyJSON
+	}
+	m := principal.NewClaims(wrapped).Map()
+	if m == nil {
+		return nil, errBodyJSON
+	}
+	v := m[""]
+	if !oneSpelling(v) {
+		return nil, errBodyNames
+	}
+	return v, nil
+}
+
+// oneSpelling reports whether no object has members whose names differ in
+// case only: many programs do not care about case and take the last.
+func oneSpelling(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		seen := make(map[string]bool, len(v))
+		for name, member := range v {
+			// Upper case first: some letters have two small forms.
+			folded := strings.ToLower(strings.ToUpper(name))
+			if seen[folded] || !oneSpelling(member) {
+				return false
+			}
+			seen[folded] = true
+		}
+	case []any:
+		for _, e := range v {
+			if !oneSpelling(e) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// jsonText is a body that need not be read from anywhere.
+type jsonText []byte
+
+// JSON implements condition.Body.
+func (t jsonText) JSON() (any, error) { return parseBody(t) }
