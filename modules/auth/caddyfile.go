@@ -139,7 +139,8 @@ func unmarshalBasic(d *caddyfile.Dispenser) (json.RawMessage, error) {
 		user := d.Val()
 		var hash string
 		if !d.AllArgs(&hash) {
-			return nil, d.ArgErr()
+			// An ArgErr would show the hash.
+			return nil, d.Err("a user of basic is written as: <username> <hashed password>")
 		}
 		if user == "" || hash == "" {
 			return nil, d.Err("username and password cannot be empty")

@@ -15,7 +15,7 @@ func TestMistakesInTheAuthBlockAreRefused(t *testing.T) {
 	for _, test := range []struct{ input, want string }{
 		{"auth", "needs at least one method"},
 		{"auth {\n}", "needs at least one method"},
-		{"auth x {\n" + basic + "}", "wrong argument count"},
+		{"auth x {\n" + basic + "}", "<username> <hashed password>"},
 		{"auth {\n" + basic + "\toptional\n\toptional\n}", "already specified"},
 		{"auth {\n" + basic + "\toptional yes\n}", "wrong argument count"},
 		{"auth {\n" + basic + "\tpreflight\n\tpreflight\n}", "already specified"},

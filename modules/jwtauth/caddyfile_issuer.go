@@ -164,11 +164,18 @@ func checkPointers(d *caddyfile.Dispenser, texts []string) error {
 	return nil
 }
 
+// maxAlgorithm is the length of the longest text that is shown as the name of
+// an algorithm. What is longer is none, and may be a secret in its place.
+const maxAlgorithm = 8
+
 func checkAlgorithm(d *caddyfile.Dispenser, alg string) error {
 	if strings.EqualFold(alg, "none") {
 		return d.Err("the algorithm none is never accepted")
 	}
 	if _, ok := jwk.Supported([]byte(alg)); !ok {
+		if len(alg) > maxAlgorithm {
+			return d.Err("what stands in the place of the algorithm is none; it is not shown here, since it may be a key")
+		}
 		return d.Errf("algorithm '%s' is not supported", alg)
 	}
 	return nil

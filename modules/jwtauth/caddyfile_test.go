@@ -198,3 +198,29 @@ func TestEveryOptionOfTheProviderAdapts(t *testing.T) {
 		t.Errorf("got %+v", o)
 	}
 }
+
+func TestMistakesInTheBlockShowNoSecret(t *testing.T) {
+	const hidden = "S3CR3T"
+	for _, block := range []string{
+		"key " + hidden + "S3CR3TS3CR3TS3CR3TS3CR3TAA HS256",
+		"key HS256 " + hidden + " x",
+		"key HS256 x " + hidden,
+		"key " + hidden + "S3CR3T!!",
+		"key HS256 {\n" + hidden + "\n}",
+		"key HS256 x\nalgorithms " + hidden + "S3CR3TS3CR3T",
+		"introspection {\nendpoint https://x/y\nclient_id a\nclient_secret " + hidden + " with spaces\n}",
+		"introspection {\nendpoint https://x/y\nclient_id a\nclient_secret with " + hidden + "\n}",
+		"introspection {\nendpoint https://user:" + hidden + "@x/y\nclient_id a\nclient_secret b\n}",
+		"key HS256 x\njwks https://user:" + hidden + "@x/y",
+	} {
+		_, err := parse("jwt_auth {\n" + block + "\n}")
+		if err == nil {
+			t.Errorf("accepted: %s", block)
+		} else if strings.Contains(err.Error(), hidden) {
+			t.Errorf("the error shows what may be a secret: %v", err)
+		}
+	}
+	if _, err := (Key{hidden + "S3CR3TS3CR3TS3CR3TS3CR3TAA", "HS256"}).load(); err == nil || strings.Contains(err.Error(), hidden) {
+		t.Errorf("got %v", err)
+	}
+}

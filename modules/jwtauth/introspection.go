@@ -190,7 +190,10 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 		case "client_id":
 			err = oneArg(d, &i.ClientID)
 		case "client_secret":
-			err = oneArg(d, &i.ClientSecret)
+			if err = oneArg(d, &i.ClientSecret); err != nil {
+				// Which would say what it has read.
+				err = d.Err("client_secret takes one argument: {env.X}, {file.X} or the secret, in quotes if it has spaces")
+			}
 		case "issuer":
 			err = oneArg(d, &i.Issuer.Issuer)
 		case "cache":

@@ -54,6 +54,9 @@ func (k Key) load() (*jwk.Key, error) {
 		return nil, fmt.Errorf("key %s %s: %w", k.Algorithm, source, err)
 	}
 	if _, ok := jwk.Supported([]byte(k.Algorithm)); !ok {
+		if len(k.Algorithm) > maxAlgorithm {
+			return nil, errors.New("key: what stands in the place of the algorithm is none; it is not shown here, since it may be a key")
+		}
 		return nil, fmt.Errorf("key: algorithm %q is not supported", k.Algorithm)
 	}
 	text, resolved := k.Value, false
