@@ -28,17 +28,6 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
-// eventually waits until ok, as what is waited for happens in another
-// goroutine after a back-off.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not after 20s: %s", what)
-		}
-	}
-}
-
 func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	for _, mode := range []Sync{Always, Batch, Off} {
 		disk := smallDisk(t, "512k")

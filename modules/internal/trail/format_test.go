@@ -194,6 +194,7 @@ func TestTheFormatIsAsThePackageCommentSays(t *testing.T) {
 		clock.move(10 * time.Minute)
 	}
 	mustClose(t, tr)
+	settle(t, dir, o)
 	if n, err := verify(dir); err != nil || n != 50 || wantGood(t, dir, 50).Pruned == 0 {
 		t.Errorf("after old segments went: %d records, %v", n, err)
 	}

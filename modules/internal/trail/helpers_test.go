@@ -157,3 +157,14 @@ func read(tb testing.TB, elem ...string) []byte {
 }
 
 func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
+
+// eventually waits until ok, as what is waited for happens in another
+// goroutine after a back-off.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not after 20s: %s", what)
+		}
+	}
+}

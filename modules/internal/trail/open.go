@@ -41,7 +41,8 @@ func Open(dir string, o Options) (*Trail, error) {
 	t.opt.Store(&o)
 	t.pending = t.newBatch()
 	t.writer = writer{t: t, start: o.Now().Round(0), startUp: o.uptime(), signAt: time.Now().Add(o.Checkpoint)}
-	t.signer = signer{t: t, ask: make(chan *frontier, 1), size: -1}
+	t.signer.t, t.signer.ask = t, make(chan *frontier, 1)
+	t.signer.size.Store(-1)
 	if err := t.load(&o); err != nil {
 		t.writer.closeFiles()
 		return nil, fmt.Errorf("audit trail %s: %w", dir, err)
@@ -175,7 +176,8 @@ func (t *Trail) load(o *Options) error {
 		return fmt.Errorf("%w: %s: %v", ErrTampered, checkpointName, err)
 	}
 	t.origin = cp.Origin
-	t.signer.note, t.signer.size = msg, cp.Size
+	t.signer.note = msg
+	t.signer.size.Store(cp.Size)
 	if err := t.addKey(o.VerifierKey); err != nil {
 		return err
 	}

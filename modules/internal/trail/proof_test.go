@@ -65,6 +65,7 @@ func TestRecordsCanBeProvedAfterOldSegmentsWent(t *testing.T) {
 		fill(t, tr, i, i+1, 100)
 	}
 	mustClose(t, tr)
+	settle(t, dir, o)
 	pruned := wantGood(t, dir, 50).Pruned
 	if pruned != 28 {
 		t.Fatalf("pruned %d", pruned)

@@ -140,7 +140,9 @@ func (w *writer) clockTrusted(o *Options, now time.Time) bool {
 	return up >= w.distrust
 }
 
-// prune removes segments that were closed longer ago than Keep. A signed
+// prune removes segments that were closed longer ago than Keep, and that the
+// last checkpoint covers: one that is older than what was removed could not
+// be compared with anything. A signed
 // note of what the tree looked like after them goes first, so that the chain
 // verifies at every moment.
 func (w *writer) prune(o *Options) {
@@ -148,8 +150,8 @@ func (w *writer) prune(o *Options) {
 	if !w.clockTrusted(o, now) || o.Keep < 0 {
 		return
 	}
-	n := 0
-	for n < min(maxPruned, len(w.sealed)) && w.sealed[n].closed < now.Add(-o.Keep).Unix() {
+	n, signed := 0, w.t.signer.size.Load()
+	for n < min(maxPruned, len(w.sealed)) && w.sealed[n].end <= signed && w.sealed[n].closed < now.Add(-o.Keep).Unix() {
 		n++
 	}
 	if n == 0 {

@@ -3,6 +3,7 @@ package trail
 import (
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // signer writes checkpoints in a goroutine of its own, so that signing and
@@ -10,7 +11,7 @@ import (
 type signer struct {
 	t    *Trail
 	ask  chan *frontier
-	size int64 // of the last checkpoint
+	size atomic.Int64 // of the last checkpoint
 
 	mu   sync.Mutex
 	note []byte
@@ -30,7 +31,7 @@ func (s *signer) offer(tree *frontier) {
 func (s *signer) run() {
 	defer close(s.t.signed)
 	for tree := range s.ask {
-		if _, err := os.Stat(s.t.path(checkpointName)); err == nil && tree.n == s.size {
+		if _, err := os.Stat(s.t.path(checkpointName)); err == nil && tree.n == s.size.Load() {
 			continue
 		}
 		s.sign(tree)
@@ -56,7 +57,7 @@ func (s *signer) sign(tree *frontier) {
 		}
 		return
 	}
-	s.size = tree.n
+	s.size.Store(tree.n)
 	t.mu.Lock()
 	t.stats.Checkpoints++
 	t.mu.Unlock()
