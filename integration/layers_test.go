@@ -298,3 +298,24 @@ func TestRateLimitByUserWithoutAuthenticationWarns(t *testing.T) {
 		})
 	}
 }
+
+func TestOptionalAuthenticationWithoutRBACWarns(t *testing.T) {
+	const warning = "no rbac follows"
+	jwtAuth := "\tjwt_auth {\n\t\tissuer internal\n\t\toptional\n\t}\n"
+	for name, tc := range map[string]struct {
+		site  string
+		warns bool
+	}{
+		"optional alone":    {jwtAuth, true},
+		"optional and rbac": {jwtAuth + "\trbac {\n\t\tanyone {\n\t\t\tallow GET /\n\t\t}\n\t}\n", false},
+		"not optional":      {strings.Replace(jwtAuth, "\t\toptional\n", "", 1), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, ":{$PORT} {\n"+tc.site+"\trespond ok\n}\n")
+			s.stop()
+			if got := strings.Contains(s.log.String(), warning); got != tc.warns {
+				t.Errorf("warned: %t, want %t", got, tc.warns)
+			}
+		})
+	}
+}

@@ -7,7 +7,6 @@
 package audit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -49,8 +48,10 @@ const (
 	maxBatch = 10_000
 
 	// syncWait bounds how long a request waits for the disk with `sync
-	// always`. A disk that takes longer counts as one that fails.
+	// always`, give or take syncStep. A disk that takes longer counts as one
+	// that fails.
 	syncWait = 15 * time.Second
+	syncStep = 5 * time.Second
 
 	// shortKeep is the time below which `keep` is warned about: many rules
 	// want logs to be kept for six months.
@@ -377,9 +378,7 @@ func (h *Handler) write(t *trail.Trail, e *entry, r *http.Request, kind int) err
 	if h.durable {
 		// Not the request's context: a client that hangs up must not
 		// escape the record.
-		ctx, cancel := context.WithTimeout(context.Background(), syncWait)
-		err = t.AppendSync(ctx, line)
-		cancel()
+		err = t.AppendSync(h.trail.patience(), line)
 	} else {
 		err = t.Append(line)
 	}

@@ -199,6 +199,7 @@ type store struct {
 	logger *zap.Logger
 	trail  atomic.Pointer[trail.Trail] // nil until a configuration has started
 	busy   atomic.Int64                // requests that have still to be recorded
+	wait   atomic.Pointer[wait]
 
 	mu        sync.Mutex
 	users     []holder // configurations, the one whose options hold last
@@ -206,6 +207,30 @@ type store struct {
 	lastPause time.Time // when a failure was last logged
 
 	metrics storeMetrics
+}
+
+// wait bounds the waiting of all requests that begin to wait within one step,
+// which spares each a timer of its own.
+type wait struct {
+	context.Context
+	cancel context.CancelFunc
+	begun  time.Time
+}
+
+// patience returns the context in which a request waits for the disk.
+func (s *store) patience() context.Context {
+	now := time.Now()
+	w := s.wait.Load()
+	if w != nil && now.Sub(w.begun) < syncStep {
+		return w
+	}
+	next := &wait{begun: now}
+	next.Context, next.cancel = context.WithTimeout(context.Background(), syncWait+syncStep)
+	if !s.wait.CompareAndSwap(w, next) {
+		next.cancel() // another request was faster
+		return s.wait.Load()
+	}
+	return next
 }
 
 type holder struct {
@@ -318,10 +343,14 @@ func (s *store) close() error {
 		s.logger.Warn("ending a delivery", zap.Error(err))
 	}
 	metrics.forget(s)
+	var err error
 	if t := s.trail.Load(); t != nil {
-		return t.Close()
+		err = t.Close()
 	}
-	return nil
+	if w := s.wait.Load(); w != nil {
+		w.cancel()
+	}
+	return err
 }
 
 // open returns the trail, which a request may need before Start has run.

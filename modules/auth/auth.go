@@ -30,7 +30,9 @@ func init() {
 // The methods are tried in the order they are listed. One that finds no
 // credential of its kind leaves the request to the next; the first that finds
 // one decides, and a credential that is bad ends the request: it is never
-// tried as something else. Unlike Caddy's own authentication handler, which
+// tried as something else. A credential that one of the methods knows by its
+// looks, as an API key by its prefix, is that method's, whatever its place in
+// the list. Unlike Caddy's own authentication handler, which
 // this one complements, it keeps the order, tells a bad credential from a
 // missing one and from an identity provider that cannot be reached, and offers
 // the challenges of all methods in one answer. Nothing that a method wrote
@@ -189,6 +191,9 @@ func (h *Handler) ForwardedHeaders() []string {
 	return append(names, h.StripHeaders...)
 }
 
+// AdmitsAnonymous reports whether a request without any credential may pass.
+func (h *Handler) AdmitsAnonymous() bool { return h.Optional }
+
 // ServeHTTP authenticates the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	// First of all, and on every path: rule "one identity".
@@ -253,8 +258,12 @@ func (h *Handler) identify(w http.ResponseWriter, r *http.Request) (int, *princi
 			return -1, nil, err
 		}
 	}
+	owner, at := h.recognize(r)
 	for i := range h.methods {
 		m := &h.methods[i]
+		if i < owner && m.looksAt(r, at) {
+			continue
+		}
 		var p *principal.Principal
 		var err *credential.Error
 		if m.foreign != nil {
@@ -267,6 +276,25 @@ func (h *Handler) identify(w http.ResponseWriter, r *http.Request) (int, *princi
 		}
 	}
 	return -1, nil, credential.ErrMissing
+}
+
+// recognize returns the method that knows a credential for its own by its
+// looks, and where it stands. It is 0 where there is none, or nobody before
+// it to mistake the credential for his.
+func (h *Handler) recognize(r *http.Request) (owner int, at string) {
+	for i := 1; i < len(h.methods); i++ {
+		if m, ok := h.methods[i].Method.(credential.Recognizer); ok {
+			if at, ok := m.Recognizes(r); ok {
+				return i, at
+			}
+		}
+	}
+	return 0, ""
+}
+
+// looksAt reports whether m would take what stands at that place for its own.
+func (m *method) looksAt(r *http.Request, at string) bool {
+	return m.Method != nil && slices.ContainsFunc(m.Places(r), func(p credential.Place) bool { return p.At == at })
 }
 
 // identifyOurs asks a method of ours. An error of a type that is not
@@ -313,9 +341,10 @@ func (h *Handler) isPreflight(r *http.Request) bool {
 	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
-	// A preflight never carries credentials (Fetch standard, section 4.8).
-	// A request that does is something else that wants to pass.
-	if len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0 {
+	// A preflight never carries credentials or content (Fetch standard,
+	// section 4.8). A request that does is something else that wants to pass,
+	// as is one that frameworks would take for another method.
+	if len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0 || r.ContentLength != 0 || namesMethod(r) {
 		return false
 	}
 	for i := range h.methods {

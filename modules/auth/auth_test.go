@@ -365,12 +365,27 @@ func TestOnlyTruePreflightsPass(t *testing.T) {
 		{"OPTIONS", fields{"Origin": "https://a", "Access-Control-Request-Method": "PUT", "Authorization": "Bearer x"}, false},
 		{"OPTIONS", fields{"Origin": "https://a", "Access-Control-Request-Method": "PUT", "Cookie": "id=1"}, false},
 		{"OPTIONS", fields{"Origin": "https://a", "Access-Control-Request-Method": "PUT", "X-Token": "alice"}, false},
+		// A browser adds none of these, and frameworks would take the request
+		// for another.
+		{"OPTIONS", fields{"Origin": "https://a", "Access-Control-Request-Method": "PUT", "X-HTTP-Method-Override": "DELETE"}, false},
+		{"OPTIONS", fields{"Origin": "https://a", "Access-Control-Request-Method": "PUT", "x_method_override": "DELETE"}, false},
+		{"OPTIONS", fields{"Origin": "https://a", "Access-Control-Request-Method": "PUT", "Transfer-Encoding": "a body"}, false},
+		{"OPTIONS", fields{"Origin": "https://a", "Access-Control-Request-Method": "PUT", "?": "a=1&_method=DELETE"}, false},
+		{"OPTIONS", fields{"Origin": "https://a", "Access-Control-Request-Method": "PUT", "?": "%5fmethod=DELETE"}, false},
+		{"OPTIONS", fields{"Origin": "https://a", "Access-Control-Request-Method": "PUT", "?": "method=x&b=%zz"}, true},
 	} {
 		for _, on := range []bool{true, false} {
 			r := request()
 			r.Method = test.method
 			for k, v := range test.fields {
-				r.Header.Set(k, v)
+				switch k {
+				case "?":
+					r.URL.RawQuery = v
+				case "Transfer-Encoding":
+					r.ContentLength, r.Body = -1, io.NopCloser(strings.NewReader(v))
+				default:
+					r.Header.Set(k, v)
+				}
 			}
 			h := &Handler{Preflight: on, methods: []method{ours(token{place: "X-Token"})}}
 			a := serve(t, h, r)

@@ -28,6 +28,9 @@ func init() {
 // identity to an upstream (forward) and which another part, such as a handle
 // block without authentication, passes on as the client sent it.
 //
+// And it warns where authentication is optional and no rbac decides about the
+// requests that have no credential.
+//
 // It is loaded with every configuration whose admin endpoint is on, has no
 // options and serves no path.
 type Check struct {
@@ -70,6 +73,10 @@ func (c *Check) Handle(context.Context, caddy.Event) error {
 				zap.String("server", name), zap.String("zone", zone))
 		}
 		for _, site := range server.Routes {
+			if undecided(caddyhttp.RouteList{site}) {
+				c.logger.Warn("authentication is optional here and no rbac follows: requests without a credential reach the application",
+					zap.String("server", name))
+			}
 			for _, header := range spoofable(site) {
 				c.logger.Warn("this header carries the identity to an upstream, but in another part of the site a client can send it to one itself: write jwt_auth or auth { … } outside of handle blocks, or request_header -"+header+" where they are not",
 					zap.String("server", name), zap.String("header", header))

@@ -11,9 +11,8 @@ import (
 	"testing"
 
 	"github.com/andybalholm/brotli"
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 )

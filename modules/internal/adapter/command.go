@@ -8,10 +8,9 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
-
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
 var (

@@ -142,7 +142,7 @@ func (e *Entry) append(b []byte) []byte {
 	b = appendTime(b, "created", e.Created)
 	b = appendTime(b, "not_before", e.NotBefore)
 	b = appendTime(b, "expires", e.Expires)
-	var ranges []string
+	ranges := make([]string, 0, len(e.Addresses))
 	for _, a := range e.Addresses {
 		ranges = append(ranges, a.String())
 	}
@@ -209,7 +209,7 @@ func ParseFile(text []byte) (*File, error) {
 	for raw := range bytes.Lines(text) {
 		line++
 		raw = bytes.TrimSuffix(raw, []byte{'\n'})
-		err := error(nil)
+		var err error
 		switch {
 		case len(raw) > maxLine:
 			err = fmt.Errorf("longer than %d bytes", maxLine)

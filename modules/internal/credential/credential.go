@@ -155,6 +155,15 @@ type WithOptions interface {
 	HandlerOptions() Options
 }
 
+// Recognizer is a method that knows some credentials for its own by their
+// looks, where other methods would take them for theirs: an API key behind
+// Bearer is no token, whichever method is listed first.
+type Recognizer interface {
+	// Recognizes returns the place, as in Place.At, of a credential that is
+	// this method's and nobody else's.
+	Recognizes(r *http.Request) (at string, ok bool)
+}
+
 // Publisher is a method that has something to tell everybody, such as the
 // public keys of its issuer.
 type Publisher interface {
