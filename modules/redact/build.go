@@ -76,7 +76,11 @@ func (r *Rule) build(keys *keyring) (redaction.Action, error) {
 	if !ok {
 		return none, errors.New("there is no such action")
 	}
-	if n := len(r.Args); n != u.args && !(r.Action == "keep" && n == 3) {
+	most := u.args
+	if r.Action == "keep" {
+		most++ // the character
+	}
+	if n := len(r.Args); n < u.args || n > most {
 		return none, fmt.Errorf("%d arguments: write %s", n, u.text)
 	}
 	if r.Action != "detect" && (r.Then != nil || len(r.Kinds) > 0) {

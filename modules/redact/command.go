@@ -153,7 +153,7 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	l := readLabel(http.Header{"Content-Type": {p.contentType}}, pass)
 	k, f := judge(l, body[:min(len(body), maxSpace)])
-	if f.is() && !(f.passable && h.Unreadable == "pass") {
+	if f.is() && !h.passes(&f) {
 		return &f
 	}
 	if p.explain {

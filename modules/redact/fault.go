@@ -38,6 +38,9 @@ func (f *fault) Unwrap() error { return f.cause }
 
 func (f *fault) is() bool { return f.reason != "" }
 
+// passes reports whether what has this fault is let through.
+func (h *Handler) passes(f *fault) bool { return f.passable && h.Unreadable == "pass" }
+
 // errRefused is what the handlers inside get when they go on writing an
 // answer that has been refused, or one to a client that cannot be served.
 var errRefused = errors.New("the answer is refused by redact")

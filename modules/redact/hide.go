@@ -50,7 +50,7 @@ func (rw *responseWriter) harmless() bool {
 		_ = rw.process(body)
 		return true
 	}
-	if _, f := judge(rw.label, body); f.is() && !(f.passable && rw.h.Unreadable == "pass") {
+	if _, f := judge(rw.label, body); f.is() && !rw.h.passes(&f) {
 		rw.first, rw.mode = body, hiding
 		return false
 	}
@@ -149,8 +149,8 @@ Whoops, looks like something went wrong
 Fatal error: Uncaught
 SQLSTATE[
 SQLSTATE:
-SQL syntax
 syntax error at or near
+SQL syntax
 duplicate key value violates unique constraint
 psycopg2.
 sqlalchemy.

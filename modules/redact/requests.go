@@ -76,7 +76,7 @@ func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*reque
 
 // unreadableRequest refuses a body that is not read, unless such bodies pass.
 func (h *Handler) unreadableRequest(f fault) error {
-	if f.passable && h.Unreadable == "pass" {
+	if h.passes(&f) {
 		return nil
 	}
 	return unsupportedRequestBody(&f)

@@ -66,7 +66,6 @@ type responseWriter struct {
 	events    *eventStream
 	decoding  *decoding
 	trailers  []string // the Trailer field of the upstream
-	count     int
 	fault     fault
 	refusal   func() error // instead of a fault: how to refuse
 }
@@ -140,7 +139,7 @@ func (rw *responseWriter) begin(status int) {
 		return
 	case rw.view == nil && !isError:
 		rw.mode = passing
-		rw.commit(false)
+		_ = rw.commit(false) // nothing is held: there is nothing to fail
 		return
 	case rw.r.Method == http.MethodHead || !bodyAllowed(status):
 		rw.mode = dropping
@@ -183,7 +182,7 @@ func (rw *responseWriter) partial() {
 
 // fail notes a fault, or lets a body pass that may pass unread.
 func (rw *responseWriter) fail(f fault) error {
-	if f.passable && rw.h.Unreadable == "pass" {
+	if rw.h.passes(&f) {
 		rw.mode = passing
 		return nil
 	}
