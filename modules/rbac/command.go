@@ -227,11 +227,16 @@ func explainCommand() *cobra.Command {
 	var q question
 	var config, claims, body string
 	var number int
+	var why bool
 	cmd := &cobra.Command{
-		Use:   "explain --config FILE [--role ROLE]... [--scope SCOPE]... [--user ID] [--claims JSON] METHOD PATH",
+		Use:   "explain --config FILE [--why-not] [--role ROLE]... [--scope SCOPE]... [--user ID] [--claims JSON] METHOD PATH",
 		Short: "Says what rbac decides about a request, and by which rule",
 		Long: `Says what the rbac policy of a configuration decides about a request, which
 rule decided, and which other rules are for this method and path.
+
+With --why-not a refusal is followed by what is missing: each role, scope or
+identity that would be enough, each condition that does not hold, and what the
+caller may do with this path instead.
 
 Without --user, --role, --scope and --claims the request is anonymous. PATH may
 have a query. The exit code is 0 if the request is allowed, 1 if it is refused
@@ -258,12 +263,13 @@ and 2 if there is no answer.`,
 				return err
 			}
 			q.Request = args[0] + " " + args[1]
-			return explain(cmd.OutOrStdout(), l.policy, &q)
+			return explain(cmd.OutOrStdout(), l.policy, &q, why)
 		}),
 	}
 	f := cmd.Flags()
 	f.StringVarP(&config, "config", "c", "", "the configuration: a Caddyfile, or JSON if its name ends in .json")
 	f.IntVar(&number, "rbac", 0, "which rbac directive, where the configuration has several, from 1")
+	f.BoolVar(&why, "why-not", false, "say what is missing if the request is refused")
 	f.StringVar(&q.User, "user", "", "the caller's id")
 	f.StringArrayVar(&q.Roles, "role", nil, "a role of the caller; repeatable")
 	f.StringArrayVar(&q.Scopes, "scope", nil, "a scope of the caller; repeatable")
@@ -276,7 +282,7 @@ and 2 if there is no answer.`,
 }
 
 // explain prints the decision and what led to it.
-func explain(w io.Writer, p *policy.Policy, q *question) error {
+func explain(w io.Writer, p *policy.Policy, q *question, why bool) error {
 	v, err := q.decide(p)
 	if err != nil {
 		return err
@@ -291,10 +297,15 @@ func explain(w io.Writer, p *policy.Policy, q *question) error {
 		fmt.Fprintf(w, "because %s\n", because(v.d))
 		considered(w, p, v)
 	}
-	if !v.allow {
-		return errNo
+	if v.allow {
+		return nil
 	}
-	return nil
+	if why {
+		if err := whyNot(w, p, q, v); err != nil {
+			return err
+		}
+	}
+	return errNo
 }
 
 // place adds where a rule is written to its text.
@@ -340,7 +351,7 @@ func considered(w io.Writer, p *policy.Policy, v verdict) {
 		case !c.Holds:
 			what = "its condition does not hold"
 		}
-		fmt.Fprintf(tw, "  %s\t%s\n", strings.Join(strings.Fields(place(c.Rule, c.Rule.String())), " "), what)
+		fmt.Fprintf(tw, "  %s\t%s\n", oneLine(place(c.Rule, c.Rule.String())), what)
 	}
 	tw.Flush()
 }

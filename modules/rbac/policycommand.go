@@ -22,16 +22,16 @@ func policyCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(matrixCommand(), testCommand(), diffCommand())
+	cmd.AddCommand(matrixCommand(), testCommand(), diffCommand(), importCommand(), schemaCommand())
 	return cmd
 }
 
 func matrixCommand() *cobra.Command {
 	var config string
 	var number int
-	var asCSV bool
+	var asCSV, asHTML bool
 	cmd := &cobra.Command{
-		Use:   "matrix --config FILE [--csv]",
+		Use:   "matrix --config FILE [--csv|--html]",
 		Short: "Prints who may do what",
 		Long: `Prints a table of who may do what. There is a row for every path that a rule
 names; it stands for the requests that match it and no more specific path of
@@ -48,6 +48,9 @@ decides about. HEAD is not listed where GET is.`,
 			if err != nil {
 				return err
 			}
+			if asHTML {
+				return matrixHTML(cmd.OutOrStdout(), l)
+			}
 			if asCSV {
 				return matrixCSV(cmd.OutOrStdout(), l.policy.Matrix())
 			}
@@ -58,6 +61,8 @@ decides about. HEAD is not listed where GET is.`,
 	f.StringVarP(&config, "config", "c", "", "the configuration: a Caddyfile, or JSON if its name ends in .json")
 	f.IntVar(&number, "rbac", 0, "which rbac directive, where the configuration has several, from 1")
 	f.BoolVar(&asCSV, "csv", false, "print CSV (RFC 4180)")
+	f.BoolVar(&asHTML, "html", false, "print one self-contained HTML page")
+	cmd.MarkFlagsMutuallyExclusive("csv", "html")
 	return cmd
 }
 

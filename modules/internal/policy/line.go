@@ -108,7 +108,7 @@ func parseMethods(s string) ([]string, error) {
 		switch {
 		case m == "":
 			return nil, fmt.Errorf("methods '%s': a method is missing beside a comma; write them without spaces: GET,POST", s)
-		case m == "*":
+		case strings.Contains(m, "*"):
 			return nil, fmt.Errorf("methods '%s': '*' is every method and stands alone", s)
 		case strings.HasPrefix(m, "/"):
 			return nil, fmt.Errorf("'%s' where a method is expected; %s", m, example)
