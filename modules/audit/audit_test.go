@@ -19,14 +19,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
 	"github.com/caddy-moat/caddy-moat/modules/internal/record"
 	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
-
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
 )
 
 func init() { caddy.RegisterModule(new(inner)) }

@@ -6,14 +6,13 @@ import (
 	"os"
 	"time"
 
-	"go.uber.org/zap/buffer"
-	"go.uber.org/zap/zapcore"
-	"golang.org/x/term"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/logging"
+	"go.uber.org/zap/buffer"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
 )
@@ -170,7 +169,8 @@ func (e Encoder) EncodeEntry(ent zapcore.Entry, fields []zapcore.Field) (*buffer
 
 func (e Encoder) obj() objectMasker { return objectMasker{e.wrapped, e.mask} }
 
-func (e Encoder) AddArray(k string, v zapcore.ArrayMarshaler) error   { return e.obj().AddArray(k, v) }
+func (e Encoder) AddArray(k string, v zapcore.ArrayMarshaler) error { return e.obj().AddArray(k, v) }
+
 func (e Encoder) AddObject(k string, v zapcore.ObjectMarshaler) error { return e.obj().AddObject(k, v) }
 func (e Encoder) AddBinary(k string, v []byte)                        { e.obj().AddBinary(k, v) }
 func (e Encoder) AddByteString(k string, v []byte)                    { e.obj().AddByteString(k, v) }
@@ -178,23 +178,25 @@ func (e Encoder) AddString(k, v string)                               { e.obj().
 func (e Encoder) AddReflected(k string, v any) error                  { return e.obj().AddReflected(k, v) }
 func (e Encoder) AddBool(k string, v bool)                            { e.wrapped.AddBool(k, v) }
 func (e Encoder) AddComplex128(k string, v complex128)                { e.wrapped.AddComplex128(k, v) }
-func (e Encoder) AddComplex64(k string, v complex64)                  { e.wrapped.AddComplex64(k, v) }
-func (e Encoder) AddDuration(k string, v time.Duration)               { e.wrapped.AddDuration(k, v) }
-func (e Encoder) AddFloat64(k string, v float64)                      { e.wrapped.AddFloat64(k, v) }
-func (e Encoder) AddFloat32(k string, v float32)                      { e.wrapped.AddFloat32(k, v) }
-func (e Encoder) AddInt(k string, v int)                              { e.wrapped.AddInt(k, v) }
-func (e Encoder) AddInt64(k string, v int64)                          { e.wrapped.AddInt64(k, v) }
-func (e Encoder) AddInt32(k string, v int32)                          { e.wrapped.AddInt32(k, v) }
-func (e Encoder) AddInt16(k string, v int16)                          { e.wrapped.AddInt16(k, v) }
-func (e Encoder) AddInt8(k string, v int8)                            { e.wrapped.AddInt8(k, v) }
-func (e Encoder) AddTime(k string, v time.Time)                       { e.wrapped.AddTime(k, v) }
-func (e Encoder) AddUint(k string, v uint)                            { e.wrapped.AddUint(k, v) }
-func (e Encoder) AddUint64(k string, v uint64)                        { e.wrapped.AddUint64(k, v) }
-func (e Encoder) AddUint32(k string, v uint32)                        { e.wrapped.AddUint32(k, v) }
-func (e Encoder) AddUint16(k string, v uint16)                        { e.wrapped.AddUint16(k, v) }
-func (e Encoder) AddUint8(k string, v uint8)                          { e.wrapped.AddUint8(k, v) }
-func (e Encoder) AddUintptr(k string, v uintptr)                      { e.wrapped.AddUintptr(k, v) }
-func (e Encoder) OpenNamespace(k string)                              { e.wrapped.OpenNamespace(k) }
+
+func (e Encoder) AddComplex64(k string, v complex64) { e.wrapped.AddComplex64(k, v) }
+
+func (e Encoder) AddDuration(k string, v time.Duration) { e.wrapped.AddDuration(k, v) }
+func (e Encoder) AddFloat64(k string, v float64)        { e.wrapped.AddFloat64(k, v) }
+func (e Encoder) AddFloat32(k string, v float32)        { e.wrapped.AddFloat32(k, v) }
+func (e Encoder) AddInt(k string, v int)                { e.wrapped.AddInt(k, v) }
+func (e Encoder) AddInt64(k string, v int64)            { e.wrapped.AddInt64(k, v) }
+func (e Encoder) AddInt32(k string, v int32)            { e.wrapped.AddInt32(k, v) }
+func (e Encoder) AddInt16(k string, v int16)            { e.wrapped.AddInt16(k, v) }
+func (e Encoder) AddInt8(k string, v int8)              { e.wrapped.AddInt8(k, v) }
+func (e Encoder) AddTime(k string, v time.Time)         { e.wrapped.AddTime(k, v) }
+func (e Encoder) AddUint(k string, v uint)              { e.wrapped.AddUint(k, v) }
+func (e Encoder) AddUint64(k string, v uint64)          { e.wrapped.AddUint64(k, v) }
+func (e Encoder) AddUint32(k string, v uint32)          { e.wrapped.AddUint32(k, v) }
+func (e Encoder) AddUint16(k string, v uint16)          { e.wrapped.AddUint16(k, v) }
+func (e Encoder) AddUint8(k string, v uint8)            { e.wrapped.AddUint8(k, v) }
+func (e Encoder) AddUintptr(k string, v uintptr)        { e.wrapped.AddUintptr(k, v) }
+func (e Encoder) OpenNamespace(k string)                { e.wrapped.OpenNamespace(k) }
 
 // objectMasker cleans the members of one object on their way to its encoder.
 // What is embedded passes numbers and times through as they are.
