@@ -211,6 +211,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	if h.Preflight && h.isPreflight(r) {
 		h.decide(r, decision.Skip, "preflight", "")
+		adapter.Anonymous(r)
 		return next.ServeHTTP(w, r)
 	}
 
@@ -220,6 +221,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			return h.refuse(w, r, won, err)
 		}
 		h.decide(r, decision.Skip, "optional", "")
+		adapter.Anonymous(r)
 		if vars := adapter.Vars(r); vars != nil {
 			// Whoever refuses it for lack of an identity asks for these.
 			vars[adapter.ChallengesVar] = h.challenges(r, won, err)

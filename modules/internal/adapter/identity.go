@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
@@ -58,6 +60,24 @@ func Identify(r *http.Request, p *principal.Principal) {
 			return
 		}
 	}
+	answer(vars, repl)
+}
+
+// Anonymous gives the placeholders {http.auth.user.*} of a request without an
+// identity their empty values. Where nobody knows a placeholder, Caddy passes
+// its name on to the upstream, which could take that for an identity.
+func Anonymous(r *http.Request) {
+	vars, repl := Vars(r), Replacer(r)
+	if vars == nil || repl == nil {
+		return
+	}
+	if _, ok := repl.Get(userPrefix + "id"); !ok {
+		answer(vars, repl)
+	}
+}
+
+// answer has the replacer answer for the principal.
+func answer(vars map[string]any, repl *caddy.Replacer) {
 	// One function that is asked is cheaper than values that are set and
 	// that nobody may ask for. It looks for the principal that stands there
 	// when it is asked: a later authenticator wins.
@@ -68,26 +88,31 @@ func Identify(r *http.Request, p *principal.Principal) {
 		}
 		p, _ := vars[principal.Var].(*principal.Principal)
 		if p == nil {
-			return nil, false
+			p = nobody
 		}
 		return placeholder(p, name)
 	})
 }
 
-// placeholder returns the value of {http.auth.user.<name>}.
+// nobody is whom placeholders are about without a principal.
+var nobody = new(principal.Principal)
+
+// placeholder returns the value of {http.auth.user.<name>}. What the caller
+// does not have is empty, and not unknown: see Anonymous.
 func placeholder(p *principal.Principal, name string) (any, bool) {
 	switch name {
 	case "id":
 		return p.ID, true
 	case "roles":
-		return strings.Join(p.Roles, ","), len(p.Roles) > 0
+		return strings.Join(p.Roles, ","), true
 	case "scopes":
-		return strings.Join(p.Scopes, ","), len(p.Scopes) > 0
+		return strings.Join(p.Scopes, ","), true
 	case "plan":
-		return p.Plan, p.Plan != ""
+		return p.Plan, true
 	}
 	if path, ok := strings.CutPrefix(name, claimsPrefix); ok {
-		return Claim(p.Claims, path)
+		v, _ := Claim(p.Claims, path)
+		return v, true
 	}
 	return nil, false
 }

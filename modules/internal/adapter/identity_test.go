@@ -30,8 +30,8 @@ func TestLaterAuthenticatorThatIsNotOursWinsAlone(t *testing.T) {
 		t.Errorf("got %+v, want bob without roles", p)
 	}
 	for _, name := range []string{"roles", "claims.sub"} {
-		if v, ok := repl.GetString("http.auth.user." + name); ok {
-			t.Errorf("{http.auth.user.%s} is still %q", name, v)
+		if v, ok := repl.GetString("http.auth.user." + name); !ok || v != "" {
+			t.Errorf("{http.auth.user.%s} is %q (%v), want it empty", name, v, ok)
 		}
 	}
 	repl.Set("http.auth.user.roles", "clerk")
@@ -49,5 +49,30 @@ func TestLaterAuthenticatorThatIsNotOursWinsAlone(t *testing.T) {
 	}
 	if roles, _ := repl.GetString("http.auth.user.roles"); roles != "admin" {
 		t.Errorf("{http.auth.user.roles} is %q", roles)
+	}
+}
+
+// TestAnonymousRequestHasEmptyPlaceholders: Caddy passes the name of an unknown
+// placeholder on, in header_up for one, and an upstream could take it for
+// an identity.
+func TestAnonymousRequestHasEmptyPlaceholders(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	repl := caddy.NewReplacer()
+	r = caddyhttp.PrepareRequest(r, repl, httptest.NewRecorder(), nil)
+	const all = "{http.auth.user.id}{http.auth.user.roles}{http.auth.user.scopes}{http.auth.user.plan}{http.auth.user.claims.email}"
+	Anonymous(r)
+	if got := repl.ReplaceKnown(all, ""); got != "" {
+		t.Errorf("the upstream would see %q", got)
+	}
+	if p := Principal(r); p != nil {
+		t.Errorf("got %+v", p)
+	}
+	Identify(r, &principal.Principal{ID: "alice"})
+	if got := repl.ReplaceKnown(all, ""); got != "alice" {
+		t.Errorf("got %q of a caller with nothing but a name", got)
+	}
+	Anonymous(r) // an optional authenticator that comes later
+	if p := Principal(r); p == nil || p.ID != "alice" {
+		t.Errorf("got %+v", p)
 	}
 }
