@@ -24,7 +24,8 @@ var keys = sync.OnceValue(func() (k struct {
 	p256, p384, p521 *ecdsa.PrivateKey
 	p224             *ecdsa.PrivateKey
 	ed               ed25519.PrivateKey
-}) {
+},
+) {
 	var err [7]error
 	k.rsa, err[0] = rsa.GenerateKey(rand.Reader, 2048)
 	k.p256, err[1] = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -79,7 +79,9 @@ func TestKeySetThatHasMovedIsDiscoveredAgain(t *testing.T) {
 
 func TestSourcesThatCannotBeAreRefused(t *testing.T) {
 	for _, good := range []Source{
-		{URL: "https://id.example.com/keys?v=1"}, {URL: "http://id.example.com/keys"}, {Issuer: "https://id.example.com/a/b"},
+		{URL: "https://id.example.com/keys?v=1"},
+		{URL: "http://id.example.com/keys"},
+		{Issuer: "https://id.example.com/a/b"},
 		{Issuer: "http://[::1]:8080"},
 	} {
 		if err := good.Check(); err != nil {
@@ -87,9 +89,18 @@ func TestSourcesThatCannotBeAreRefused(t *testing.T) {
 		}
 	}
 	for _, bad := range []Source{
-		{}, {URL: "id.example.com"}, {URL: "ftp://id.example.com"}, {URL: "https://"}, {URL: "https:id"},
-		{URL: "https://u:p@id.example.com"}, {Issuer: "https://id.example.com?x=1"}, {Issuer: "https://id.example.com?"},
-		{Issuer: "https://id.example.com#f"}, {Issuer: "https://id.example.com#"}, {Issuer: "my issuer"}, {URL: "https://id.example.com/%zz"},
+		{},
+		{URL: "id.example.com"},
+		{URL: "ftp://id.example.com"},
+		{URL: "https://"},
+		{URL: "https:id"},
+		{URL: "https://u:p@id.example.com"},
+		{Issuer: "https://id.example.com?x=1"},
+		{Issuer: "https://id.example.com?"},
+		{Issuer: "https://id.example.com#f"},
+		{Issuer: "https://id.example.com#"},
+		{Issuer: "my issuer"},
+		{URL: "https://id.example.com/%zz"},
 	} {
 		err := bad.Check()
 		if err == nil {

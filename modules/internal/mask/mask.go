@@ -79,7 +79,7 @@ func Keep(first, last int, char rune) Func {
 	return func(dst, text []byte) []byte { return keep(dst, text, first, last, char) }
 }
 
-// keepOf is Keep for text of at least least characters.
+// keepOf is Keep for text that has the least number of characters.
 func keepOf(first, last, least int) Func {
 	return func(dst, text []byte) []byte { return keepLeast(dst, text, first, last, least, '*') }
 }

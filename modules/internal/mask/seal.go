@@ -40,7 +40,7 @@ type Sealer struct {
 // "-" and ".".
 func NewSealer(kid string, key []byte) (*Sealer, error) {
 	if !validKeyID(kid) {
-		return nil, fmt.Errorf("key id %q: it must be 1 to 64 letters, digits, _, - and .", kid)
+		return nil, fmt.Errorf("key id %q: it must be 1 to 64 letters, digits, dots, hyphens and underscores", kid)
 	}
 	if len(key) != SealKeySize {
 		return nil, fmt.Errorf("key %q has %d bytes, not %d", kid, len(key), SealKeySize)
@@ -58,7 +58,9 @@ func NewSealer(kid string, key []byte) (*Sealer, error) {
 
 func validKeyID(kid string) bool {
 	for _, c := range []byte(kid) {
-		if !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '_' || c == '-' || c == '.') {
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c|0x20 && c|0x20 <= 'z', c == '_', c == '-', c == '.':
+		default:
 			return false
 		}
 	}
