@@ -31,6 +31,10 @@ func init() {
 // And it warns where authentication is optional and no rbac decides about the
 // requests that have no credential.
 //
+// It warns of an rbac that could let nothing pass, where dry_run lets it; of
+// the matchers role and permission before anything authenticates; and of roles
+// and scopes that redact names and the rbac of the same site does not.
+//
 // It is loaded with every configuration whose admin endpoint is on, has no
 // options and serves no path.
 type Check struct {
@@ -72,7 +76,19 @@ func (c *Check) Handle(context.Context, caddy.Event) error {
 			c.logger.Warn("this rate limit is keyed by the user, but nothing before it authenticates: all callers share one bucket; use jwt_auth or auth { … }, which stand before rate_limit, or another key",
 				zap.String("server", name), zap.String("zone", zone))
 		}
+		for _, h := range closed(server.Routes) {
+			c.logger.Warn("nothing before this rbac authenticates and it has no rule for anyone: without dry_run it would refuse every request",
+				zap.String("server", name), zap.Stringer("rbac", h))
+		}
+		for _, matcher := range blind(server.Routes) {
+			c.logger.Warn("this matcher looks at who is calling before anything has found out: put what uses it into a handle block behind jwt_auth or auth { … }",
+				zap.String("server", name), zap.String("matcher", matcher))
+		}
 		for _, site := range server.Routes {
+			for _, stranger := range strangers(caddyhttp.RouteList{site}) {
+				c.logger.Warn("redact names somebody for whom rbac has no rules: is it a slip of the pen?",
+					zap.String("server", name), zap.String("name", stranger))
+			}
 			if undecided(caddyhttp.RouteList{site}) {
 				c.logger.Warn("authentication is optional here and no rbac follows: requests without a credential reach the application",
 					zap.String("server", name))

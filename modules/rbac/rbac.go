@@ -139,6 +139,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.changes = adapter.Changes(ctx)
+	adapter.CheckLayers(ctx)
 	var err error
 	if h.decided, err = adapter.Decided(ctx); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)

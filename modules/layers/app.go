@@ -1,0 +1,65 @@
+package layers
+
+import (
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// App refuses a configuration that would refuse every request: with an rbac
+// that has no rule for anyone, before which nothing can authenticate. What
+// ran before it keeps running. It is loaded by rbac and has no options.
+//
+// A handler that is neither ours nor Caddy's may authenticate, and so may
+// reverse_proxy (forward_auth), map and invoke: with one of them before rbac
+// nothing is said. `caddy validate` does not start the configuration, and does
+// not find this.
+type App struct {
+	ctx caddy.Context
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  adapter.LayersApp,
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision keeps the configuration. Its routes are not there yet.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
+	return nil
+}
+
+// Start looks at the routes of the configuration that is about to start.
+func (a *App) Start() error {
+	app, err := a.ctx.AppIfConfigured("http")
+	if err != nil {
+		return nil // a configuration without a server
+	}
+	for name, server := range app.(*caddyhttp.App).Servers {
+		for _, h := range closed(server.Routes) {
+			if !h.DecidesOnly() {
+				return fmt.Errorf("server %s: rbac (%s): nothing before it authenticates and it has no rule for anyone, so that it would refuse every request: write jwt_auth or auth { … }, or an anyone block", name, h)
+			}
+		}
+	}
+	return nil
+}
+
+// Stop does nothing.
+func (*App) Stop() error { return nil }
+
+// Interface guards
+var (
+	_ caddy.App         = (*App)(nil)
+	_ caddy.Provisioner = (*App)(nil)
+)

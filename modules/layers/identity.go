@@ -1,0 +1,160 @@
+package layers
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+)
+
+// decider is rbac, as far as it matters here.
+type decider interface {
+	fmt.Stringer
+
+	// ServesAnonymous reports whether a rule allows something without an
+	// identity.
+	ServesAnonymous() bool
+
+	// DecidesOnly reports whether it lets all requests pass: dry_run.
+	DecidesOnly() bool
+
+	// Names returns the roles and scopes that it has rules for.
+	Names() (roles, scopes []string)
+}
+
+// identityMatcher is a matcher that looks at who is calling.
+type identityMatcher interface {
+	MatchesIdentity() bool
+}
+
+// harmless are the handlers that cannot make an identity known.
+var harmless = []caddy.ModuleID{
+	"http.handlers.acme_server", "http.handlers.audit", "http.handlers.copy_response", "http.handlers.copy_response_headers",
+	"http.handlers.encode", "http.handlers.error", "http.handlers.file_server", "http.handlers.headers", "http.handlers.intercept",
+	"http.handlers.log_append", "http.handlers.metrics", "http.handlers.push", "http.handlers.rate_limit", "http.handlers.rbac",
+	"http.handlers.redact", "http.handlers.request_body", "http.handlers.rewrite", "http.handlers.static_response",
+	"http.handlers.templates", "http.handlers.timeouts", "http.handlers.tracing", "http.handlers.vars",
+}
+
+// identifies reports whether a handler may make an identity known.
+func identifies(h caddyhttp.MiddlewareHandler) bool {
+	if _, ok := h.(*caddyauth.Authentication); ok {
+		return true
+	}
+	m, ok := h.(caddy.Module)
+	return !ok || !slices.Contains(harmless, m.CaddyModule().ID)
+}
+
+// meet calls f for every handler that is not a subroute and matchers for the
+// matchers of every route, in the order in which requests meet them, and says
+// whether something before them may identify the caller.
+func meet(routes caddyhttp.RouteList, known bool, f func(caddyhttp.MiddlewareHandler, bool), matchers func(caddyhttp.MatcherSets, bool)) bool {
+	for _, route := range routes {
+		if matchers != nil {
+			matchers(route.MatcherSets, known)
+		}
+		for _, h := range route.Handlers {
+			if sub, ok := h.(*caddyhttp.Subroute); ok {
+				known = meet(sub.Routes, known, f, matchers)
+				continue
+			}
+			f(h, known)
+			known = known || identifies(h)
+		}
+	}
+	return known
+}
+
+// closed returns the rbac handlers that no request can pass.
+func closed(routes caddyhttp.RouteList) []decider {
+	var found []decider
+	meet(routes, false, func(h caddyhttp.MiddlewareHandler, known bool) {
+		if d, ok := h.(decider); ok && !known && !d.ServesAnonymous() {
+			found = append(found, d)
+		}
+	}, nil)
+	return found
+}
+
+// blind returns the names of matchers that look at who is calling before
+// anything has found out.
+func blind(routes caddyhttp.RouteList) []string {
+	var found []string
+	var look func(caddyhttp.MatcherSets, bool)
+	look = func(sets caddyhttp.MatcherSets, known bool) {
+		for _, set := range sets {
+			for _, m := range set {
+				switch m := m.(type) {
+				case *caddyhttp.MatchNot:
+					look(m.MatcherSets, known)
+				case identityMatcher:
+					if !known && m.MatchesIdentity() {
+						found = append(found, m.(caddy.Module).CaddyModule().ID.Name())
+					}
+				}
+			}
+		}
+	}
+	meet(routes, false, func(caddyhttp.MiddlewareHandler, bool) {}, look)
+	return found
+}
+
+// strangers returns the roles and scopes that a redact handler names and for
+// which no rbac of the same site has rules. Sites without rbac have none.
+func strangers(site caddyhttp.RouteList) []string {
+	known := make(map[string]bool)
+	var named []string
+	decides := false
+	meet(site, false, func(h caddyhttp.MiddlewareHandler, _ bool) {
+		if d, ok := h.(decider); ok {
+			decides = true
+			roles, scopes := d.Names()
+			for _, name := range roles {
+				known["role "+name] = true
+			}
+			for _, name := range scopes {
+				known["scope "+name] = true
+			}
+		}
+		if m, ok := h.(caddy.Module); ok && m.CaddyModule().ID == "http.handlers.redact" {
+			named = append(named, namedBy(h)...)
+		}
+	}, nil)
+	if !decides {
+		return nil
+	}
+	named = slices.DeleteFunc(named, func(name string) bool { return known[name] })
+	slices.Sort(named)
+	return slices.Compact(named)
+}
+
+// namedBy returns the roles and scopes of the except and only blocks of a
+// redact handler, as its configuration says them.
+func namedBy(h caddyhttp.MiddlewareHandler) []string {
+	type groups []struct {
+		Of    string   `json:"of"`
+		Names []string `json:"names"`
+	}
+	var config struct {
+		Groups   groups `json:"groups"`
+		Requests struct {
+			Groups groups `json:"groups"`
+		} `json:"requests"`
+	}
+	text, err := json.Marshal(h)
+	if err != nil || json.Unmarshal(text, &config) != nil {
+		return nil
+	}
+	var all []string
+	for _, g := range append(config.Groups, config.Requests.Groups...) {
+		if g.Of == "role" || g.Of == "scope" {
+			for _, name := range g.Names {
+				all = append(all, g.Of+" "+name)
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,34 @@
+package rbac
+
+// ServesAnonymous reports whether a rule allows something without an identity.
+func (h *Handler) ServesAnonymous() bool {
+	for _, r := range h.active.Load().policy.Rules() {
+		if r.Allow && r.Who == "anyone" {
+			return true
+		}
+	}
+	return false
+}
+
+// DecidesOnly reports whether all requests pass, whatever is decided.
+func (h *Handler) DecidesOnly() bool { return h.DryRun }
+
+// Names returns the roles and scopes that have rules, or that the policy gives
+// to users.
+func (h *Handler) Names() (roles, scopes []string) {
+	p := h.active.Load().policy
+	return p.Roles(), p.Scopes()
+}
+
+// String says which of several handlers this is, by its first rule.
+func (h *Handler) String() string {
+	rules := h.active.Load().policy.Rules()
+	return place(rules[0], rules[0].String())
+}
+
+// MatchesIdentity reports that the matcher looks at who is calling.
+func (*MatchRole) MatchesIdentity() bool { return true }
+
+// MatchesIdentity reports whether what is asked about depends on who is
+// calling, which only the policy knows.
+func (*MatchPermission) MatchesIdentity() bool { return true }
