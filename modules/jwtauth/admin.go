@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
 	"github.com/caddy-moat/caddy-moat/modules/internal/revocation"
 )
@@ -122,9 +123,33 @@ func change(w http.ResponseWriter, r *http.Request, open []*revocation.Store, en
 			return apiError(http.StatusInternalServerError, err)
 		}
 	}
+	announceRequest(r, n, entries)
 	w.Header().Set("Content-Type", "application/json")
 	_, err := fmt.Fprintf(w, "{\"entries\":%d}\n", n)
 	return err
+}
+
+// announceRequest tells the audit trails what an administrator has revoked, or
+// that he has taken n revocations back.
+func announceRequest(r *http.Request, n int, entries []revocation.Entry) {
+	c := adapter.Change{What: whatRevocations, Source: "admin API", By: administrator(r)}
+	switch {
+	case r.Method == http.MethodPost:
+		c.Detail = "added: " + revocation.CountEntries(entries...).String()
+	case n == 0:
+		return
+	default:
+		c.Detail = fmt.Sprintf("removed: %d of %s", n, revocation.CountEntries(entries...))
+	}
+	trails.announce(c)
+}
+
+// administrator says whose request it is, as far as the connection tells.
+func administrator(r *http.Request) string {
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		return printable(r.TLS.PeerCertificates[0].Subject.String()) + " at " + r.RemoteAddr
+	}
+	return r.RemoteAddr
 }
 
 func listRevocations(w http.ResponseWriter, open []*revocation.Store) error {

@@ -53,6 +53,10 @@ const (
 // in Caddy's own `authentication` handler too, which answers all of these with
 // 401.
 //
+// Audit trails record it when keys of an issuer come or leave (their IDs), when
+// the revocation file changes and when tokens are revoked through the admin
+// endpoint (how many, by what, and the address of who asked).
+//
 // Placeholders: those of the `auth` handler. In options, global placeholders
 // such as `{env.*}` and `{file.*}` are replaced when the configuration is
 // loaded, in issuer, jwks, key, audience and revocations; one that does not

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
 	"github.com/caddy-moat/caddy-moat/modules/internal/revocation"
@@ -70,7 +71,10 @@ func share[T any](p *Provider, pool *caddy.UsagePool, key any, open func() (T, f
 
 func (p *Provider) sharedSet(source keyset.Source) (token.KeySource, error) {
 	return share(p, sets, source, func() (token.KeySource, func(), error) {
-		s := keyset.Open(source, keyset.Options{Report: report("source", source.String())})
+		s := keyset.Open(source, keyset.Options{
+			Report:  report("source", source.String()),
+			Changed: keysChanged(whatKeySet, source.String(), source.Issuer),
+		})
 		return s, s.Close, nil
 	})
 }
@@ -81,7 +85,7 @@ func (p *Provider) sharedFile(path string) (token.KeySource, error) {
 		return nil, err
 	}
 	source, err := share(p, sets, abs, func() (token.KeySource, func(), error) {
-		f, err := keyset.OpenFile(abs, keyset.Options{Report: report("source", path)})
+		f, err := keyset.OpenFile(abs, keyset.Options{Report: report("source", path), Changed: keysChanged(whatKeySet, abs, "")})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -113,7 +117,10 @@ func (p *Provider) sharedIssuer(name string, rotate time.Duration) (*issuer.Issu
 	return share(p, issuers, issuerKey{identity(storage), name, rotate}, func() (*issuer.Issuer, func(), error) {
 		ctx, cancel := background()
 		defer cancel()
-		i, err := issuer.Open(ctx, storage, issuer.Options{Name: name, Rotate: rotate, Report: report("issuer", name)})
+		i, err := issuer.Open(ctx, storage, issuer.Options{
+			Name: name, Rotate: rotate, Report: report("issuer", name),
+			Changed: keysChanged(whatIssuerKeys, issuer.StorageKey(name), name),
+		})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -123,12 +130,21 @@ func (p *Provider) sharedIssuer(name string, rotate time.Duration) (*issuer.Issu
 
 // openRevocations opens the revocation file, if one is configured, and the
 // revocations that are made while running.
-func (p *Provider) openRevocations(caddy.Context) (err error) {
+func (p *Provider) openRevocations(ctx caddy.Context) (err error) {
+	path, err := resolve("revocations", p.Revocations)
+	if err != nil {
+		return err
+	}
+	trails.enlist(listener{p, path, adapter.Changes(ctx)})
+	p.held = append(p.held, func() { trails.drop(p) })
 	storage := p.storage
 	p.store, err = share(p, stores, identity(storage), func() (*revocation.Store, func(), error) {
 		ctx, cancel := background()
 		defer cancel()
-		s, err := revocation.OpenStore(ctx, storage, nil, report("storage", revocation.StorageKey))
+		s, err := revocation.OpenStore(ctx, storage, nil, report("storage", revocation.StorageKey),
+			func(c revocation.Change) {
+				trails.announce(revocationsChanged(revocation.StorageKey, "another server", c))
+			})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -140,11 +156,9 @@ func (p *Provider) openRevocations(caddy.Context) (err error) {
 	if p.Revocations == "" {
 		return nil
 	}
-	path, err := resolve("revocations", p.Revocations)
-	if err != nil {
-		return err
-	}
-	file, err := revocation.OpenFile(path, report("file", path))
+	file, err := revocation.OpenFile(path, report("file", path), func(c revocation.Change) {
+		trails.announceFile(p, revocationsChanged(path, "", c))
+	})
 	if err != nil {
 		return fmt.Errorf("revocations %s: %w", p.Revocations, err)
 	}

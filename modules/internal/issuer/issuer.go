@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,10 @@ type Options struct {
 
 	// Report is told what the administrator should know.
 	Report func(message string, err error)
+
+	// Changed is told the IDs of the keys that came and left whenever they
+	// change, the first time included. It must not call the issuer.
+	Changed func(came, left []string)
 }
 
 // Issuer signs tokens and verifies its own. It implements token.KeySource.
@@ -297,7 +302,23 @@ func (i *Issuer) takeIn(st *state) error {
 		snap.generation = old.generation + 1
 	}
 	i.current.Store(snap)
+	if i.opts.Changed != nil {
+		i.opts.Changed(old.without(snap), snap.without(old))
+	}
 	return nil
+}
+
+// without returns the names of the keys of other that s does not have.
+func (s *snapshot) without(other *snapshot) (ids []string) {
+	if other == nil {
+		return nil
+	}
+	for _, k := range other.keys {
+		if s == nil || !slices.ContainsFunc(s.keys, func(o *jwk.Key) bool { return o.ID == k.ID }) {
+			ids = append(ids, k.ID)
+		}
+	}
+	return ids
 }
 
 func makeSigner(k stored) (signer, error) {

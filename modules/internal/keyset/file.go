@@ -98,6 +98,7 @@ func (f *File) takeIn(doc []byte) error {
 	old := f.current.Swap(snap)
 	if old == nil || old.print != snap.print {
 		f.generation.Add(1)
+		f.opts.changed(old, snap)
 	}
 	return nil
 }

@@ -63,6 +63,18 @@ type Options struct {
 	// should know: a fetch that failed after one that did not, keys that
 	// were left out, and so on. err is nil for good news. It may be nil.
 	Report func(message string, err error)
+
+	// Changed is told the IDs, or thumbprints where they have none, of the
+	// keys that came and left whenever the set changes, the first time
+	// included. It must not call the set. It may be nil.
+	Changed func(came, left []string)
+}
+
+// changed tells who wants to know what is different in now. Either may be nil.
+func (o Options) changed(old, now *snapshot) {
+	if o.Changed != nil {
+		o.Changed(old.without(now), now.without(old))
+	}
 }
 
 // Set is the key set of one issuer. It implements token.KeySource.
@@ -110,6 +122,19 @@ func (s *snapshot) find(kid, alg string) (keys []*jwk.Key, known bool) {
 		}
 	}
 	return keys, known || kid == ""
+}
+
+// without returns the names of the keys of other that s does not have.
+func (s *snapshot) without(other *snapshot) (names []string) {
+	if other == nil {
+		return nil
+	}
+	for _, k := range other.keys {
+		if s == nil || !slices.ContainsFunc(s.keys, func(o *jwk.Key) bool { return printOf(o) == printOf(k) }) {
+			names = append(names, nameOf(k))
+		}
+	}
+	return names
 }
 
 // Open starts to keep the key set of a remote source. It does not wait for
@@ -270,6 +295,7 @@ func (s *Set) finish(result *fetched, err error) {
 	old := s.current.Swap(snap)
 	if old == nil || old.print != snap.print {
 		s.generation.Add(1)
+		s.opts.changed(old, snap)
 	}
 }
 
@@ -300,6 +326,7 @@ func (s *Set) dropIfStale(now time.Time) {
 	}
 	s.current.Store(nil)
 	s.generation.Add(1)
+	s.opts.changed(snap, nil)
 	s.opts.Report("key set is too old to be used; requests are refused until it can be fetched", s.lastErr)
 }
 
@@ -359,11 +386,13 @@ func (s *Set) loop() {
 func fingerprint(keys []*jwk.Key) string {
 	prints := make([]string, len(keys))
 	for i, k := range keys {
-		prints[i] = k.Thumbprint() + " " + k.Alg + " " + k.ID
+		prints[i] = printOf(k)
 	}
 	slices.Sort(prints)
 	return strings.Join(prints, "\n")
 }
+
+func printOf(k *jwk.Key) string { return k.Thumbprint() + " " + k.Alg + " " + k.ID }
 
 // Status is what an administrator may want to know about a set.
 type Status struct {
@@ -395,9 +424,14 @@ func (s *Set) Status() Status {
 func names(keys []*jwk.Key) []string {
 	out := make([]string, len(keys))
 	for i, k := range keys {
-		if out[i] = k.ID; out[i] == "" {
-			out[i] = k.Thumbprint()
-		}
+		out[i] = nameOf(k)
 	}
 	return out
+}
+
+func nameOf(k *jwk.Key) string {
+	if k.ID == "" {
+		return k.Thumbprint()
+	}
+	return k.ID
 }

@@ -14,6 +14,7 @@ import (
 type File struct {
 	path    string
 	report  func(message string, err error)
+	changed func(Change)
 	list    atomic.Pointer[List]
 	watcher *filewatch.Watcher
 
@@ -24,9 +25,10 @@ type File struct {
 
 // OpenFile reads the list in a file and begins to watch it. A file that is
 // missing or garbled is an error now; later it is reported and the list that
-// was read last stays in force. An empty file is an empty list.
-func OpenFile(path string, report func(message string, err error)) (*File, error) {
-	f := &File{path: path, report: report}
+// was read last stays in force. An empty file is an empty list. changed is told
+// what is different when the list changes later; it may be nil.
+func OpenFile(path string, report func(message string, err error), changed func(Change)) (*File, error) {
+	f := &File{path: path, report: report, changed: changed}
 	if err := f.read(); err != nil {
 		return nil, err
 	}
@@ -51,10 +53,14 @@ func (f *File) read() error {
 	}
 	f.last = text
 	l, err := Parse(text)
-	if err == nil {
-		f.list.Store(l)
+	if err != nil {
+		return err
 	}
-	return err
+	old := f.list.Swap(l)
+	if c := difference(old, l); old != nil && f.changed != nil && c != (Change{}) {
+		f.changed(c)
+	}
+	return nil
 }
 
 func (f *File) reread() {

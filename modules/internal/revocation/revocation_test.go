@@ -127,15 +127,15 @@ func TestGarbledFileKeepsTheLastGoodListAndSaysSo(t *testing.T) {
 		}
 	}
 	var j journal
-	if _, err := OpenFile(path, j.report); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := OpenFile(path, j.report, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: got %v", err)
 	}
 	write("garbage\n")
-	if _, err := OpenFile(path, j.report); err == nil {
+	if _, err := OpenFile(path, j.report, nil); err == nil {
 		t.Error("a garbled file was accepted")
 	}
 	write("")
-	f, err := OpenFile(path, j.report)
+	f, err := OpenFile(path, j.report, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func (m *memory) Store(_ context.Context, _ string, v []byte) error {
 
 func openStore(t *testing.T, m *memory) *Store {
 	t.Helper()
-	s, err := OpenStore(t.Context(), m, func() time.Time { return noon }, new(journal).report)
+	s, err := OpenStore(t.Context(), m, func() time.Time { return noon }, new(journal).report, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,11 +242,11 @@ func TestStorageThatFailsLosesNoRevocation(t *testing.T) {
 	if !s.List().Revoked("x", "", "", noon, noon) {
 		t.Error("a revocation is forgotten")
 	}
-	if _, err := OpenStore(t.Context(), m, nil, nil); err == nil {
+	if _, err := OpenStore(t.Context(), m, nil, nil, nil); err == nil {
 		t.Error("opened although nobody knows what is revoked")
 	}
 	m.broken, m.text = nil, []byte("garbage")
-	if _, err := OpenStore(t.Context(), m, nil, nil); err == nil {
+	if _, err := OpenStore(t.Context(), m, nil, nil, nil); err == nil {
 		t.Error("opened with garbage")
 	}
 }

@@ -40,6 +40,7 @@ type Store struct {
 	storage Storage
 	now     func() time.Time
 	report  func(message string, err error)
+	changed func(Change)
 	max     int // MaxStored
 	list    atomic.Pointer[List]
 
@@ -47,12 +48,13 @@ type Store struct {
 	lastErr error
 }
 
-// OpenStore reads the list from the storage. now may be nil.
-func OpenStore(ctx context.Context, storage Storage, now func() time.Time, report func(message string, err error)) (*Store, error) {
+// OpenStore reads the list from the storage. now may be nil. changed is told
+// what other servers have changed; it must not call the store and may be nil.
+func OpenStore(ctx context.Context, storage Storage, now func() time.Time, report func(message string, err error), changed func(Change)) (*Store, error) {
 	if now == nil {
 		now = time.Now
 	}
-	s := &Store{storage: storage, now: now, report: report, max: MaxStored}
+	s := &Store{storage: storage, now: now, report: report, changed: changed, max: MaxStored}
 	l, err := s.load(ctx)
 	if err != nil {
 		return nil, err
@@ -85,7 +87,10 @@ func (s *Store) Refresh(ctx context.Context) {
 	defer s.mu.Unlock()
 	l, err := s.load(ctx)
 	if err == nil {
-		s.list.Store(l)
+		old := s.list.Swap(l)
+		if c := difference(old, l); s.changed != nil && c != (Change{}) {
+			s.changed(c)
+		}
 	}
 	if err != nil && s.lastErr == nil && ctx.Err() == nil {
 		s.report("stored revocations cannot be read; the list that was read last stays in force", err)

@@ -1,0 +1,161 @@
+package jwtauth
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
+)
+
+// recorder is an audit trail.
+type recorder struct {
+	mu   sync.Mutex
+	list []adapter.Change
+}
+
+func (r *recorder) record(c adapter.Change) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, c)
+}
+
+func (r *recorder) find(what, detail string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.list {
+		if c.Layer == Name && c.What == what && c.Detail == detail {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *recorder) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprintf("%+v", r.list)
+}
+
+// listen has the changes of p's configuration recorded.
+func listen(t *testing.T, p *Provider, file string) *recorder {
+	t.Helper()
+	r := new(recorder)
+	trails.enlist(listener{p, file, r.record})
+	t.Cleanup(func() { trails.drop(p) })
+	return r
+}
+
+func TestTrailsAreToldWhichKeysCameAndLeft(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys.json")
+	write := func(kids ...string) {
+		t.Helper()
+		var keys []string
+		for _, kid := range kids {
+			keys = append(keys, fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","kid":%q,"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`, kid))
+		}
+		doc := `{"keys":[` + strings.Join(keys, ",") + `]}`
+		if err := os.WriteFile(file+".new", []byte(doc), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	p := provider(t, "issuer https://id.example.com {\naudience *\njwks "+file+"\n}")
+	trail := listen(t, p, "")
+	told := func(what, detail string) {
+		t.Helper()
+		until(t, what+" "+detail, func() bool { return trail.find(what, detail) == 1 })
+	}
+	write("one", "two")
+	told(whatKeySet, "came: two")
+	write("two", "a, left: b", strings.Repeat("x", 101))
+	told(whatKeySet, "came: \"a, left: b\", "+strings.Repeat("x", 100)+"…\nleft: one")
+	var many []string
+	for i := range 60 {
+		many = append(many, fmt.Sprintf("k%02d", i))
+	}
+	write(many...)
+	until(t, "a bounded record", func() bool { return strings.Contains(trail.String(), "k49 and 10 more\nleft: two") })
+	if strings.Contains(trail.String(), "11qYAYKx") {
+		t.Error("a record holds a key")
+	}
+}
+
+func TestTrailsAreToldOfANewKeyOfTheInternalIssuer(t *testing.T) {
+	trail := listen(t, nil, "")
+	start := time.Now()
+	var mu sync.Mutex
+	now := start
+	storage := testContext(t).Storage()
+	i, err := issuer.Open(t.Context(), storage, issuer.Options{
+		Now:     func() time.Time { mu.Lock(); defer mu.Unlock(); return now },
+		Changed: keysChanged(whatIssuerKeys, issuer.StorageKey(issuer.DefaultName), issuer.DefaultName),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := i.KeyIDs()[0]
+	if trail.find(whatIssuerKeys, "issuer: "+issuer.DefaultName+"\ncame: "+first) != 1 {
+		t.Errorf("the first key: got %s", trail)
+	}
+	mu.Lock()
+	now = start.Add(issuer.DefaultRotate)
+	mu.Unlock()
+	if err := i.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if ids := i.KeyIDs(); len(ids) != 2 || trail.find(whatIssuerKeys, "issuer: "+issuer.DefaultName+"\ncame: "+ids[1]) != 1 {
+		t.Errorf("the second key: got %s", trail)
+	}
+}
+
+func TestTrailsAreToldOfRevocationsOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "revoked")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("{\"jti\":\"old\"}\n")
+	t.Setenv("MOAT_SECRET", secret)
+	ctx := testContext(t)
+	var last *Provider
+	for range 2 { // two sites with the same file
+		p, err := load(t, ctx, shared+"revocations "+file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = p
+	}
+	trail := listen(t, last, file)
+	write("{\"jti\":\"a\"}\n{\"jti\":\"b\"}\n{\"sub\":\"bob\",\"issued_before\":\"2026-11-22T10:00:00Z\"}\n")
+	until(t, "the change of the file", func() bool {
+		return trail.find(whatRevocations, "added: 2 by jti, 1 by sub, 0 by kid\nremoved: 1 by jti, 0 by sub, 0 by kid") == 1
+	})
+	if code, body := admin(t, "POST", "/moat/revocations", `{"kid":"k"}`); code != 200 {
+		t.Fatalf("got %d %s", code, body)
+	}
+	if code, body := admin(t, "DELETE", "/moat/revocations", `{"kid":"k"}`); code != 200 {
+		t.Fatalf("got %d %s", code, body)
+	}
+	if code, body := admin(t, "DELETE", "/moat/revocations", `{"kid":"k"}`); code != 200 {
+		t.Fatalf("got %d %s", code, body)
+	}
+	if code, _ := admin(t, "POST", "/moat/revocations", `{"kid":1}`); code == 200 {
+		t.Fatal("garbage is accepted")
+	}
+	if trail.find(whatRevocations, "added: 0 by jti, 0 by sub, 1 by kid") != 1 ||
+		trail.find(whatRevocations, "removed: 1 of 0 by jti, 0 by sub, 1 by kid") != 1 ||
+		strings.Count(trail.String(), "What:") != 3 || strings.Count(trail.String(), "By:192.0.2.1:1234") != 2 {
+		t.Errorf("got %s", trail)
+	}
+}
