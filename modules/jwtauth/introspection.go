@@ -208,9 +208,11 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 			return d.Errf("unrecognized subdirective '%s' in introspection", name)
 		}
 	}
-	for name, value := range map[string]string{"endpoint": i.Endpoint, "client_id": i.ClientID, "client_secret": i.ClientSecret} {
-		if value == "" {
-			return d.Errf("introspection needs endpoint, client_id and client_secret: %s is missing", name)
+	for _, need := range []struct{ name, value string }{
+		{"endpoint", i.Endpoint}, {"client_id", i.ClientID}, {"client_secret", i.ClientSecret},
+	} {
+		if need.value == "" {
+			return d.Errf("introspection needs endpoint, client_id and client_secret: %s is missing", need.name)
 		}
 	}
 	p.Introspection = i
