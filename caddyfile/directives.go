@@ -13,6 +13,7 @@ import (
 	// the table below is registered, whatever the order of imports.
 	_ "github.com/mholt/caddy-ratelimit"
 
+	"github.com/caddy-moat/caddy-moat/modules/apikeyauth"
 	"github.com/caddy-moat/caddy-moat/modules/jwtauth"
 	"github.com/caddy-moat/caddy-moat/modules/rbac"
 	"github.com/caddy-moat/caddy-moat/modules/redact"
@@ -51,6 +52,10 @@ var directives = []directive{
 	{
 		"jwt_auth", credentials[jwtauth.Provider](), httpcaddyfile.Before, "basicauth",
 		"before rate_limit, so that {http.auth.user.*} is set when a rate limit is keyed by it",
+	},
+	{
+		"api_key_auth", credentials[apikeyauth.Provider](), httpcaddyfile.Before, "basicauth",
+		"beside jwt_auth and for the same reason: {http.auth.user.plan} is for rate limits",
 	},
 	// rate_limit: registered by caddy-ratelimit itself, before "basic_auth".
 	{

@@ -372,6 +372,41 @@ func TestExamplePlanLimits(t *testing.T) {
 	}
 }
 
+func TestExampleAPIKeys(t *testing.T) {
+	out := failsToLoadExample(t, "api-keys")
+	if !strings.Contains(out, "API_KEY_PEPPER") || !strings.Contains(out, "api_key_auth") {
+		t.Errorf("without a pepper, the error names neither directive nor source:\n%s", out)
+	}
+	k, gold := newKeyStore(t, "--scope", "orders:read", "--plan", "gold")
+	plain := k.mint("--owner", "umbrella", "--scope", "orders:read", "--scope", "orders:write")
+	s := startExample(t, "api-keys", keyPepper, "KEYS="+k.file)
+	c := s.client()
+	s.ask(c, "GET", "/orders/1").want(t, 401, "missing_credentials")
+	s.ask(c, "GET", "/orders/1", "X-API-Key: "+flip(gold)).want(t, 401, "invalid_api_key")
+	s.ask(c, "GET", "/orders/1", "X-API-Key: "+gold, "Authorization: ApiKey "+plain).want(t, 400, "invalid_request")
+	s.ask(c, "POST", "/orders", "X-API-Key: "+gold).want(t, 403, "forbidden")
+	for range 8 {
+		s.ask(c, "GET", "/orders/1", "X-API-Key: "+gold, "X-Partner: root").
+			want(t, 200, `"partner":"acme"`, `"plan":"gold"`, `"key":"`+k.id(gold)+`"`, `"key_header":""`)
+	}
+	for i := range 6 {
+		a := s.ask(c, "POST", "/orders", "Authorization: ApiKey "+plain)
+		if want := map[bool]int{true: 200, false: 429}[i < 5]; a.StatusCode != want {
+			t.Errorf("request %d of the other plan: got %d, want %d", i+1, a.StatusCode, want)
+		}
+	}
+	k.key("revoke", k.id(gold))
+	eventually(t, func() error {
+		if a := s.ask(c, "GET", "/orders/1", "X-API-Key: "+gold); a.StatusCode != 401 {
+			return fmt.Errorf("a revoked key: got %d", a.StatusCode)
+		}
+		return nil
+	})
+	if strings.Contains(s.log.String(), gold[18:40]) || strings.Contains(s.log.String(), plain[18:40]) {
+		t.Error("a secret stands in the log")
+	}
+}
+
 // TestEveryExampleHasATestAndAReadme finds examples that nobody runs.
 func TestEveryExampleHasATestAndAReadme(t *testing.T) {
 	body, err := os.ReadFile("examples_test.go")

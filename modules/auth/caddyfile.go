@@ -24,9 +24,9 @@ import (
 //		forward <claim pointer> <header>
 //	}
 //
-// A method is jwt_auth, or basic in the syntax of Caddy's basic_auth, or any
-// other module of the namespace http.authentication.providers that can be
-// written in a Caddyfile. The methods are tried in the order they are written.
+// A method is jwt_auth or api_key_auth, or basic in the syntax of Caddy's
+// basic_auth, or any other module of the namespace
+// http.authentication.providers that can be written in a Caddyfile. The methods are tried in the order they are written.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	h.Name = d.Val()

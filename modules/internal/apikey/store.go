@@ -182,15 +182,29 @@ func (s *Store) read() (changed bool, err error) {
 		return false, s.lastErr
 	}
 	s.last = text
-	f, err := ParseFile(text)
+	f, err := parseFor(s.pepper, text)
 	if err != nil {
 		return false, err
 	}
-	if f.PepperCheck != s.pepper.Check() {
-		return false, ErrPepper
-	}
 	s.table.Store(s.compile(f))
 	return true, nil
+}
+
+// Verify reports what is wrong with the file now, whatever is in force.
+func (s *Store) Verify() error {
+	text, err := readLimited(s.path)
+	if err == nil {
+		_, err = parseFor(s.pepper, text)
+	}
+	return err
+}
+
+func parseFor(pepper *Pepper, text []byte) (*File, error) {
+	f, err := ParseFile(text)
+	if err == nil && f.PepperCheck != pepper.Check() {
+		return nil, ErrPepper
+	}
+	return f, err
 }
 
 // ErrPepper is the refusal of a store that was made with another pepper.

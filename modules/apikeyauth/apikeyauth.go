@@ -1,0 +1,292 @@
+// Package apikeyauth authenticates requests by API keys.
+package apikeyauth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+func init() {
+	caddy.RegisterModule(Provider{})
+}
+
+const (
+	// Name is the name of the provider and of its directive.
+	Name = "api_key_auth"
+
+	// CodeInvalid is the code of a key that is not accepted (401).
+	CodeInvalid = "invalid_api_key"
+
+	// CodeRestricted is the code of a good key that may not be used from
+	// this address or with this method (403).
+	CodeRestricted = "api_key_restricted"
+
+	defaultRealm = "restricted"
+)
+
+// Provider authenticates requests by API keys of the form
+// `<prefix>_<id>_<secret><checksum>`.
+//
+// Keys are made, listed, rotated and revoked with `caddy moat key`; a secret
+// is shown once, when it is made. The server knows of each only the
+// HMAC-SHA-256 of its text, made with a pepper that never stands in the store.
+// A key may be good for some time, some addresses and some methods only.
+//
+// A key says who owns it, and which roles, scopes and plan that grants:
+// `{http.auth.user.id}` is the owner, `{http.auth.user.roles}`,
+// `{http.auth.user.scopes}` and `{http.auth.user.plan}` the rest, and
+// `{http.auth.user.claims.key_id}` the id of the key.
+//
+// Refusals have the codes invalid_request (400: more than one key, or one that
+// cannot be read), missing_credentials and invalid_api_key (401: no such key;
+// or one that is revoked, disabled, expired or not valid yet, which only who
+// has its secret is told), and api_key_restricted (403: not from this address
+// or not with this method, which the record tells apart and the answer does
+// not).
+//
+// It works in the `auth` handler, as the directives `api_key_auth` and `auth`
+// set it up, and in Caddy's own `authentication` handler, which answers all
+// refusals with 401.
+type Provider struct {
+	// The file with the keys. It is watched: a change is in force within a
+	// second, and a file that cannot be used leaves in force what was read
+	// last. At load it must be there and right. Global placeholders are
+	// replaced at load.
+	Store string `json:"store,omitempty"`
+
+	// Where the pepper comes from: `{env.NAME}` or `{file./path}`, and
+	// nothing else, since it must not stand in the configuration. At least
+	// 32 bytes; a line break at the end does not count. With another pepper
+	// than that with which they were made, no key is good: such a store is
+	// refused.
+	Pepper string `json:"pepper,omitempty"`
+
+	// The places where a key may stand. A request with keys in two of them
+	// is refused with 400. Default: the Authorization header with the scheme
+	// Bearer or ApiKey, and nowhere else. What follows Bearer is a key if it
+	// begins with the prefix of the store's keys, and else none of our
+	// business: it may be a token for another method.
+	//
+	// A key in a query ends up in access logs, browser histories and Referer
+	// headers; filter the logs if you must.
+	From []Source `json:"from,omitempty"`
+
+	// The realm of the challenge. Default: restricted
+	Realm string `json:"realm,omitempty"`
+
+	// Whether the key is removed from the request before the upstream sees
+	// it, wherever it stands.
+	Strip bool `json:"strip,omitempty"`
+
+	// Whether the times of last use are not written. By default they are
+	// written every minute into the file `<store>.used`, for `caddy moat key
+	// list`. Where that cannot be done a warning says so once, and keys work
+	// all the same.
+	NoLastUsed bool `json:"no_last_used,omitempty"`
+
+	options credential.Options
+	from    []source
+	scheme  string // of the challenge
+	store   *apikey.Store
+	release func()
+	now     func() time.Time
+}
+
+// CaddyModule returns the Caddy module information.
+func (Provider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.authentication.providers.api_key_auth",
+		New: func() caddy.Module { return new(Provider) },
+	}
+}
+
+// Provision opens the store.
+func (p *Provider) Provision(ctx caddy.Context) error {
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.Realm == "" {
+		p.Realm = defaultRealm
+	}
+	if err := p.compileFrom(); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	path, pepper, err := p.locate()
+	if err != nil {
+		return err
+	}
+	if err := p.open(ctx, path, pepper); err != nil {
+		return fmt.Errorf("%s: store %s: %w", Name, p.Store, err)
+	}
+	return p.registerMetrics(ctx)
+}
+
+// locate returns the path of the store and its pepper.
+func (p *Provider) locate() (string, *apikey.Pepper, error) {
+	if p.Store == "" {
+		return "", nil, fmt.Errorf("%s: no store is given", Name)
+	}
+	path, err := adapter.Resolve(Name, "store", p.Store)
+	if err != nil {
+		return "", nil, err
+	}
+	pepper, err := loadPepper(p.Pepper)
+	return path, pepper, err
+}
+
+// secretPlaceholder is a text that is one placeholder for a variable of the
+// environment or for a file, and nothing else.
+var secretPlaceholder = regexp.MustCompile(`^\{(env\.[A-Za-z_][A-Za-z0-9_]*|file\.[^{}"]+)\}$`)
+
+// errPepper does not repeat what was written, since it may be the pepper.
+var errPepper = errors.New("pepper takes {env.NAME} or {file./path} and nothing around it: it must not stand in the configuration")
+
+// loadPepper resolves a pepper. The error names where it comes from, never
+// what it is.
+func loadPepper(text string) (*apikey.Pepper, error) {
+	if !secretPlaceholder.MatchString(text) {
+		return nil, fmt.Errorf("%s: %w", Name, errPepper)
+	}
+	value, err := adapter.Resolve(Name, "pepper", text)
+	if err != nil {
+		return nil, err
+	}
+	pepper, err := apikey.NewPepper([]byte(strings.TrimRight(value, "\r\n")))
+	if err != nil {
+		return nil, fmt.Errorf("%s: pepper %s: %w", Name, text, err)
+	}
+	return pepper, nil
+}
+
+// Cleanup gives back the store.
+func (p *Provider) Cleanup() error {
+	if p.release != nil {
+		p.release()
+		p.release = nil
+	}
+	return nil
+}
+
+// Identify checks the key of the request.
+func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
+	text, err := p.read(r)
+	if err != nil {
+		return nil, err
+	}
+	now := p.now()
+	c, err := p.store.Check(text, now)
+	if err != nil {
+		return nil, explain(c, err)
+	}
+	if !c.AllowsMethod(r.Method) {
+		return nil, restricted(c, "method")
+	}
+	if c.Restricted() && !c.AllowsAddress(clientAddress(r)) {
+		return nil, restricted(c, "address")
+	}
+	c.Touch(now)
+	return c.Principal, nil
+}
+
+// explain turns the engine's refusal into what the client is told. The
+// credential is known where the secret was right.
+func explain(c *apikey.Credential, err error) *credential.Error {
+	e := &credential.Error{Kind: credential.Bad, Code: CodeInvalid, Detail: err.Error()}
+	if c != nil {
+		e.Rule = rule(c)
+	}
+	return e
+}
+
+func restricted(c *apikey.Credential, what string) *credential.Error {
+	return &credential.Error{
+		Kind: credential.Insufficient, Code: CodeRestricted,
+		Detail: "the API key may not be used for this request", Rule: rule(c) + ": " + what,
+	}
+}
+
+// rule is how records name the key that decided.
+func rule(c *apikey.Credential) string { return "key " + c.Principal.KeyID }
+
+// clientAddress is the address of the client as Caddy determines it, through
+// trusted proxies where there are such. It is not valid where it is unknown.
+func clientAddress(r *http.Request) netip.Addr {
+	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr
+}
+
+// Challenges returns the value of WWW-Authenticate (RFC 9110 section 11.6.1).
+// The scheme is ApiKey unless keys stand under another one alone; the errors of
+// Bearer are those of RFC 6750 section 3.1.
+func (p *Provider) Challenges(why *credential.Error) []string {
+	if why == nil || why.Kind == credential.Missing {
+		return []string{credential.Challenge(p.scheme, "realm", p.Realm)}
+	}
+	code := why.Code
+	if p.scheme == bearer {
+		switch code {
+		case CodeInvalid:
+			code = credential.CodeInvalidToken
+		case CodeRestricted:
+			code = credential.CodeInsufficientScope
+		}
+	}
+	return []string{credential.Challenge(p.scheme, "realm", p.Realm, "error", code, "error_description", why.Detail)}
+}
+
+// HandlerOptions returns what the directive says that the handler does.
+func (p *Provider) HandlerOptions() credential.Options { return p.options }
+
+// Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
+func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	who, err := p.Identify(r)
+	if err != nil {
+		var ce *credential.Error
+		if !errors.As(err, &ce) {
+			return caddyauth.User{}, false, errors.New("the API key cannot be checked")
+		}
+		for _, c := range p.Challenges(ce) {
+			w.Header().Add("WWW-Authenticate", c)
+		}
+		return caddyauth.User{}, false, nil
+	}
+	adapter.Identify(r, who)
+	p.Clean(r)
+	user := caddyauth.User{ID: who.ID, Metadata: map[string]string{}}
+	if repl := adapter.Replacer(r); repl != nil {
+		for _, name := range []string{"roles", "scopes", "plan"} {
+			if value, ok := repl.GetString("http.auth.user." + name); ok {
+				user.Metadata[name] = value
+			}
+		}
+	}
+	return user, true, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner       = (*Provider)(nil)
+	_ caddy.CleanerUpper      = (*Provider)(nil)
+	_ caddyauth.Authenticator = (*Provider)(nil)
+	_ credential.Method       = (*Provider)(nil)
+	_ credential.Recognizer   = (*Provider)(nil)
+	_ credential.WithOptions  = (*Provider)(nil)
+)
