@@ -152,6 +152,5 @@ func (m *MatchPermission) only() (*policy.Policy, error) {
 var (
 	_ caddy.Provisioner                 = (*MatchPermission)(nil)
 	_ caddyfile.Unmarshaler             = (*MatchPermission)(nil)
-	_ caddyhttp.RequestMatcher          = (*MatchPermission)(nil)
 	_ caddyhttp.RequestMatcherWithError = (*MatchPermission)(nil)
 )

@@ -108,6 +108,5 @@ func (m *MatchRole) MatchWithError(r *http.Request) (bool, error) {
 var (
 	_ caddy.Validator                   = (*MatchRole)(nil)
 	_ caddyfile.Unmarshaler             = (*MatchRole)(nil)
-	_ caddyhttp.RequestMatcher          = (*MatchRole)(nil)
 	_ caddyhttp.RequestMatcherWithError = (*MatchRole)(nil)
 )

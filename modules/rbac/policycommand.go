@@ -68,9 +68,11 @@ decides about. HEAD is not listed where GET is.`,
 
 // matrixRows returns the table as text, its head first.
 func matrixRows(m *policy.Matrix) [][]string {
-	rows := [][]string{append([]string{"path"}, m.Subjects...)}
+	rows := make([][]string, 0, 1+len(m.Rows))
+	rows = append(rows, append([]string{"path"}, m.Subjects...))
 	for _, r := range m.Rows {
-		row := []string{r.Path}
+		row := make([]string, 0, 1+len(r.Cells))
+		row = append(row, r.Path)
 		for _, cell := range r.Cells {
 			row = append(row, cellText(m.Methods, cell))
 		}

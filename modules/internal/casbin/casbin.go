@@ -166,7 +166,7 @@ func (m *model) matcher(text string, groups bool) error {
 	seen := make(map[string]bool)
 	for _, clause := range strings.Split(plain(text), "&&") {
 		clause = unwrapped(clause)
-		about := ""
+		var about string
 		equal := func(name string) bool {
 			return clause == "r."+name+"==p."+name || clause == "p."+name+"==r."+name
 		}

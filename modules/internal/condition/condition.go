@@ -136,7 +136,7 @@ var base = sync.OnceValues(func() (*cel.Env, error) {
 		// A pattern may come from the request.
 		cel.RegexProgramSizeLimit(2000),
 	}
-	return cel.NewEnv(append(opts, functions()...)...)
+	return cel.NewEnv(slices.Concat(opts, functions())...)
 })
 
 // Var is a path variable: a name for one segment of the path, the first
