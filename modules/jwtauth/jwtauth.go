@@ -277,6 +277,9 @@ func explain(err error) *credential.Error {
 }
 
 func (p *Provider) revoked(t *token.Token) bool {
+	if (p.store == nil || p.store.List().Len() == 0) && (p.file == nil || p.file.List().Len() == 0) {
+		return false // the usual case, which need not know the time
+	}
 	who := t.Principal
 	now := p.now()
 	return p.store != nil && p.store.List().Revoked(who.TokenID, who.ID, who.KeyID, t.IssuedAt, now) ||

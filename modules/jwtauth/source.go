@@ -33,7 +33,8 @@ type Source struct {
 // source is a Source made ready.
 type source struct {
 	Source
-	at string
+	at        string
+	spellable bool // the header's name can be spelled otherwise, see otherSpelling
 }
 
 func (p *Provider) compileFrom() error {
@@ -86,6 +87,7 @@ func (s Source) compile() (source, error) {
 			return c, fmt.Errorf("a token cannot stand in the header %s", c.Header)
 		}
 		c.at = "header " + c.Header
+		c.spellable = strings.ContainsAny(c.Header, "-_.")
 	case s.Cookie != "" && s.Header == "" && s.Query == "" && s.Scheme == "":
 		if !httpguts.ValidHeaderFieldName(s.Cookie) { // both are tokens, RFC 6265 section 4.1.1
 			return c, errors.New("the name of the cookie cannot be one")
@@ -147,7 +149,7 @@ func (p *Provider) isBearer(r *http.Request) bool {
 func (s *source) read(r *http.Request) (raw string, n int, err error) {
 	switch {
 	case s.Header != "":
-		if s.otherSpelling(r.Header) {
+		if s.spellable && s.otherSpelling(r.Header) {
 			return "", 0, errUnreadable
 		}
 		values := r.Header[s.Header]
@@ -183,19 +185,23 @@ func (s *source) read(r *http.Request) (raw string, n int, err error) {
 			n++
 		}
 	}
-	if n == 1 && (raw == "" || strings.ContainsAny(raw, " \t,;")) {
+	if n == 1 && (raw == "" || separated(raw)) {
 		return "", 0, errUnreadable
 	}
 	return raw, n, nil
+}
+
+// separated reports whether raw holds what separates values. To look for one
+// byte after the other takes a fifth of the time of strings.ContainsAny.
+func separated(raw string) bool {
+	return strings.IndexByte(raw, ' ') >= 0 || strings.IndexByte(raw, '\t') >= 0 ||
+		strings.IndexByte(raw, ',') >= 0 || strings.IndexByte(raw, ';') >= 0
 }
 
 // otherSpelling reports whether there is a field whose name is that of the
 // token's but for its hyphens, underscores and dots. Servers that
 // hand fields on as variables would read the one for the other.
 func (s *source) otherSpelling(h http.Header) bool {
-	if !strings.ContainsAny(s.Header, "-_.") {
-		return false
-	}
 next:
 	for name := range h {
 		if len(name) != len(s.Header) || name == s.Header {

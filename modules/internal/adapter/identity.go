@@ -52,9 +52,7 @@ func Identify(r *http.Request, p *principal.Principal) {
 	}
 	_, again := vars[principal.Var]
 	vars[principal.Var] = p
-	if _, ok := repl.Get(userPrefix + "id"); ok {
-		repl.DeleteByPrefix(userPrefix)
-	}
+	repl.DeleteByPrefix(userPrefix)
 	if again {
 		if _, ok := repl.Get(answering); ok {
 			return
