@@ -1,0 +1,5 @@
+//go:build race
+
+package apikeyauth
+
+func init() { raceEnabled = true }

@@ -1,0 +1,5 @@
+//go:build race
+
+package apikey
+
+func init() { raceEnabled = true }
