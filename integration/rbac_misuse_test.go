@@ -87,3 +87,37 @@ func TestMisuseOfIdentityIsWarnedOf(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusalOfAnAnonymousRequestAsksForWhatTheAuthenticatorAsksFor: the 401
+// of rbac has the challenge of the jwt_auth that let the request go on.
+func TestRefusalOfAnAnonymousRequestAsksForWhatTheAuthenticatorAsksFor(t *testing.T) {
+	site := `:{$PORT} {
+	jwt_auth {
+		issuer internal
+		optional
+	}
+	rbac {
+		role clerk {
+			allow GET /*
+		}
+		anyone {
+			allow GET /health
+		}
+	}
+	respond "served"
+}
+:{$PORT2} {
+	jwt_auth {
+		issuer internal
+	}
+	respond "served"
+}`
+	s := start(t, site)
+	s.get("PORT", "/health").want(t, 200)
+	a, direct := s.get("PORT", "/orders"), s.get("PORT2", "/orders")
+	a.want(t, 401)
+	got, want := a.Header.Get("WWW-Authenticate"), direct.Header.Get("WWW-Authenticate")
+	if got != want || !strings.HasPrefix(got, "Bearer realm=") {
+		t.Errorf("got %q, and jwt_auth itself asks for %q", got, want)
+	}
+}

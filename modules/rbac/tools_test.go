@@ -134,6 +134,7 @@ func TestCasbinPolicyIsImported(t *testing.T) {
 	got, err := command(importCasbinCommand(), model, rules)
 	want := `# a rule for GET is one for HEAD too
 # a rule that denies a path denies it with a slash at the end too, and its method in any letters
+# the rules of a user stand under a role user:<id>: no credential may carry a role of such a name
 roles:
   "clerk":
     allow:

@@ -428,6 +428,7 @@ func (im *importer) build() error {
 				return fmt.Errorf("line %d: '%s' is a role already", r.line, owner)
 			}
 			give(r.sub, owner)
+			im.note("the rules of a user stand under a role user:<id>: no credential may carry a role of such a name")
 		}
 		b := role(owner)
 		rules := &b.Allow
