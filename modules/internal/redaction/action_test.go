@@ -209,37 +209,6 @@ func TestTraceTellsRuleAndPlace(t *testing.T) {
 	}
 }
 
-func TestSpecializedProgramHasOnlyItsRules(t *testing.T) {
-	p := compile(t, Options{}, append(rule(Remove(), "a", "b"), rule(masked(t, "last4"), "b", "c")...)...)
-	in := `{"a":"12345","b":"12345","c":"12345"}`
-	for bits := range 16 {
-		q := p.Specialize(func(i int) bool { return bits>>i&1 == 1 })
-		if again := p.Specialize(func(i int) bool { return bits>>i&1 == 1 }); again != q {
-			t.Errorf("%04b was compiled twice", bits)
-		}
-		var some []Rule
-		for i, r := range p.rules {
-			if bits>>i&1 == 1 {
-				some = append(some, r)
-			}
-		}
-		got, err := run(q, in, 5)
-		if want := reference(t, some, []byte(in)); err != nil || got != want {
-			t.Errorf("%04b: %s, %v, want %s", bits, got, err, want)
-		}
-	}
-}
-
-func TestSpecializedProgramsAreBounded(t *testing.T) {
-	p := compile(t, Options{}, benchRules(t, 12)...)
-	for bits := range 2 * maxSpecial {
-		p.Specialize(func(i int) bool { return bits>>i&1 == 0 })
-	}
-	if n := len(p.special); n > maxSpecial {
-		t.Errorf("%d programs are kept", n)
-	}
-}
-
 func TestResetForgetsTheLastText(t *testing.T) {
 	p := compile(t, Options{MaxValue: 20}, append(rule(Remove(), "a"), rule(detecting(t, Remove(), "pan"), "$")...)...)
 	var b strings.Builder
@@ -265,16 +234,14 @@ func TestProgramIsSharedByGoroutines(t *testing.T) {
 	for g := range 8 {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(9, uint64(g%3)))
-			for i := range 60 {
-				some := func(rule int) bool { return i%4 == 0 || (i+rule)%4 > 0 }
-				q := p.Specialize(some)
+			for range 60 {
 				in := randomDocument(r, 5)
-				got, err := run(q, in, 1+r.IntN(100))
+				got, err := run(p, in, 1+r.IntN(100))
 				if err != nil {
 					t.Error(in, err)
 					return
 				}
-				if want := reference(t, q.rules, []byte(in)); withoutSpace(t, []byte(got)) != want {
+				if want := reference(t, p.rules, []byte(in)); withoutSpace(t, []byte(got)) != want {
 					t.Errorf("%s = %s, want %s", in, got, want)
 					return
 				}

@@ -70,10 +70,6 @@ const (
 	defaultMaxDepth = 512
 	defaultMaxValue = 64 << 10
 
-	// maxSpecial bounds the programs kept by Specialize. Which choices are
-	// made can depend on the callers.
-	maxSpecial = 256
-
 	// shortName is how much of a name is kept for the pointers of errors.
 	shortName = 256
 	// longName is the same where values are bound to their place.
@@ -84,17 +80,13 @@ const (
 // number of goroutines.
 type Program struct {
 	rules   []Rule
-	paths   []jsonpath.Path
 	options Options
 	auto    *automaton
 	nameMax int  // longest spelling of a name in a pointer
 	keyMax  int  // longest spelling of a name that is held
 	any     bool // some rule detects in numbers too
 
-	mu      sync.Mutex
-	special map[string]*Program // by Specialize
-
-	pool sync.Pool
+	pool sync.Pool // of Rewriters that are reset
 }
 
 // Compile makes a program of rules. Errors name the rule.
@@ -105,7 +97,8 @@ func Compile(rules []Rule, o Options) (*Program, error) {
 	if o.MaxValue <= 0 {
 		o.MaxValue = defaultMaxValue
 	}
-	p := &Program{rules: rules, options: o, paths: make([]jsonpath.Path, len(rules))}
+	p := &Program{rules: rules, options: o}
+	paths := make([]jsonpath.Path, len(rules))
 	names := 0
 	for i := range rules {
 		path, err := jsonpath.ParseSelector(rules[i].Selector)
@@ -120,18 +113,18 @@ func Compile(rules []Rule, o Options) (*Program, error) {
 				}
 			}
 		}
-		p.paths[i] = path
+		paths[i] = path
 	}
 	if names > maxNames {
 		return nil, fmt.Errorf("more than %d names in the selectors", maxNames)
 	}
-	p.link()
+	p.link(paths)
 	return p, nil
 }
 
 // link makes the automaton.
-func (p *Program) link() {
-	p.auto = newAutomaton(p.rules, p.paths)
+func (p *Program) link(paths []jsonpath.Path) {
+	p.auto = newAutomaton(p.rules, paths)
 	p.nameMax = shortName
 	for i := range p.rules {
 		action := &p.rules[i].Action
@@ -141,45 +134,6 @@ func (p *Program) link() {
 		p.any = p.any || action.kind == actDetect && action.detect.any
 	}
 	p.keyMax = max(p.nameMax, p.auto.names.rawOf)
-}
-
-// Rules returns the number of rules, which Specialize counts from 0.
-func (p *Program) Rules() int { return len(p.rules) }
-
-// Specialize returns the program of those rules for which keep is true. It is
-// the same for the same choice, and cheap from the second time on, so it may
-// be asked for on every request. Its Rewriters report the names of rules as p does.
-func (p *Program) Specialize(keep func(rule int) bool) *Program {
-	bits := make([]byte, (len(p.rules)+7)/8)
-	all := true
-	for i := range p.rules {
-		if keep(i) {
-			bits[i/8] |= 1 << (i % 8)
-		} else {
-			all = false
-		}
-	}
-	if all {
-		return p
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if q := p.special[string(bits)]; q != nil {
-		return q
-	}
-	q := &Program{options: p.options}
-	for i := range p.rules {
-		if bits[i/8]&(1<<(i%8)) != 0 {
-			q.rules = append(q.rules, p.rules[i])
-			q.paths = append(q.paths, p.paths[i])
-		}
-	}
-	q.link()
-	if p.special == nil || len(p.special) >= maxSpecial {
-		p.special = make(map[string]*Program)
-	}
-	p.special[string(bits)] = q
-	return q
 }
 
 // NewRewriter returns a Rewriter that writes to dst.
@@ -196,7 +150,7 @@ func (p *Program) Get(dst io.Writer) *Rewriter {
 	if w == nil {
 		return p.NewRewriter(dst)
 	}
-	w.Reset(dst)
+	w.dst = dst // all else Put has done
 	return w
 }
 

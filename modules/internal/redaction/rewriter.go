@@ -2,6 +2,7 @@ package redaction
 
 import (
 	"io"
+	"math/bits"
 	"strconv"
 )
 
@@ -81,7 +82,11 @@ type frame struct {
 
 // outSize is how much output is gathered before it is written, where a Write
 // is cut into pieces by its redactions.
-const outSize = 16 << 10
+// That is once for each Write of reverse_proxy, which takes 32 KiB at a time.
+const outSize = 36 << 10
+
+// firstOut is how much space there is for it until a text needs more.
+const firstOut = 4 << 10
 
 // Reset makes w ready for another text. Everything about the last one is
 // forgotten.
@@ -125,7 +130,14 @@ func (w *Rewriter) Count() int { return w.count }
 // Fired returns the names of the rules that redacted something, in the order
 // of the program.
 func (w *Rewriter) Fired() []string {
-	var list []string
+	n := 0
+	for _, set := range w.fired {
+		n += bits.OnesCount64(set)
+	}
+	if n == 0 {
+		return nil
+	}
+	list := make([]string, 0, n)
 	for i := range w.program.rules {
 		if w.fired[i/64]&(1<<(i%64)) != 0 {
 			list = append(list, w.program.rules[i].Name)
@@ -209,8 +221,12 @@ func (w *Rewriter) emit(b []byte) {
 			return
 		}
 	}
-	if w.out == nil {
-		w.out = make([]byte, 0, outSize)
+	if n := len(w.out) + len(b); n > cap(w.out) {
+		size := firstOut
+		if n > size {
+			size = outSize
+		}
+		w.out = append(make([]byte, 0, size), w.out...)
 	}
 	w.out = append(w.out, b...)
 }
