@@ -174,20 +174,21 @@ func (rw *responseWriter) fixHeader(final bool) {
 	redacted := rw.redacted()
 	if redacted || rw.decoding != nil {
 		rw.describe(h)
-		removeTrailers(h, rw.trailers)
+		removeAnnounced(h, rw.trailers)
 	}
 	if rw.decoding != nil {
 		delete(h, "Content-Encoding")
 	}
 	if redacted && final && rw.mode != dropping && len(rw.held) > 0 {
-		h["Content-Length"] = []string{strconv.Itoa(len(rw.held))}
+		rw.length[0] = strconv.Itoa(len(rw.held))
+		h["Content-Length"] = rw.length[:]
 	}
 	if rw.asked.done {
 		delete(h, "Accept-Ranges")
 	}
 	if rw.h.answers.depends && rw.kind != media && rw.kind != listed {
 		cookie := rw.caller != nil && rw.r.Header["Authorization"] == nil && rw.r.Header["Cookie"] != nil
-		dependOnCaller(h, cookie)
+		dependOnCaller(h, cookie, &rw.dependent)
 	}
 }
 

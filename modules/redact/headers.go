@@ -46,7 +46,7 @@ type asked struct {
 // narrow makes r ask for the whole answer, unencoded and unconditionally: a
 // part of a document cannot be understood, and whether an entity tag matches
 // would tell something about the original bytes, unless it is one of ours.
-func (a *asked) narrow(r *http.Request, tags *tagCipher) {
+func (a *asked) narrow(r *http.Request, tags *tagCipher, identity *[1]string) {
 	a.list, a.done = a.space[:0], true
 	a.take(r.Header, "Accept-Encoding")
 	a.take(r.Header, "Range")
@@ -61,7 +61,8 @@ func (a *asked) narrow(r *http.Request, tags *tagCipher) {
 	a.condition(r, "If-Match", reads, tags)
 	// An absent field would let Go's transport ask for gzip by itself.
 	// (A slice of its own: the replacements of request_header write into it.)
-	r.Header["Accept-Encoding"] = []string{"identity"}
+	identity[0] = "identity"
+	r.Header["Accept-Encoding"] = identity[:]
 }
 
 // condition replaces the entity tags of a condition by those that the upstream
@@ -113,17 +114,34 @@ type headers struct {
 
 var headerPool = sync.Pool{New: func() any { return new(headers) }}
 
-// describing are the response fields that speak of the original bytes. They
-// are wrong about others, and a hash of the original would let the redacted
-// values be found by trying.
-var describing = [...]string{
-	"Content-Length", "Etag", "Last-Modified", "Accept-Ranges", "Content-Range", "Digest", "Content-Digest",
-	"Repr-Digest", "Content-Md5", "Trailer",
+// release gives h back without what it points at.
+func (h *headers) release() {
+	clear(h.asked.space[:min(len(h.asked.list), len(h.asked.space))])
+	clear(h.outer.space[:min(len(h.outer.list), len(h.outer.space))])
+	h.asked.list, h.asked.done, h.outer.list = nil, false, nil
+	headerPool.Put(h)
 }
 
+// speaksOfOriginal reports whether a response field speaks of the original
+// bytes. Such fields are wrong about others, and a hash of the original would
+// let the redacted values be found by trying. A trailer by Go's convention is
+// one of them.
+func speaksOfOriginal(name string) bool {
+	switch name {
+	case "Content-Length", "Etag", "Last-Modified", "Accept-Ranges", "Content-Range", "Digest", "Content-Digest",
+		"Repr-Digest", "Content-Md5", "Trailer":
+		return true
+	}
+	return strings.HasPrefix(name, http.TrailerPrefix)
+}
+
+// removeDescribing takes out the fields that speak of the original bytes, in
+// one pass, since looking for each of them would cost more.
 func removeDescribing(h http.Header) {
-	for _, name := range describing {
-		delete(h, name)
+	for name := range h {
+		if speaksOfOriginal(name) {
+			delete(h, name)
+		}
 	}
 }
 
@@ -131,24 +149,35 @@ func removeDescribing(h http.Header) {
 var digests = [...]string{"Digest", "Content-Digest", "Repr-Digest", "Content-Md5"}
 
 // dependOnCaller marks an answer that another caller would get differently.
-func dependOnCaller(h http.Header, cookie bool) {
-	addVary(h, "Authorization")
+// The lines of its own are the two of space.
+func dependOnCaller(h http.Header, cookie bool, space *[2]string) {
+	if h["Vary"] == nil {
+		space[0] = "Authorization"
+		h["Vary"] = space[:1:1]
+	} else {
+		addVary(h, "Authorization")
+	}
 	if cookie {
 		addVary(h, "Cookie")
 	}
-	// Caches that follow these do not look at Cache-Control (RFC 9213 section 2.2).
-	delete(h, "Cdn-Cache-Control")
-	delete(h, "Surrogate-Control")
-	delete(h, "Cloudflare-Cdn-Cache-Control")
-	h["Cache-Control"] = private(h["Cache-Control"])
+	for name := range h {
+		switch name {
+		// Caches that follow these do not look at Cache-Control (RFC 9213 section 2.2).
+		case "Cdn-Cache-Control", "Surrogate-Control", "Cloudflare-Cdn-Cache-Control":
+			delete(h, name)
+		}
+	}
+	if control := h["Cache-Control"]; len(control) > 0 {
+		h["Cache-Control"] = private(control)
+	} else {
+		space[1] = "private"
+		h["Cache-Control"] = space[1:]
+	}
 }
 
 // private returns Cache-Control with what allows shared caches to store an
 // answer taken out and private put in (RFC 9111 section 5.2.2).
 func private(values []string) []string {
-	if len(values) == 0 {
-		return []string{"private"}
-	}
 	var kept []string
 	for d := range strings.SplitSeq(strings.Join(values, ","), ",") {
 		d = strings.TrimSpace(d)
@@ -176,15 +205,21 @@ func addVary(h http.Header, name string) {
 	h["Vary"] = append(h["Vary"], name)
 }
 
-// removeTrailers takes out what was announced as a trailer, or is one by Go's
-// convention. A trailer that says something about the body speaks of the
-// original; and in an answer that is still held it would become a header.
-func removeTrailers(h http.Header, announced []string) {
+// removeAnnounced takes out what was announced as a trailer. A trailer that
+// says something about the body speaks of the original; and in an answer that
+// is still held it would become a header.
+func removeAnnounced(h http.Header, announced []string) {
 	for _, line := range announced {
 		for name := range strings.SplitSeq(line, ",") {
 			h.Del(strings.TrimSpace(name))
 		}
 	}
+}
+
+// removeTrailers takes out what was announced as a trailer, or is one by Go's
+// convention.
+func removeTrailers(h http.Header, announced []string) {
+	removeAnnounced(h, announced)
 	for name := range h {
 		if strings.HasPrefix(name, http.TrailerPrefix) {
 			delete(h, name)

@@ -266,7 +266,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if _, ok := vars[countKey]; !ok { // else there is a redact outside this one
 		setCount(vars, repl, 0)
 	}
-	p := principalOf(vars, repl)
+	p := adapter.PrincipalIn(vars, repl)
 	v, err := h.answers.of(p)
 	if err != nil {
 		return h.refuse(w, r, internalFault(err))
@@ -312,14 +312,6 @@ func setCount(vars map[string]any, repl *caddy.Replacer, n int) {
 	if repl != nil {
 		repl.Set(countKey, n)
 	}
-}
-
-// principalOf is adapter.Principal for one who has looked up the rest already.
-func principalOf(vars map[string]any, repl *caddy.Replacer) *principal.Principal {
-	if repl == nil {
-		return principal.Of(vars, nil)
-	}
-	return principal.Of(vars, repl.Get)
 }
 
 // decide notes that an answer passes, under rules or because no rule concerns

@@ -68,6 +68,10 @@ type responseWriter struct {
 	trailers  []string // the Trailer field of the upstream
 	fault     fault
 	refusal   func() error // instead of a fault: how to refuse
+
+	// The lines of header fields of our own.
+	identity, length [1]string
+	dependent        [2]string
 }
 
 func newResponseWriter(h *Handler, w http.ResponseWriter, r *http.Request, v *view, p *principal.Principal) *responseWriter {
@@ -76,7 +80,7 @@ func newResponseWriter(h *Handler, w http.ResponseWriter, r *http.Request, v *vi
 	rw := &responseWriter{h: h, w: w, r: r, view: v, caller: p, headers: headerPool.Get().(*headers)}
 	rw.outer.save(w.Header())
 	if v != nil || h.HideErrors {
-		rw.asked.narrow(r, v.tagCipher())
+		rw.asked.narrow(r, v.tagCipher(), &rw.identity)
 	}
 	return rw
 }
@@ -88,8 +92,7 @@ func (rw *responseWriter) leave() {
 	defer rw.mu.Unlock()
 	h := rw.headers
 	rw.headers = nil
-	*h = headers{}
-	headerPool.Put(h)
+	h.release()
 }
 
 // Header returns the header that the client will get, which is the

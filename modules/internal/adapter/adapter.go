@@ -35,9 +35,11 @@ func Replacer(r *http.Request) *caddy.Replacer {
 // Principal returns the verified caller of the request, nil if anonymous. If
 // an authenticator that is not ours has named another caller since, that is
 // the one, with nothing of the earlier.
-func Principal(r *http.Request) *principal.Principal {
-	vars := Vars(r)
-	repl := Replacer(r)
+func Principal(r *http.Request) *principal.Principal { return PrincipalIn(Vars(r), Replacer(r)) }
+
+// PrincipalIn is Principal for a caller who has looked up the request's
+// variable table and replacer already.
+func PrincipalIn(vars map[string]any, repl *caddy.Replacer) *principal.Principal {
 	if repl == nil {
 		return principal.Of(vars, nil)
 	}
