@@ -39,6 +39,9 @@ func newEventStream(dst io.Writer, rw *redaction.Rewriter, h *Handler, caller st
 	return &eventStream{dst: dst, rw: rw, max: h.MaxEvent, text: text, caller: caller}
 }
 
+// bom is the byte order mark that a stream may begin with.
+var bom = []byte("\ufeff")
+
 // write takes bytes of the stream.
 func (s *eventStream) write(p []byte) error {
 	for len(p) > 0 {
@@ -104,7 +107,7 @@ func (s *eventStream) dispatch() error {
 	text := event
 	if !s.begun {
 		s.begun = true
-		text = bytes.TrimPrefix(text, []byte("\ufeff"))
+		text = bytes.TrimPrefix(text, bom)
 	}
 	if !utf8.Valid(text) {
 		return &fault{reason: "event", detail: "an event that is not UTF-8"}
@@ -114,6 +117,10 @@ func (s *eventStream) dispatch() error {
 	for rest := text; len(rest) > 0; {
 		var l eventLine
 		l, rest = cutLine(rest)
+		if bytes.HasPrefix(l.raw, bom) {
+			// No field to a client that goes by the book, and perhaps one to others.
+			return &fault{reason: "event", detail: "a byte order mark within the stream"}
+		}
 		if !l.data {
 			if looksLikeJSON(l.value) || looksLikeJSON(l.raw) {
 				return &fault{reason: "event", detail: "JSON in a field other than data"}
@@ -194,7 +201,7 @@ func (s *eventStream) rebuild(event []byte) []byte {
 		}
 		for i, part := range bytes.Split(s.out.Bytes(), []byte("\n")) {
 			if i > 0 {
-				made, name = append(made, end...), bytes.TrimPrefix(name, []byte("\ufeff"))
+				made, name = append(made, end...), bytes.TrimPrefix(name, bom)
 			}
 			made = append(append(made, name...), part...)
 		}
@@ -228,6 +235,6 @@ func cutLine(b []byte) (l eventLine, rest []byte) {
 		value = value[1:]
 	}
 	l.value = value
-	l.data = string(bytes.TrimPrefix(name, []byte("\ufeff"))) == "data"
+	l.data = string(bytes.TrimPrefix(name, bom)) == "data"
 	return l, rest
 }
