@@ -93,9 +93,9 @@ type Provider struct {
 	Revocations string `json:"revocations,omitempty"`
 
 	// How many verified tokens are remembered, so that a token that comes
-	// again costs no signature check; about 2 KiB each. 0 remembers none.
-	// A token is forgotten when it expires, when a key leaves the issuer's
-	// set, and when it is revoked. Default: 10000
+	// again costs no signature check; about 2 KiB of memory each. 0 remembers
+	// none. A token is forgotten when it expires, when a key leaves the
+	// issuer's set, and when it is revoked. Default: 10000
 	Cache *int `json:"cache,omitempty"`
 
 	// What a token must be bound to besides being carried: `tls`, the client

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Claims are the claims of a verified credential: a JSON object, kept as the
@@ -15,15 +16,33 @@ import (
 // requests ask for nothing but what the Principal's fields already say.
 type Claims struct {
 	encoded string // base64url of raw, if raw is to be made when asked for
+	made    atomic.Pointer[made]
+}
+
+// made is what is there once somebody has asked. It is apart, since most
+// claims are remembered and never asked for.
+type made struct {
 	rawOnce sync.Once
 	raw     []byte
 	mapOnce sync.Once
 	decoded map[string]any
 }
 
+func (c *Claims) ask() *made {
+	if m := c.made.Load(); m != nil {
+		return m
+	}
+	c.made.CompareAndSwap(nil, new(made)) // or another request was faster
+	return c.made.Load()
+}
+
 // NewClaims wraps a JSON object that has been checked to be one. The bytes
 // belong to the Claims afterwards.
-func NewClaims(raw []byte) *Claims { return &Claims{raw: raw} }
+func NewClaims(raw []byte) *Claims {
+	c := new(Claims)
+	c.made.Store(&made{raw: raw})
+	return c
+}
 
 // NewEncodedClaims is NewClaims for a JSON object in base64url without
 // padding, as it stands in a token. A token that is remembered then takes its
@@ -35,18 +54,19 @@ func (c *Claims) Raw() []byte {
 	if c == nil {
 		return nil
 	}
-	c.rawOnce.Do(func() {
+	m := c.ask()
+	m.rawOnce.Do(func() {
 		if c.encoded != "" {
-			c.raw = c.json()
+			m.raw = c.json()
 		}
 	})
-	return c.raw
+	return m.raw
 }
 
 // json returns the claims as JSON without keeping what it has to decode.
 func (c *Claims) json() []byte {
 	if c.encoded == "" {
-		return c.raw
+		return c.ask().raw
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(c.encoded)
 	if err != nil {
@@ -63,7 +83,8 @@ func (c *Claims) Map() map[string]any {
 	if c == nil {
 		return nil
 	}
-	c.mapOnce.Do(func() {
+	kept := c.ask()
+	kept.mapOnce.Do(func() {
 		d := json.NewDecoder(bytes.NewReader(c.json()))
 		d.UseNumber()
 		var m map[string]any
@@ -73,9 +94,9 @@ func (c *Claims) Map() map[string]any {
 		for k, v := range m {
 			m[k] = exact(v)
 		}
-		c.decoded = m
+		kept.decoded = m
 	})
-	return c.decoded
+	return kept.decoded
 }
 
 // exact replaces each json.Number below v by the Go type that holds it.

@@ -97,7 +97,8 @@ func FuzzParsePointer(f *testing.F) {
 			v = map[string]any{name: v}
 		}
 		c := new(Claims)
-		c.mapOnce.Do(func() { c.decoded = v.(map[string]any) })
+		m := c.ask()
+		m.mapOnce.Do(func() { m.decoded = v.(map[string]any) })
 		if got, ok := c.Lookup(p); !ok || got != "found" {
 			t.Fatalf("%q: got %v, %v", text, got, ok)
 		}

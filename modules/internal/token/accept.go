@@ -9,16 +9,16 @@ import (
 )
 
 // accept makes the Token of a JWS whose signature has been verified. raw is
-// its text, a part of which the Token keeps.
-func accept(t *jws, c *claims, iss *issuer, key *jwk.Key, now time.Time, raw string) (*Token, *Error) {
+// its text. The Token keeps a copy, which is returned too.
+func accept(t *jws, c *claims, iss *issuer, key *jwk.Key, now time.Time, raw string) (*Token, string, *Error) {
 	if !iss.acceptsType(t.head.typ) {
-		return nil, errType
+		return nil, "", errType
 	}
 	if err := c.times(iss, now); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := c.accept(iss); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	return newToken(t, c, iss, key, raw)
 }
@@ -32,37 +32,37 @@ var (
 )
 
 // newToken takes out of the claims what a Token says outright. All its texts
-// are in one string, however many there are.
-func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key, raw string) (*Token, *Error) {
+// are in one string behind the copy of raw, however many there are: tokens that
+// are remembered take little memory.
+func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key, raw string) (*Token, string, *Error) {
 	sub, ok := c.subject(iss)
 	if !ok {
-		return nil, errSubject
+		return nil, "", errSubject
 	}
 	if !printable(c.iss) || !printable(c.jti) || !printable(t.head.kid) {
-		return nil, errNames
+		return nil, "", errNames
 	}
 	var space [24][]byte // enough for most
 	list, ok := c.list(space[:0], iss.Roles)
 	if !ok {
-		return nil, errRoles
+		return nil, "", errRoles
 	}
 	roles := len(list)
 	if list, ok = c.list(list, iss.Scopes); !ok {
-		return nil, errScopes
+		return nil, "", errScopes
 	}
 	cnf, ok := c.confirmation()
 	if !ok {
-		return nil, errBinding
+		return nil, "", errBinding
 	}
-	scopes := len(list)
-	list = append(list, sub, c.jti)
+	others := [...][]byte{sub, c.jti, nil, nil}
 	if iss.Name == "" {
-		list = append(list, c.iss)
+		others[2] = c.iss
 	}
-	if key.ID == "" && t.head.kid != nil {
-		list = append(list, t.head.kid)
+	if key.ID == "" {
+		others[3] = t.head.kid // the key has no name here, but its issuer has one for it
 	}
-	texts := copyTexts(list)
+	kept, names, texts := copyTexts(raw, list, others)
 
 	both := &struct {
 		token Token
@@ -70,42 +70,53 @@ func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key, raw string) (*Token,
 	}{
 		token: Token{IssuedAt: c.issued, Expires: c.exp, NotBefore: c.nbf, Algorithm: t.head.alg, Key: key, Confirmation: cnf},
 		who: principal.Principal{
-			ID:      texts[scopes],
+			ID:      texts[0],
 			Issuer:  iss.Name,
 			Kind:    principal.KindJWT,
 			KeyID:   key.ID,
-			TokenID: texts[scopes+1],
-			Roles:   texts[:roles:roles],
-			Scopes:  texts[roles:scopes:scopes],
-			Claims:  principal.NewEncodedClaims(raw[t.headerLen+1 : len(t.signed)]),
+			TokenID: texts[1],
+			Roles:   names[:roles:roles],
+			Scopes:  names[roles:],
+			Claims:  principal.NewEncodedClaims(kept[t.headerLen+1 : len(t.signed)]),
 		},
 	}
 	if iss.Name == "" {
-		both.who.Issuer = texts[scopes+2]
+		both.who.Issuer = texts[2]
 	}
-	if key.ID == "" && t.head.kid != nil {
-		// The key has no name here, but its issuer has one for it.
-		both.who.KeyID = texts[len(texts)-1]
+	if key.ID == "" {
+		both.who.KeyID = texts[3]
 	}
 	both.token.Principal = &both.who
-	return &both.token, nil
+	return &both.token, kept, nil
 }
 
-// copyTexts copies list out of the memory of a work.
-func copyTexts(list [][]byte) []string {
-	size := 0
-	for _, b := range list {
+// copyTexts copies raw, which may be part of a larger text such as all cookies,
+// and the names and other texts, which are in the memory of a work.
+func copyTexts(raw string, names [][]byte, others [4][]byte) (kept string, list []string, texts [4]string) {
+	size := len(raw)
+	for _, b := range names {
+		size += len(b)
+	}
+	for _, b := range others {
 		size += len(b)
 	}
 	var all strings.Builder
 	all.Grow(size)
-	for _, b := range list {
+	all.WriteString(raw)
+	for _, b := range names {
+		all.Write(b)
+	}
+	for _, b := range others {
 		all.Write(b)
 	}
 	text := all.String()
-	out := make([]string, len(list))
-	for i, b := range list {
-		out[i], text = text[:len(b)], text[len(b):]
+	kept, text = text[:len(raw)], text[len(raw):]
+	list = make([]string, len(names))
+	for i, b := range names {
+		list[i], text = text[:len(b)], text[len(b):]
 	}
-	return out
+	for i, b := range others {
+		texts[i], text = text[:len(b)], text[len(b):]
+	}
+	return kept, list, texts
 }

@@ -348,7 +348,7 @@ func TestEntryTakesLittleMemory(t *testing.T) {
 	}
 	per := int(heap()-before) / n
 	t.Logf("%d bytes an entry, with tokens of %d bytes", per, len(tokens[0]))
-	if limit := 2048 + len(tokens[0]); per > limit {
+	if limit := 1024 + len(tokens[0]); per > limit {
 		t.Errorf("%d bytes an entry, want at most %d", per, limit)
 	}
 	runtime.KeepAlive(tokens)

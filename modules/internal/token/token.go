@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
@@ -34,8 +33,8 @@ type Options struct {
 	// DefaultMaxTokenSize.
 	MaxTokenSize int
 
-	// Cache is how many verified tokens to remember. 0 means none. A full
-	// cache takes about 2 KiB an entry with tokens of ordinary size.
+	// Cache is how many verified tokens to remember. 0 means none. An entry
+	// takes less than 1 KiB and the size of the token.
 	Cache int
 
 	// Revoked reports whether a token that is otherwise good has been
@@ -184,15 +183,12 @@ func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (*Toke
 	if fault != nil {
 		return nil, fault
 	}
-	if v.cache != nil {
-		raw = strings.Clone(raw) // it may be part of a larger text, such as all cookies
-	}
-	token, err := accept(&t, &c, iss, key, now, raw)
+	token, kept, err := accept(&t, &c, iss, key, now, raw)
 	if err != nil {
 		return nil, err
 	}
 	if v.cache != nil {
-		v.cache.put(raw, token, nanos(now), iss, generation)
+		v.cache.put(kept, token, nanos(now), iss, generation)
 	}
 	return token, nil
 }
