@@ -446,6 +446,25 @@ func allPlain(s string) bool {
 	return (x|(x-low*0x20)|(quote-low)|(slash-low)|(del-low))&high == 0
 }
 
+// isPlain reports whether all of s is plain, as nearly every text is. The last
+// bytes are looked at together with some before them.
+func isPlain(s string) bool {
+	if len(s) < 8 {
+		for i := range len(s) {
+			if !plain[s[i]] {
+				return false
+			}
+		}
+		return true
+	}
+	for i := 0; i < len(s)-8; i += 8 {
+		if !allPlain(s[i:]) {
+			return false
+		}
+	}
+	return allPlain(s[len(s)-8:])
+}
+
 // AppendString appends s as a JSON string that is safe on one line and on a
 // terminal; see the package.
 func AppendString(dst []byte, s string) []byte {
@@ -456,6 +475,9 @@ func AppendString(dst []byte, s string) []byte {
 // appendString is AppendString that writes at most limit bytes between the
 // quotes, and tells whether that was enough.
 func appendString(dst []byte, s string, limit int) ([]byte, bool) {
+	if len(s) <= limit && isPlain(s) {
+		return append(append(append(dst, '"'), s...), '"'), true
+	}
 	dst = append(dst, '"')
 	if limit > math.MaxInt-len(dst) {
 		limit = math.MaxInt - len(dst)

@@ -20,3 +20,9 @@ func flock(f *os.File) error {
 // syncDir does nothing: NTFS journals names, and directories cannot be
 // flushed.
 func syncDir(string) error { return nil }
+
+// stillAt reports whether path is the name of the file that info is about.
+func stillAt(path string, info os.FileInfo) (bool, error) {
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(now, info), err
+}

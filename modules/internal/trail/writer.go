@@ -25,9 +25,11 @@ type writer struct {
 
 	f, hashes *os.File    // of the open segment; nil while failing
 	info      os.FileInfo // of f, to notice that it was removed
-	first     int64       // first record of the open segment
-	opened    int64       // when it was begun, Unix seconds
-	fresh     bool        // the segment before is sealed, the next not yet made
+	place     string      // its name, of the segment that begins with placeOf
+	placeOf   int64
+	first     int64 // first record of the open segment
+	opened    int64 // when it was begun, Unix seconds
+	fresh     bool  // the segment before is sealed, the next not yet made
 
 	written position // records handed to the operating system
 	durable position // records synced
@@ -317,11 +319,11 @@ var errRemoved = errors.New("its open segment was removed or replaced")
 // inPlace tells whether the open segment is still what its name stands for.
 // Writing to a file that was removed succeeds, and keeps nothing.
 func (w *writer) inPlace() error {
-	info, err := os.Stat(segmentPath(w.t.dir, w.first, recordsSuffix))
-	if errors.Is(err, os.ErrNotExist) {
-		return errRemoved
+	if w.place == "" || w.placeOf != w.first {
+		w.place, w.placeOf = segmentPath(w.t.dir, w.first, recordsSuffix), w.first
 	}
-	if err == nil && !os.SameFile(info, w.info) {
+	same, err := stillAt(w.place, w.info)
+	if errors.Is(err, os.ErrNotExist) || err == nil && !same {
 		return errRemoved
 	}
 	return err
