@@ -321,7 +321,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		// A connection may stay upgraded for days: that it has been is
 		// recorded at once, and what came of it when it ends.
 		e.onUpgrade = func() {
-			e.identify(r)
+			e.identify()
 			_ = h.write(t, e, r, kindIntent)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
@@ -31,6 +32,9 @@ type entry struct {
 
 	own decision.Log
 	log *decision.Log // own, or that of an audit directive further out
+
+	vars map[string]any // of the request, which nobody replaces
+	repl *caddy.Replacer
 
 	start  time.Time
 	id     string
@@ -54,16 +58,16 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, start time.Time)
 	e.ResponseWriter = w
 	e.head = r.Method == http.MethodHead
 	e.hold = h.durable
-	vars := adapter.Vars(r)
+	e.vars, e.repl = adapter.Vars(r), adapter.Replacer(r)
 	if h.durable || logged(r) {
-		e.identify(r)
+		e.identify()
 	}
 	e.log = &e.own
-	if vars != nil {
-		if outer := decision.From(vars); outer != nil {
+	if e.vars != nil {
+		if outer := decision.From(e.vars); outer != nil {
 			e.log = outer
 		} else {
-			vars[decision.Var] = e.log
+			e.vars[decision.Var] = e.log
 		}
 	}
 	if r.Body != nil && r.Body != http.NoBody {
@@ -88,12 +92,9 @@ func logged(r *http.Request) bool {
 }
 
 // identify gives the request the id that {http.request.uuid} is.
-func (e *entry) identify(r *http.Request) {
-	if e.id != "" {
-		return
-	}
-	if repl := adapter.Replacer(r); repl != nil {
-		e.id, _ = repl.GetString("http.request.uuid")
+func (e *entry) identify() {
+	if e.id == "" && e.repl != nil {
+		e.id, _ = e.repl.GetString("http.request.uuid")
 	}
 }
 
@@ -101,12 +102,12 @@ func (e *entry) identify(r *http.Request) {
 // was over. Caddy's own way costs seven allocations; a random UUID (RFC 9562
 // section 5.4) that nobody else has seen costs none. If somebody could still
 // ask, which only error routes can, it is {http.request.uuid} too.
-func (e *entry) identifyLate(r *http.Request, err error) {
+func (e *entry) identifyLate(err error) {
 	if e.id != "" {
 		return
 	}
-	if _, asked := adapter.Vars(r)["uuid"]; asked || err != nil {
-		e.identify(r)
+	if _, asked := e.vars["uuid"]; asked || err != nil {
+		e.identify()
 		return
 	}
 	var b [16]byte
@@ -126,7 +127,7 @@ func (e *entry) identifyLate(r *http.Request, err error) {
 // end notes how the request ended: by a panic, by an error, or by an answer.
 func (e *entry) end(r *http.Request, panicked any, err error) {
 	e.took = time.Since(e.start)
-	e.identifyLate(r, err)
+	e.identifyLate(err)
 	e.final = e.status
 	if e.final == 0 {
 		e.final = statusOf(err)
@@ -151,7 +152,7 @@ func (e *entry) end(r *http.Request, panicked any, err error) {
 	if err == nil || refused(e.log) {
 		return
 	}
-	if d, ok := foreign(r, adapter.Replacer(r), err); ok {
+	if d, ok := foreign(r, e.repl, err); ok {
 		e.foreign, e.hasForeign = d, true
 	}
 }
@@ -191,7 +192,7 @@ func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte
 		Query:  query,
 		Peer:   r.RemoteAddr,
 		TLS:    tlsVersion(r.TLS),
-		Client: clientIP(r),
+		Client: clientIP(e.vars),
 	}
 	if len(h.headers) > 0 {
 		rec.Headers, rec.HeaderOrder = h.cleanHeaders(r.Header), h.headers
@@ -209,7 +210,7 @@ func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space [
 	if r.Method != e.method || r.URL.Path != e.path {
 		rec.Upstream = record.Upstream{Method: r.Method, Path: cleanURLPath(r.URL.Path)}
 	}
-	if p := adapter.Principal(r); p != nil {
+	if p := adapter.PrincipalIn(e.vars, e.repl); p != nil {
 		rec.User = record.User{ID: p.ID, Issuer: p.Issuer, Kind: p.Kind, Key: p.KeyID, Token: p.TokenID}
 		rec.Roles = p.Roles
 		if p.Kind == principal.KindOther && p.KeyID == "" && basic(r.Header.Get("Authorization")) {
@@ -352,8 +353,8 @@ func (h *Handler) recorded(name string) conceal.Fate {
 	return conceal.Mask
 }
 
-func clientIP(r *http.Request) string {
-	ip, _ := adapter.Vars(r)[caddyhttp.ClientIPVarKey].(string)
+func clientIP(vars map[string]any) string {
+	ip, _ := vars[caddyhttp.ClientIPVarKey].(string)
 	return ip
 }
 

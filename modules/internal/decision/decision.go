@@ -34,7 +34,7 @@ type Decision struct {
 type Log struct {
 	mu        sync.Mutex
 	decisions []Decision
-	space     [6]Decision // decisions starts here, so that usual requests allocate nothing more
+	space     [4]Decision // decisions starts here, so that usual requests allocate nothing more
 	code      string
 	redacted  int
 	rules     []string
