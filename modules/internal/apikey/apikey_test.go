@@ -634,3 +634,13 @@ func TestNoErrorShowsASecret(t *testing.T) {
 		t.Errorf("%s holds a secret", body)
 	}
 }
+
+func TestChecksumDoesNotMakeAKey(t *testing.T) {
+	const secret = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
+	for _, signed := range []string{"moat-7GhX2kQz9LmA_" + secret, "moat_7GhX2kQz9L-A_" + secret, "moat_7GhX2kQz9LmA-" + secret, "Moat_7GhX2kQz9LmA_" + secret, "moat_7GhX2kQz9LmA_" + secret[:31] + "_"} {
+		sum := checksum(signed)
+		if text := signed + string(sum[:]); !malformed(text) {
+			t.Errorf("%s is accepted", text)
+		}
+	}
+}
