@@ -42,11 +42,17 @@ func (m *Text) Value(key, s string) string {
 	return m.Clean(s)
 }
 
-// Clean cleans a text: credentials in the query strings of URLs, what follows
-// an authentication scheme, JSON Web Tokens.
-func (m *Text) Clean(s string) string {
+// Clean cleans a text: credentials in the query strings of URLs, also in those
+// that are parameters of others, what follows an authentication scheme, JSON Web
+// Tokens. It takes time in proportion to the length of the text.
+func (m *Text) Clean(s string) string { return m.clean(s, 0) }
+
+// maxNested is how many times a value may be encoded and still be looked into.
+const maxNested = 3
+
+func (m *Text) clean(s string, level int) string {
 	if strings.IndexByte(s, '=') >= 0 {
-		s = m.parameters(s)
+		s = m.parameters(s, level)
 	}
 	s = maskSchemes(s)
 	if strings.Contains(s, "eyJ") {
@@ -55,38 +61,91 @@ func (m *Text) Clean(s string) string {
 	return s
 }
 
+// What ends the name and the value of a parameter. In a query a value goes on
+// to the next parameter; in other text it may stand in brackets or quotes.
+const (
+	nameEnds  = "?&;#, \t\"'(="
+	valueEnds = "&;# \t\"'),"
+	queryEnds = "&# \t\""
+)
+
 // parameters hides the values of secret parameters: what follows name= up to
 // the next separator, where the name follows the start of a query or another
 // parameter. The rest is copied as it is, since a log must show what was sent
 // and not what a parser would make of it.
-func (m *Text) parameters(s string) string {
+func (m *Text) parameters(s string, level int) string {
 	var out strings.Builder
-	done := 0
+	done, start := 0, 0
 	for i := 0; i < len(s); i++ {
+		if strings.IndexByte(nameEnds, s[i]) < 0 {
+			continue
+		}
+		begin := start
+		start = i + 1
 		if s[i] != '=' {
 			continue
 		}
-		start := strings.LastIndexAny(s[done:i], "?&;#, \t\"'(") + 1 + done
-		end := i + 1
-		for end < len(s) && !strings.ContainsRune("&;# \t\"'),", rune(s[end])) {
-			end++
-		}
-		name := s[start:i]
+		name := s[begin:i]
 		if plain, err := url.QueryUnescape(name); err == nil {
 			name = plain
 		}
-		if end > i+1 && (Parameter(name) && !harmless(s, start, name) || m.query[lower(name)]) {
-			out.WriteString(s[done : i+1])
-			out.WriteString(Redacted)
-			done = end
-			i = end - 1
+		end := 0
+		switch {
+		case Parameter(name) && !harmless(s, begin, name) || m.query[lower(name)]:
+			end = m.valueEnd(s, begin, i+1)
+		case level < maxNested:
+			end = i + 1 + untilAny(s[i+1:], nameEnds+valueEnds)
+			if value := s[i+1 : end]; strings.IndexByte(value, '%') < 0 || !m.hidden(value, level) {
+				continue
+			}
 		}
+		if end <= i+1 {
+			continue
+		}
+		out.WriteString(s[done : i+1])
+		out.WriteString(Redacted)
+		done, start = end, end
+		i = end - 1
 	}
 	if done == 0 {
 		return s
 	}
 	out.WriteString(s[done:])
 	return out.String()
+}
+
+// hidden reports whether there is something to hide in an encoded value.
+func (m *Text) hidden(value string, level int) bool {
+	plain, err := url.QueryUnescape(value)
+	return err == nil && plain != value && m.clean(plain, level+1) != plain
+}
+
+// valueEnd returns where the value ends that begins at i, of a name that begins
+// at begin.
+func (m *Text) valueEnd(s string, begin, i int) int {
+	if begin > 0 && strings.IndexByte("?&", s[begin-1]) < 0 || begin == 0 && strings.ContainsAny(s, " \t") {
+		return i + untilAny(s[i:], valueEnds)
+	}
+	for {
+		i += untilAny(s[i:], queryEnds+";")
+		if i == len(s) || s[i] != ';' {
+			return i
+		}
+		// A separator of parameters, or a part of the value.
+		next := i + 1 + untilAny(s[i+1:], queryEnds+";=")
+		if next < len(s) && s[next] == '=' {
+			return i
+		}
+		i++
+	}
+}
+
+// untilAny is strings.IndexAny, with the length of s for none.
+func untilAny(s, chars string) int {
+	if i := strings.IndexAny(s, chars); i >= 0 {
+		return i
+	}
+	return len(s)
 }
 
 // harmless spares short words such as "code=" and "state=" where they do not
@@ -104,36 +163,48 @@ func harmless(s string, start int, name string) bool {
 // maskSchemes hides what follows the name of an authentication scheme.
 func maskSchemes(s string) string {
 	for _, scheme := range [...]string{"bearer ", "basic ", "dpop ", "digest ", "negotiate "} {
-		from := 0
-		for {
-			i := indexFold(s[from:], scheme)
-			if i < 0 {
-				break
-			}
-			start := from + i + len(scheme)
-			end := start
-			for end < len(s) && tokenByte(s[end]) {
-				end++
-			}
-			// English words follow these names too.
-			if end-start >= 4 && !englishWord(s[start:end]) && s[start:end] != Redacted {
-				s = s[:start] + Redacted + s[end:]
-				end = start + len(Redacted)
-			}
-			from = end
-		}
+		s = maskScheme(s, scheme)
 	}
 	return s
+}
+
+func maskScheme(s, scheme string) string {
+	var out strings.Builder
+	done, from := 0, 0
+	for {
+		i := indexFold(s[from:], scheme)
+		if i < 0 {
+			break
+		}
+		start := from + i + len(scheme)
+		end := start
+		for end < len(s) && tokenByte(s[end]) {
+			end++
+		}
+		// English words follow these names too.
+		if end-start >= 4 && !englishWord(s[start:end]) && s[start:end] != Redacted {
+			out.WriteString(s[done:start])
+			out.WriteString(Redacted)
+			done = end
+		}
+		from = end
+	}
+	if done == 0 {
+		return s
+	}
+	out.WriteString(s[done:])
+	return out.String()
 }
 
 // Tokens hides JSON Web Tokens: three parts in base64url of which the
 // first begins a JSON object, {" in base64 being eyJ.
 func Tokens(s string) string {
-	from := 0
+	var out strings.Builder
+	done, from := 0, 0
 	for {
 		i := strings.Index(s[from:], "eyJ")
 		if i < 0 {
-			return s
+			break
 		}
 		start := from + i
 		end, dots := start, 0
@@ -144,11 +215,17 @@ func Tokens(s string) string {
 			end++
 		}
 		if dots >= 1 && end-start >= 20 {
-			s = s[:start] + Redacted + s[end:]
-			end = start + len(Redacted)
+			out.WriteString(s[done:start])
+			out.WriteString(Redacted)
+			done = end
 		}
 		from = end
 	}
+	if done == 0 {
+		return s
+	}
+	out.WriteString(s[done:])
+	return out.String()
 }
 
 // Reflected returns value with every text in its JSON cleaned.

@@ -29,7 +29,15 @@ func TestTextIsCleanedAndOtherwiseLeftAlone(t *testing.T) {
 		"got " + jwt + ", sorry":            "got REDACTED, sorry",
 		"eyJ and friends":                   "eyJ and friends",
 		"http://u@h/?sig=a&sig=b;sig=c":     "http://u@h/?sig=REDACTED&sig=REDACTED;sig=REDACTED",
-		"客户=张三":                             "客户=张三",
+		"/a?next=https%3A%2F%2Fx%2Fcb%3Faccess_token%3Dabc%26b%3Dc&d=e": "/a?next=REDACTED&d=e",
+		"/a?next=%2Fcb%3Fu%3D%252Fx%253Ftoken%253Dabc":                  "/a?next=REDACTED",
+		"/a?h=Bearer%20YWxpY2U6aHVudGVyMg":                              "/a?h=REDACTED",
+		"/a?q=100%25&r=a%3Db":                                           "/a?q=100%25&r=a%3Db",
+		"/a?password=ab)c,d'e(f&x=1":                                    "/a?password=REDACTED&x=1",
+		"/a?password=ab;cd&x=1":                                         "/a?password=REDACTED&x=1",
+		"/a?x=a=token=b":                                                "/a?x=a=token=REDACTED",
+		"(see 'token=abc', please)":                                     "(see 'token=REDACTED', please)",
+		"客户=张三":                                                         "客户=张三",
 	} {
 		if got := m.Clean(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
@@ -56,4 +64,18 @@ func FuzzText(f *testing.F) {
 			t.Fatalf("%q", out)
 		}
 	})
+}
+
+// Whatever a client writes into a URL, to log it takes no longer than its
+// length warrants. Where it did, this does not end.
+func TestLongTextsAreCleanedInLinearTime(t *testing.T) {
+	m := NewText(nil, nil)
+	for _, unit := range []string{"=", "a=%,", "?a=%2525", "%25", "token=a;", ";a", "bearer abc1 ", "eyJhbGciOiJIUzI1NiJ9.a ", "&token=x;b"} {
+		text := strings.Repeat(unit, 2<<20/len(unit))
+		for _, s := range []string{text, "?token=" + text, "a=" + text} {
+			if out := m.Clean(s); len(out) > 2*len(s) {
+				t.Errorf("%q became %d bytes", unit, len(out))
+			}
+		}
+	}
 }
