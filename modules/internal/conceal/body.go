@@ -102,7 +102,33 @@ func (s *Body) Clean(body []byte, kind, encoding string, more bool) (text []byte
 		// and promise much.
 		return nil, true
 	}
-	return []byte(s.text.Clean(string(body))), more
+	text = []byte(s.text.Clean(string(body)))
+	if assigns(string(text)) {
+		return nil, true
+	}
+	return text, more
+}
+
+// assigns reports whether a text gives a credential by its name in a form that
+// is not read: as YAML, in XML, in JSON behind something else.
+func assigns(s string) bool {
+	s = lower(s)
+	for _, word := range credentialWords {
+		for from := 0; ; {
+			i := strings.Index(s[from:], word)
+			if i < 0 {
+				break
+			}
+			from += i + len(word)
+			for from < len(s) && (base64Byte(s[from]) || strings.IndexByte(" \t\\\"'", s[from]) >= 0) {
+				from++
+			}
+			if from < len(s) && (s[from] == ':' || s[from] == '>') {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func textual(b []byte) bool {
@@ -231,15 +257,21 @@ const maxDepth = 100
 // anywhere. What follows the last thing understood is left out.
 func (s *Body) json(b []byte, more bool) ([]byte, bool) {
 	w := scrub{s: s, in: bytes.TrimPrefix(b, []byte("\ufeff"))}
+	whole := w.texts()
+	return w.out, more || !whole
+}
+
+// texts cleans all there is and reports whether it was understood.
+func (w *scrub) texts() bool {
 	for w.space(); w.pos < len(w.in); w.space() {
 		if len(w.out) > 0 {
 			w.out = append(w.out, '\n')
 		}
 		if !w.value(Keep) {
-			return w.out, true
+			return false
 		}
 	}
-	return w.out, more
+	return true
 }
 
 // scrub copies JSON without its insignificant space.
@@ -249,7 +281,14 @@ type scrub struct {
 	pos   int
 	out   []byte
 	place []step
+
+	nested  int  // how many strings of JSON this text is within
+	changed bool // something was left out or replaced
 }
+
+// maxStrings is how many times JSON may stand in strings of JSON; deeper it is
+// not shown.
+const maxStrings = 4
 
 func (w *scrub) space() {
 	for w.pos < len(w.in) && strings.IndexByte(" \t\r\n", w.in[w.pos]) >= 0 {
@@ -270,6 +309,7 @@ func (w *scrub) next() byte {
 // value was complete and well formed; if not, nothing may follow.
 func (w *scrub) value(f Fate) bool {
 	if f != Keep {
+		w.changed = true
 		start := w.pos
 		raw := w.skip()
 		if raw == nil {
@@ -299,7 +339,8 @@ func (w *scrub) value(f Fate) bool {
 		if !ok {
 			return false
 		}
-		if clean := w.s.text.Clean(plain); clean != plain {
+		if clean := w.string(plain); clean != plain {
+			w.changed = true
 			raw, _ = json.Marshal(clean)
 		}
 		w.out = append(w.out, raw...)
@@ -310,11 +351,30 @@ func (w *scrub) value(f Fate) bool {
 	return raw != nil
 }
 
+// string cleans what a string says, which may be JSON in turn.
+func (w *scrub) string(plain string) string {
+	start := strings.TrimLeft(plain, " \t\r\n\ufeff")
+	if start == "" || start[0] != '{' && start[0] != '[' {
+		return w.s.text.Clean(plain)
+	}
+	if w.nested == maxStrings {
+		return Masked
+	}
+	in := scrub{s: w.s, in: []byte(start), nested: w.nested + 1}
+	switch whole := in.texts(); {
+	case whole && in.changed:
+		return string(in.out)
+	case !whole && assigns(plain): // no JSON, but what is it?
+		return Masked
+	}
+	return w.s.text.Clean(plain)
+}
+
 // skip reads one value without copying it and returns its text.
 func (w *scrub) skip() []byte {
 	w.space()
 	start := w.pos
-	mute := scrub{s: &Body{text: w.s.text}, in: w.in, pos: w.pos, place: w.place}
+	mute := scrub{s: &Body{text: w.s.text}, in: w.in, pos: w.pos, place: w.place, nested: maxStrings}
 	ok := mute.value(Keep)
 	w.pos = mute.pos
 	if !ok {
@@ -350,6 +410,7 @@ func (w *scrub) object() bool {
 			f = Mask
 		}
 		if f == Remove {
+			w.changed = true
 			ok = w.skip() != nil
 		} else {
 			if !first {
@@ -405,6 +466,7 @@ func (w *scrub) array() bool {
 		f := w.s.decide(w.place)
 		ok := true
 		if f == Remove {
+			w.changed = true
 			ok = w.skip() != nil
 		} else {
 			if !first {

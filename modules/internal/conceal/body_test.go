@@ -92,3 +92,50 @@ func FuzzBody(f *testing.F) {
 		}
 	})
 }
+
+func TestCredentialsInNestedJSONAreHidden(t *testing.T) {
+	s := NewBody(NewText(nil, nil), nil)
+	if err := s.Add(Remove, "ssn"); err != nil {
+		t.Fatal(err)
+	}
+	deep := `{"password":"PW"}`
+	for range maxStrings + 1 {
+		b, _ := json.Marshal(deep)
+		deep = `{"a":` + string(b) + `}`
+	}
+	for in, want := range map[string]string{
+		`{"a":"{\"password\":\"PW\",\"b\":1}"}`:          `{"a":"{\"password\":\"****\",\"b\":1}"}`,
+		`{"a":"[{\"pass\\u0077ord\":\"PW\"}]"}`:          `{"a":"[{\"pass\\u0077ord\":\"****\"}]"}`,
+		`{"a":"{\"ssn\":\"PW\", \"b\":1}"}`:              `{"a":"{\"b\":1}"}`,
+		`{"a":"{\"b\": 1}"}`:                             `{"a":"{\"b\": 1}"}`,
+		`{"a":"{\"b\":\"{\\\"token\\\":\\\"PW\\\"}\"}"}`: `{"a":"{\"b\":\"{\\\"token\\\":\\\"****\\\"}\"}"}`,
+		`{"a":"{\"password\":\"PW"}`:                     `{"a":"****"}`,
+		`{"a":"[info] ready","b":"{id}"}`:                `{"a":"[info] ready","b":"{id}"}`,
+		`{"a":"[\"/x?token=PW\"]"}`:                      `{"a":"[\"/x?token=REDACTED\"]"}`,
+	} {
+		out, cut := s.Clean([]byte(in), "application/json", "", false)
+		if string(out) != want || cut {
+			t.Errorf("%s became %s (%v), want %s", in, out, cut, want)
+		}
+	}
+	if out, _ := s.Clean([]byte(deep), "application/json", "", false); strings.Contains(string(out), "PW") {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestTextThatGivesCredentialsIsLeftOut(t *testing.T) {
+	s := NewBody(NewText(nil, nil), nil)
+	for _, in := range []string{
+		`)]}',{"password":"PW"}`, "<password>PW</password>", "user: a\npassword: PW\n", `cb({"api_key" : "PW"})`, "{'clientSecret':'PW'}x",
+		"X-Auth-Token: PW", `"{\"password\":\"PW\"}"`,
+	} {
+		if out, _ := s.Clean([]byte(in), "text/plain", "", false); strings.Contains(string(out), "PW") {
+			t.Errorf("%s became %s", in, out)
+		}
+	}
+	for _, in := range []string{"invalid password", "wrong token, try again", "hello"} {
+		if out, cut := s.Clean([]byte(in), "text/plain", "", false); string(out) != in || cut {
+			t.Errorf("%s became %s", in, out)
+		}
+	}
+}

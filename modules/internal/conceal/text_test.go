@@ -71,7 +71,7 @@ func FuzzText(f *testing.F) {
 func TestLongTextsAreCleanedInLinearTime(t *testing.T) {
 	m := NewText(nil, nil)
 	for _, unit := range []string{"=", "a=%,", "?a=%2525", "%25", "token=a;", ";a", "bearer abc1 ", "eyJhbGciOiJIUzI1NiJ9.a ", "&token=x;b"} {
-		text := strings.Repeat(unit, 2<<20/len(unit))
+		text := strings.Repeat(unit, 1<<18/len(unit))
 		for _, s := range []string{text, "?token=" + text, "a=" + text} {
 			if out := m.Clean(s); len(out) > 2*len(s) {
 				t.Errorf("%q became %d bytes", unit, len(out))
