@@ -254,7 +254,10 @@ func TestFaultyPoliciesAreRefused(t *testing.T) {
 func TestMergeRefusesWhatStandsInBoth(t *testing.T) {
 	b := &Block{Allow: []string{"GET /a"}}
 	both := []*Document{
-		{Roles: map[string]*Block{"a": b}}, {Scopes: map[string]*Block{"a": b}}, {Anyone: b}, {Authenticated: b},
+		{Roles: map[string]*Block{"a": b}},
+		{Scopes: map[string]*Block{"a": b}},
+		{Anyone: b},
+		{Authenticated: b},
 		{Users: map[string][]string{"a": {"b"}}},
 	}
 	for i, x := range both {

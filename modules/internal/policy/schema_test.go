@@ -73,10 +73,19 @@ func check(t *testing.T, root, schema map[string]any, v any, at string) error {
 // variants returns copies of v in each of which one value is another, or is
 // gone, or has something more beside it.
 func variants(v any) []any {
-	all := []any{nil, true, false, 7.0, 1.5, "", "text", "GET /a", "get /a", "*", "* /*", "/a", "GET /a when", "GET /a when user == 'x'",
+	all := []any{
+		nil, true, false, 7.0, 1.5, "", "text", "GET /a", "get /a", "*", "* /*", "/a", "GET /a when", "GET /a when user == 'x'",
 		"GET /a b", "GET,POST /a", ",GET /a", "GET  /a", " GET /a ", "GET /a/{id} when id == user", "** /a",
-		[]any{}, []any{"x"}, []any{"GET /a"}, []any{7.0}, []any{[]any{}}, map[string]any{}, map[string]any{"x": "y"},
-		map[string]any{"allow": []any{"GET /a"}}, map[string]any{"x": map[string]any{"allow": []any{"GET /a"}}}}
+		[]any{},
+		[]any{"x"},
+		[]any{"GET /a"},
+		[]any{7.0},
+		[]any{[]any{}},
+		map[string]any{},
+		map[string]any{"x": "y"},
+		map[string]any{"allow": []any{"GET /a"}},
+		map[string]any{"x": map[string]any{"allow": []any{"GET /a"}}},
+	}
 	switch v := v.(type) {
 	case map[string]any:
 		for name, member := range v {
