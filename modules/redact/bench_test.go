@@ -12,42 +12,87 @@ import (
 )
 
 // sink is a client that is no cost.
-type sink struct{ h http.Header }
+type sink struct {
+	h      http.Header
+	writes int
+}
 
 func (s *sink) Header() http.Header             { return s.h }
 func (*sink) WriteHeader(int)                   {}
-func (*sink) Write(p []byte) (int, error)       { return len(p), nil }
+func (s *sink) Write(p []byte) (int, error)     { s.writes++; return len(p), nil }
 func (*sink) Flush()                            {}
 func (*sink) ReadFrom(io.Reader) (int64, error) { return 0, nil }
+
+const benchRules = "remove ssn\nmask mobile phone\nexcept role manager {\n remove balance\n}"
+
+func benchBody(size int) []byte {
+	item := `{"id":12345,"name":"Some Customer","phone":"13812345678","ssn":"123-45-6789","tags":["a","b"],"balance":1234.56},`
+	return []byte("[" + strings.Repeat(item, size/len(item)) + "0]")
+}
+
+// benchRequest returns a request and the handler that answers it with body, in
+// pieces as reverse_proxy would.
+func benchRequest(body []byte) (caddyhttp.Handler, *sink, *http.Request) {
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header()["Content-Type"] = []string{"application/json"}
+		w.WriteHeader(200)
+		for p := body; len(p) > 0; {
+			n := min(len(p), 32<<10)
+			if _, err := w.Write(p[:n]); err != nil {
+				return err
+			}
+			p = p[n:]
+		}
+		return nil
+	})
+	r := httptest.NewRequest(http.MethodGet, "/x", nil)
+	r.Header.Set("Accept-Encoding", "gzip")
+	w := &sink{h: http.Header{}}
+	return next, w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{})
+}
+
+// A test of what a benchmark would show too late: allocations, and how many
+// writes reach the client.
+func TestRedactCostsFewAllocationsAndWrites(t *testing.T) {
+	h := provision(t, benchRules)
+	for _, c := range []struct{ size, allocs, writes int }{
+		{1 << 10, 4, 1},
+		{10 << 10, 4, 1},
+		{200 << 10, 4, 7}, // the hold and at most one for each of five that are left
+	} {
+		next, w, r := benchRequest(benchBody(c.size))
+		serve := func(f func() error) float64 {
+			return testing.AllocsPerRun(100, func() {
+				clear(w.h)
+				w.writes = 0
+				if err := f(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		bare := serve(func() error { return next.ServeHTTP(w, r) })
+		own := serve(func() error { return h.ServeHTTP(w, r, next) }) - bare
+		if int(own) > c.allocs+1 && !raceEnabled { // the pools may have been emptied, which the race detector does
+			t.Errorf("%d bytes: %v allocations of our own, want %d", c.size, own, c.allocs)
+		}
+		if w.writes > c.writes {
+			t.Errorf("%d bytes: %d writes, want at most %d", c.size, w.writes, c.writes)
+		}
+	}
+}
 
 // BenchmarkHandler measures what the handler adds to one that answers with a
 // body of 1 KB, 100 KB or 10 MB:
 //
 //	go test ./modules/redact -run '^$' -bench Handler -benchmem -cpu 1
 func BenchmarkHandler(b *testing.B) {
-	item := `{"id":12345,"name":"Some Customer","phone":"13812345678","ssn":"123-45-6789","tags":["a","b"],"balance":1234.56},`
-	h := provision(b, "remove ssn\nmask mobile phone\nexcept role manager {\n remove balance\n}")
+	h := provision(b, benchRules)
 	for _, size := range []struct {
 		name string
 		n    int
 	}{{"1KB", 1 << 10}, {"100KB", 100 << 10}, {"10MB", 10 << 20}} {
-		body := []byte("[" + strings.Repeat(item, size.n/len(item)) + "0]")
-		next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
-			w.Header()["Content-Type"] = []string{"application/json"}
-			w.WriteHeader(200)
-			for p := body; len(p) > 0; {
-				n := min(len(p), 32<<10)
-				if _, err := w.Write(p[:n]); err != nil {
-					return err
-				}
-				p = p[n:]
-			}
-			return nil
-		})
-		r := httptest.NewRequest(http.MethodGet, "/x", nil)
-		r.Header.Set("Accept-Encoding", "gzip")
-		w := &sink{http.Header{}}
-		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{})
+		body := benchBody(size.n)
+		next, w, r := benchRequest(body)
 		for name, handler := range map[string]caddyhttp.Handler{
 			"bare": next,
 			"redact": caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {

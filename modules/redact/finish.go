@@ -34,7 +34,7 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 		rw.outer.restore(rw.w.Header())
 		return rw.refusal()
 	case rw.upgraded || rw.status == 0:
-		rw.h.decide(rw.r, nil) // nothing that a rule could be about
+		rw.h.decide(rw.vars, nil) // nothing that a rule could be about
 		return nil
 	}
 	return rw.complete()
@@ -52,7 +52,7 @@ func (rw *responseWriter) complete() error {
 	case err != nil: // the client is gone
 		return nil
 	}
-	rw.h.decide(rw.r, rw.view)
+	rw.h.decide(rw.vars, rw.view)
 	if rw.committed {
 		// Trailers come to stand in the header after the body.
 		if rw.redacted() || rw.decoding != nil {
@@ -214,16 +214,15 @@ func (rw *responseWriter) done() {
 // account says that n values were changed, and by which rules.
 func (rw *responseWriter) account(n int) {
 	rw.h.metrics.fields.Add(float64(n))
-	vars := adapter.Vars(rw.r)
-	if log := decision.From(vars); log != nil {
+	if log := decision.From(rw.vars); log != nil {
 		fired := rw.rewriter.Fired()
 		if rw.events != nil {
 			fired = rw.events.fired
 		}
 		log.AddRedacted(n, fired...)
 	}
-	inside, _ := vars[countKey].(int) // of a redact inside this one
-	setCount(vars, adapter.Replacer(rw.r), inside+n)
+	inside, _ := rw.vars[countKey].(int) // of a redact inside this one
+	setCount(rw.vars, rw.repl, inside+n)
 }
 
 // note logs and counts a refusal.

@@ -286,11 +286,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		defer body.account(h, r)
 	}
 	if v == nil && !h.HideErrors && !h.answers.depends && body == nil {
-		h.decide(r, v)
+		h.decide(vars, v)
 		return next.ServeHTTP(w, r)
 	}
 
 	rw := newResponseWriter(h, w, r, v, p)
+	rw.vars, rw.repl = vars, repl
 	defer rw.leave()
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -316,7 +317,7 @@ func setCount(vars map[string]any, repl *caddy.Replacer, n int) {
 
 // decide notes that an answer passes, under rules or because no rule concerns
 // the caller.
-func (h *Handler) decide(r *http.Request, v *view) {
+func (h *Handler) decide(vars map[string]any, v *view) {
 	d := decision.Decision{Layer: "redact", Result: decision.Allow}
 	if v == nil {
 		d.Result = decision.Skip
@@ -324,7 +325,7 @@ func (h *Handler) decide(r *http.Request, v *view) {
 	} else {
 		h.metrics.allowed.Inc()
 	}
-	adapter.Decisions(r).Add(d)
+	decision.From(vars).Add(d)
 }
 
 // refuse ends a request that nothing of has been answered yet.

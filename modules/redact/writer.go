@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
@@ -44,6 +45,8 @@ type responseWriter struct {
 	r      *http.Request
 	view   *view // nil: the caller may see everything
 	caller *principal.Principal
+	vars   map[string]any // of the request
+	repl   *caddy.Replacer
 	*headers
 
 	mu        sync.Mutex // guards what follows, and writing to w
