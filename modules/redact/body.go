@@ -63,6 +63,9 @@ func (rw *responseWriter) decide() error {
 func (rw *responseWriter) decideBy(first []byte) error {
 	k, f := judge(rw.label, first)
 	rw.kind = k
+	if rw.status == http.StatusPartialContent && k != media && k != listed {
+		f = partFault(f.passable)
+	}
 	if f.is() {
 		return rw.fail(f)
 	}

@@ -221,8 +221,7 @@ func (rw *responseWriter) account(n int) {
 		}
 		log.AddRedacted(n, fired...)
 	}
-	inside, _ := rw.vars[countKey].(int) // of a redact inside this one
-	setCount(rw.vars, rw.repl, inside+n)
+	rw.counter.add(n, rw.repl)
 }
 
 // note logs and counts a refusal.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -263,9 +264,7 @@ func (h *Handler) Validate() error {
 // ServeHTTP redacts the request body and then the answer of next.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	vars, repl := adapter.Vars(r), adapter.Replacer(r)
-	if _, ok := vars[countKey]; !ok { // else there is a redact outside this one
-		setCount(vars, repl, 0)
-	}
+	count := counterOf(vars, repl)
 	p := adapter.PrincipalIn(vars, repl)
 	v, err := h.answers.of(p)
 	if err != nil {
@@ -291,7 +290,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 
 	rw := newResponseWriter(h, w, r, v, p)
-	rw.vars, rw.repl = vars, repl
+	rw.vars, rw.repl, rw.counter = vars, repl, count
 	defer rw.leave()
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -303,16 +302,34 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 // countKey is the placeholder of how many values were changed, and the
-// variable that adds them up where one redact stands inside another.
+// variable under which the counter stands that adds them up where one redact
+// is inside another.
 const countKey = "http.redact.count"
 
-func setCount(vars map[string]any, repl *caddy.Replacer, n int) {
-	if vars != nil {
-		vars[countKey] = n
-	}
+// counter adds up what is changed in one request. It is put into the variable
+// table before the request goes on, and changed afterwards instead of the
+// table: reverse_proxy may still be dialling for a request that has been
+// answered on another connection, and looks into the table as it does.
+type counter struct{ n atomic.Int64 }
+
+func (c *counter) add(n int, repl *caddy.Replacer) {
+	sum := int(c.n.Add(int64(n)))
 	if repl != nil {
-		repl.Set(countKey, n)
+		repl.Set(countKey, sum)
 	}
+}
+
+// counterOf returns the counter of the request, made by the outermost redact.
+func counterOf(vars map[string]any, repl *caddy.Replacer) *counter {
+	if c, ok := vars[countKey].(*counter); ok {
+		return c
+	}
+	c := new(counter)
+	if vars != nil {
+		vars[countKey] = c
+	}
+	c.add(0, repl)
+	return c
 }
 
 // decide notes that an answer passes, under rules or because no rule concerns

@@ -47,6 +47,8 @@ type responseWriter struct {
 	caller *principal.Principal
 	vars   map[string]any // of the request
 	repl   *caddy.Replacer
+
+	counter *counter // of the request
 	*headers
 
 	mu        sync.Mutex // guards what follows, and writing to w
@@ -115,6 +117,9 @@ func (rw *responseWriter) WriteHeader(status int) {
 		rw.status = status
 		rw.upgrade(status)
 	case status >= 100 && status < 200:
+		if rw.view != nil {
+			removeDescribing(rw.w.Header()) // of the answer that is to come
+		}
 		rw.w.WriteHeader(status)
 	default:
 		rw.begin(status)
@@ -150,8 +155,7 @@ func (rw *responseWriter) begin(status int) {
 	case rw.r.Method == http.MethodHead || !bodyAllowed(status):
 		rw.mode = dropping
 		return
-	case status == http.StatusPartialContent:
-		rw.partial()
+	case status == http.StatusPartialContent && !rw.partial():
 		return
 	}
 	rw.mode = sniffing
@@ -173,17 +177,22 @@ func (rw *responseWriter) begin(status int) {
 }
 
 // partial is about an answer with a part of something, which was not asked
-// for. A part of a document is no document.
-func (rw *responseWriter) partial() {
-	f := fault{reason: "partial", detail: "a part of a body, status 206, that was not asked for"}
+// for. It reports whether the first bytes may show that it is none of a document;
+// if not, it is refused. What is encoded cannot be decoded in parts.
+func (rw *responseWriter) partial() bool {
+	coded, f := coding(rw.w.Header())
 	switch rw.label.kind {
-	case media, listed:
-		rw.mode = passing
-		return
-	case opaque:
-		f.passable = rw.label.mediaType != "multipart/byteranges"
+	case media, listed, opaque:
+		if coded == "" && !f.is() && rw.label.mediaType != "multipart/byteranges" {
+			return true
+		}
 	}
-	_ = rw.fail(f)
+	_ = rw.fail(partFault(false))
+	return false
+}
+
+func partFault(passable bool) fault {
+	return fault{reason: "partial", detail: "a part of a body, status 206, that was not asked for", passable: passable}
 }
 
 // fail notes a fault, or lets a body pass that may pass unread.
