@@ -86,6 +86,7 @@ func beginning(c byte) kindSet {
 
 // Find returns where the next thing is that begins at from or after it.
 func (d *Detector) Find(text []byte, from int) (start, end int, ok bool) {
+	noToken := 0 // none begins before that
 	for i := from; i < len(text); i++ {
 		k := d.begins[text[i]]
 		if k == 0 {
@@ -99,7 +100,9 @@ func (d *Detector) Find(text []byte, from int) (start, end int, ok bool) {
 				return start, end, true
 			}
 		case k&kindJWT != 0:
-			end = jwt(text, i)
+			if i >= noToken {
+				end, noToken = jwt(text, i)
+			}
 		case i == 0 || text[i] == '-' || !isBase64URL(text[i-1]):
 			end = apiKey(text, i)
 		}
@@ -313,22 +316,28 @@ func emailAt(text []byte, at, from int) (start, end int) {
 func isBase64URL(c byte) bool { return isAlnum(c) || c == '-' || c == '_' }
 
 // jwt is a header, which is an object and so begins with {" or { and space, and
-// two or four more parts, of which the last may be empty.
-func jwt(text []byte, i int) int {
+// two or four more parts, of which the last may be empty. Where it is none, it
+// also returns the end of the first part: what begins within that is none
+// either, so no text is read more than five times.
+func jwt(text []byte, i int) (end, none int) {
 	if i+2 >= len(text) || text[i+1] != 'y' && text[i+1] != 'w' {
-		return 0
+		return 0, 0
 	}
 	if !bytes.HasPrefix(text[i:], []byte("eyJ")) && !bytes.HasPrefix(text[i:], []byte("ewo")) && !bytes.HasPrefix(text[i:], []byte("eyA")) {
-		return 0
+		return 0, 0
 	}
-	parts, end := 1, i
+	parts := 1
+	end = i
 	for {
 		from := end
 		for end < len(text) && isBase64URL(text[end]) {
 			end++
 		}
+		if parts == 1 {
+			none = end
+		}
 		if parts <= 2 && end-from < 4 {
-			return 0
+			return 0, none
 		}
 		if parts == 5 || end == len(text) || text[end] != '.' {
 			break
@@ -337,9 +346,9 @@ func jwt(text []byte, i int) int {
 		end++
 	}
 	if parts < 3 {
-		return 0
+		return 0, none
 	}
-	return end
+	return end, 0
 }
 
 // keyForm is the form of the keys of one issuer: a prefix and at least so many
