@@ -292,6 +292,12 @@ func (w *writer) loadOpen(l *listing, tree *frontier, cp Checkpoint) error {
 		o.Logf("audit trail %s: removed %d bytes after record %d that a crash left unfinished", t.dir, torn, w.base.tree.n-1)
 		t.stats.Repaired = torn
 	}
+	if signed, n := max(cp.Size, w.first), w.base.tree.n; n > signed {
+		// An orderly stop signs everything, so these are from a crash, or
+		// somebody wrote them while nothing was running.
+		o.Logf("audit trail %s: records %d to %d were never signed and are taken as they stand: right after a crash, to be looked into after an orderly stop", t.dir, signed, n-1)
+		t.stats.Unsigned = n - signed
+	}
 	w.hashes, err = openSidecar(segmentPath(t.dir, w.first, hashesSuffix), w.base.tree.n-w.first)
 	if err != nil {
 		return err

@@ -99,6 +99,7 @@ type Stats struct {
 	Segments    int   // closed and kept
 	Checkpoints int64 // signed
 	Repaired    int64 // bytes of an unfinished record removed by Open
+	Unsigned    int64 // records that Open found after the last signed one
 }
 
 // batch is a number of records that are written with one call.

@@ -358,3 +358,36 @@ func TestOpenChecksWhoSigned(t *testing.T) {
 		t.Errorf("%v", r.Problems)
 	}
 }
+
+// TestRecordsWrittenWhileStoppedAreNotAdoptedSilently appends a line as
+// somebody with access to the disk could. A crash leaves lines like it, so it
+// is taken, but somebody is told; after an orderly stop there is nothing to tell.
+func TestRecordsWrittenWhileStoppedAreNotAdoptedSilently(t *testing.T) {
+	dir, o := t.TempDir(), testOptions(t)
+	var said []string
+	o.Logf = func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	tr := mustOpen(t, dir, o)
+	if err := tr.Append([]byte(`{"a":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, tr)
+	tr = mustOpen(t, dir, o)
+	if got := tr.Stats().Unsigned; got != 0 || len(said) != 0 {
+		t.Fatalf("after an orderly stop: %d unsigned records, %q", got, said)
+	}
+	mustClose(t, tr)
+
+	f, err := os.OpenFile(segmentPath(dir, 0, recordsSuffix), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("{\"forged\":1}\n"); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	tr = mustOpen(t, dir, o)
+	defer tr.Close()
+	if got := tr.Stats().Unsigned; got != 1 || len(said) != 1 || !strings.Contains(said[0], "records 1 to 1 were never signed") {
+		t.Errorf("%d unsigned records, %q", got, said)
+	}
+}
