@@ -45,7 +45,6 @@ type entry struct {
 	took   time.Duration
 
 	final      int    // status of the answer
-	code       string // of a refusal by a layer that is not ours
 	how        string // it ended
 	foreign    decision.Decision
 	hasForeign bool

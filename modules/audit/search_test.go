@@ -92,9 +92,28 @@ func fill(tb testing.TB, n int) string {
 func TestLiteralsChangeNothingButSpeed(t *testing.T) {
 	dir := fill(t, 1000)
 	for _, f := range []filter{
-		{}, {user: "user7"}, {user: "-"}, {role: "clerk"}, {status: "403"}, {status: "4xx"}, {decision: "deny"}, {decision: "rbac=deny"}, {decision: "jwt_auth=deny"},
-		{path: "/orders/1*"}, {path: "**/7"}, {method: "GET"}, {method: "POST"}, {address: "192.0.2.7"}, {address: "192.0.2.0/29"}, {id: "6f1c0b9e-1d1b-4b1e-9c52-000000000007"},
-		{site: "api.example.com"}, {code: "forbidden"}, {rule: "default"}, {kind: "outcome"}, {kind: "intent"}, {since: "2026-11-22T10:05:00Z", until: "2026-11-22T10:06:00Z"},
+		{},
+		{user: "user7"},
+		{user: "-"},
+		{role: "clerk"},
+		{status: "403"},
+		{status: "4xx"},
+		{decision: "deny"},
+		{decision: "rbac=deny"},
+		{decision: "jwt_auth=deny"},
+		{path: "/orders/1*"},
+		{path: "**/7"},
+		{method: "GET"},
+		{method: "POST"},
+		{address: "192.0.2.7"},
+		{address: "192.0.2.0/29"},
+		{id: "6f1c0b9e-1d1b-4b1e-9c52-000000000007"},
+		{site: "api.example.com"},
+		{code: "forbidden"},
+		{rule: "default"},
+		{kind: "outcome"},
+		{kind: "intent"},
+		{since: "2026-11-22T10:05:00Z", until: "2026-11-22T10:06:00Z"},
 		{user: "user0", status: "403", path: "/orders/*", address: "192.0.2.0"},
 	} {
 		f.kind = strings.TrimSpace(f.kind)

@@ -464,7 +464,7 @@ func (w *scrub) array() bool {
 	for i := int64(0); ; i++ {
 		w.place = append(w.place, step{index: i, array: true})
 		f := w.s.decide(w.place)
-		ok := true
+		var ok bool
 		if f == Remove {
 			w.changed = true
 			ok = w.skip() != nil

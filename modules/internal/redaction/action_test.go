@@ -292,3 +292,10 @@ func TestExponentialRulesStayBounded(t *testing.T) {
 		t.Errorf("%s, %v, want %s", got, err, want)
 	}
 }
+
+// size returns the number of states kept.
+func (a *automaton) size() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.states)
+}

@@ -326,10 +326,3 @@ func (a *automaton) element(s *state, e edge, m *memo) *state {
 	}
 	return m.to
 }
-
-// size returns the number of states kept, for tests.
-func (a *automaton) size() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.states)
-}

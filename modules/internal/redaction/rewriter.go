@@ -46,7 +46,6 @@ type Rewriter struct {
 	start     int // of what is to be copied from the current Write
 	mode      mode
 	modeDepth int // of the value that mode is about
-	modeRule  int32
 	cut       int // where a removal of the next member or element begins
 	cutComma  bool
 	held      []byte // from the cut on, if that was in an earlier Write
