@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/certmagic"
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/term"
@@ -338,7 +336,7 @@ func printKeys(w io.Writer, config string, args []string) error {
 	if err != nil {
 		return err
 	}
-	storage, cancel, err := storageOf(raw)
+	storage, cancel, err := adapter.OpenStorage(context.Background(), raw)
 	if err != nil {
 		return err
 	}
@@ -383,38 +381,4 @@ func printKeys(w io.Writer, config string, args []string) error {
 func samePath(a, b string) bool {
 	a, err := cleanPath(a)
 	return err == nil && filepath.Clean(a) == b
-}
-
-// storageOf returns the storage of a configuration, which is Caddy's default
-// where it says nothing.
-func storageOf(raw []byte) (certmagic.Storage, func(), error) {
-	var cfg struct {
-		Storage json.RawMessage `json:"storage"`
-	}
-	if err := json.Unmarshal(raw, &cfg); err != nil {
-		return nil, nil, err
-	}
-	if cfg.Storage == nil {
-		return caddy.DefaultStorage, func() {}, nil
-	}
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	holder := struct {
-		StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
-	}{cfg.Storage}
-	val, err := ctx.LoadModule(&holder, "StorageRaw")
-	if err != nil {
-		cancel()
-		return nil, nil, fmt.Errorf("loading storage: %w", err)
-	}
-	converter, ok := val.(caddy.StorageConverter)
-	if !ok {
-		cancel()
-		return nil, nil, fmt.Errorf("%T is not a storage", val)
-	}
-	storage, err := converter.CertMagicStorage()
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	return storage, cancel, nil
 }

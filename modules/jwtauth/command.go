@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/certmagic"
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
@@ -92,7 +91,7 @@ func (f *tokenFlags) mint(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	storage, done, err := openStorage(ctx, config)
+	storage, done, err := adapter.OpenStorage(ctx, config)
 	if err != nil {
 		return "", err
 	}
@@ -227,30 +226,4 @@ func put(claims map[string]any, pointer string, value any) error {
 	}
 	at[last] = value
 	return nil
-}
-
-// openStorage opens the storage that a configuration names, or Caddy's
-// default one.
-func openStorage(ctx context.Context, config []byte) (certmagic.Storage, func(), error) {
-	var top struct {
-		StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
-	}
-	if err := json.Unmarshal(config, &top); err != nil {
-		return nil, nil, err
-	}
-	if len(top.StorageRaw) == 0 {
-		return caddy.DefaultStorage, func() {}, nil
-	}
-	cctx, cancel := caddy.NewContext(caddy.Context{Context: ctx})
-	mod, err := cctx.LoadModule(&top, "StorageRaw")
-	if err != nil {
-		cancel()
-		return nil, nil, fmt.Errorf("opening the storage: %w", err)
-	}
-	storage, err := mod.(caddy.StorageConverter).CertMagicStorage()
-	if err != nil {
-		cancel()
-		return nil, nil, fmt.Errorf("opening the storage: %w", err)
-	}
-	return storage, cancel, nil
 }
