@@ -257,28 +257,7 @@ func (p *Provider) HandlerOptions() credential.Options { return p.options }
 
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	who, err := p.Identify(r)
-	if err != nil {
-		var ce *credential.Error
-		if !errors.As(err, &ce) {
-			return caddyauth.User{}, false, errors.New("the API key cannot be checked")
-		}
-		for _, c := range p.Challenges(ce) {
-			w.Header().Add("WWW-Authenticate", c)
-		}
-		return caddyauth.User{}, false, nil
-	}
-	adapter.Identify(r, who)
-	p.Clean(r)
-	user := caddyauth.User{ID: who.ID, Metadata: map[string]string{}}
-	if repl := adapter.Replacer(r); repl != nil {
-		for _, name := range []string{"roles", "scopes", "plan"} {
-			if value, ok := repl.GetString("http.auth.user." + name); ok {
-				user.Metadata[name] = value
-			}
-		}
-	}
-	return user, true, nil
+	return adapter.Authenticate(p, w, r)
 }
 
 // Interface guards

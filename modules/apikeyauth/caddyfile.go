@@ -1,8 +1,6 @@
 package apikeyauth
 
 import (
-	"strings"
-
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
@@ -30,20 +28,23 @@ func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	seen := make(map[string]bool)
+	seen := make(adapter.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		if name != "from" && name != "forward" {
-			if seen[name] {
-				return d.Errf("%s already specified", name)
-			}
-			seen[name] = true
+		if known, err := adapter.UnmarshalOption(d, &p.options); err != nil {
+			return err
+		} else if known {
+			continue
 		}
-		if err := p.unmarshalOption(d, name); err != nil {
+		if d.Val() != "from" {
+			if err := seen.Check(d); err != nil {
+				return err
+			}
+		}
+		if err := p.unmarshalOption(d); err != nil {
 			return err
 		}
-		for nesting := d.Nesting(); d.NextBlock(nesting); {
-			return d.Errf("a block is not expected here: '%s'", d.Val())
+		if err := adapter.NoBlock(d); err != nil {
+			return err
 		}
 	}
 	if p.Store == "" || p.Pepper == "" {
@@ -52,12 +53,12 @@ func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, name string) error {
-	switch name {
+func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch name := d.Val(); name {
 	case "store":
-		return oneArg(d, &p.Store)
+		return adapter.OneArg(d, &p.Store)
 	case "pepper":
-		if err := oneArg(d, &p.Pepper); err != nil {
+		if err := adapter.OneArg(d, &p.Pepper); err != nil {
 			return err
 		}
 		if !secretPlaceholder.MatchString(p.Pepper) {
@@ -67,7 +68,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 	case "from":
 		return p.unmarshalFrom(d)
 	case "realm":
-		return oneArg(d, &p.Realm)
+		return adapter.OneArg(d, &p.Realm)
 	case "last_used":
 		var arg string
 		if !d.AllArgs(&arg) || arg != "off" {
@@ -75,43 +76,12 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		}
 		p.NoLastUsed = true
 		return nil
-	case "forward":
-		f, err := adapter.UnmarshalForward(d)
-		if err != nil {
-			return err
-		}
-		for _, o := range p.options.Forward {
-			if strings.EqualFold(o.Header, f.Header) {
-				return d.Errf("forward: header %s already specified", f.Header)
-			}
-		}
-		p.options.Forward = append(p.options.Forward, f)
-		return nil
 	case "strip":
-		return flag(d, &p.Strip)
-	case "optional":
-		return flag(d, &p.options.Optional)
-	case "preflight":
-		return flag(d, &p.options.Preflight)
+		return adapter.Flag(d, &p.Strip)
 	case "key", "keys":
 		return d.Errf("%s: keys stand in the store, make them with `caddy moat key new`", name)
 	}
-	return d.Errf("unrecognized subdirective '%s'", name)
-}
-
-func flag(d *caddyfile.Dispenser, target *bool) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	*target = true
-	return nil
-}
-
-func oneArg(d *caddyfile.Dispenser, target *string) error {
-	if !d.AllArgs(target) || *target == "" {
-		return d.ArgErr()
-	}
-	return nil
+	return d.Errf("unrecognized subdirective '%s'", d.Val())
 }
 
 func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {

@@ -36,7 +36,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch name := d.Val(); name {
 		case "optional", "preflight":
-			if err := flag(d, map[string]*bool{"optional": &h.Optional, "preflight": &h.Preflight}[name]); err != nil {
+			if err := adapter.Flag(d, map[string]*bool{"optional": &h.Optional, "preflight": &h.Preflight}[name]); err != nil {
 				return err
 			}
 		case "forward":
@@ -62,18 +62,6 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if len(h.ProvidersRaw) == 0 {
 		return d.Errf("%s needs at least one method, such as jwt_auth or basic", h.Name)
 	}
-	return nil
-}
-
-// flag sets an option that takes no arguments and may stand once.
-func flag(d *caddyfile.Dispenser, target *bool) error {
-	if *target {
-		return d.Errf("%s already specified", d.Val())
-	}
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	*target = true
 	return nil
 }
 

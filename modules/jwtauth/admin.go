@@ -162,16 +162,7 @@ func listRevocations(w http.ResponseWriter, open []*revocation.Store) error {
 	return nil
 }
 
-func openStores() []*revocation.Store {
-	var list []*revocation.Store
-	stores.Range(func(_, v any) bool {
-		if p, ok := v.(*pooled[*revocation.Store]); ok {
-			list = append(list, p.engine)
-		}
-		return true
-	})
-	return list
-}
+func openStores() []*revocation.Store { return adapter.Shared[*revocation.Store](stores) }
 
 func (a *Admin) keysets(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet {

@@ -71,9 +71,9 @@ func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		p.Issuers = []*Issuer{{Internal: new(Internal)}}
 	}
-	seen := make(once)
+	seen := make(adapter.Once)
 	defaults := new(Issuer)
-	inDefaults := make(once)
+	inDefaults := make(adapter.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if d.Val() == "issuer" {
 			i, err := unmarshalIssuer(d)
@@ -100,56 +100,26 @@ func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return p.finish(d, defaults)
 }
 
-// once remembers which options have been written.
-type once map[string]bool
-
-// check refuses an option that has been written before.
-func (o once) check(d *caddyfile.Dispenser) error {
-	if o[d.Val()] {
-		return d.Errf("%s already specified", d.Val())
-	}
-	o[d.Val()] = true
-	return nil
-}
-
 // unmarshalOption reads an option of the whole provider.
-func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
+func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen adapter.Once) error {
+	if known, err := adapter.UnmarshalOption(d, &p.options); known || err != nil {
+		return err
+	}
 	name := d.Val()
-	switch name {
-	case "from", "forward":
-	default:
-		if err := seen.check(d); err != nil {
+	if name != "from" {
+		if err := seen.Check(d); err != nil {
 			return err
 		}
 	}
 	switch name {
 	case "from":
 		return p.unmarshalFrom(d)
-	case "forward":
-		f, err := adapter.UnmarshalForward(d)
-		if err != nil {
-			return err
-		}
-		for _, o := range p.options.Forward {
-			if strings.EqualFold(o.Header, f.Header) {
-				return d.Errf("forward: header %s already specified", f.Header)
-			}
-		}
-		p.options.Forward = append(p.options.Forward, f)
-		return nil
 	case "strip":
-		p.Strip = true
-		return noArgs(d)
-	case "optional":
-		p.options.Optional = true
-		return noArgs(d)
-	case "preflight":
-		p.options.Preflight = true
-		return noArgs(d)
+		return adapter.Flag(d, &p.Strip)
 	case "realm":
-		return oneArg(d, &p.Realm)
+		return adapter.OneArg(d, &p.Realm)
 	case "revocations":
-		return oneArg(d, &p.Revocations)
+		return adapter.OneArg(d, &p.Revocations)
 	case "leeway":
 		return p.unmarshalLeeway(d)
 	case "cache":
@@ -162,28 +132,6 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
 		return d.Errf("%s belongs in the block of 'issuer internal'", name)
 	}
 	return d.Errf("unrecognized subdirective '%s'", name)
-}
-
-func noArgs(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	return noBlock(d)
-}
-
-func oneArg(d *caddyfile.Dispenser, target *string) error {
-	if !d.AllArgs(target) || *target == "" {
-		return d.ArgErr()
-	}
-	return noBlock(d)
-}
-
-// noBlock refuses a block after an option that has none.
-func noBlock(d *caddyfile.Dispenser) error {
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		return d.Errf("a block is not expected here: '%s'", d.Val())
-	}
-	return nil
 }
 
 func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
@@ -211,7 +159,7 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 		}
 	}
 	p.From = append(p.From, s)
-	return noBlock(d)
+	return adapter.NoBlock(d)
 }
 
 func (p *Provider) unmarshalLeeway(d *caddyfile.Dispenser) error {
@@ -224,7 +172,7 @@ func (p *Provider) unmarshalLeeway(d *caddyfile.Dispenser) error {
 	}
 	leeway := caddy.Duration(v)
 	p.Leeway = &leeway
-	return noBlock(d)
+	return adapter.NoBlock(d)
 }
 
 func duration(d *caddyfile.Dispenser) (time.Duration, error) {
@@ -253,7 +201,7 @@ func (p *Provider) unmarshalCache(d *caddyfile.Dispenser) error {
 		}
 	}
 	p.Cache = &n
-	return noBlock(d)
+	return adapter.NoBlock(d)
 }
 
 func (p *Provider) unmarshalBind(d *caddyfile.Dispenser) error {
@@ -268,7 +216,7 @@ func (p *Provider) unmarshalBind(d *caddyfile.Dispenser) error {
 		return d.Errf("bind takes: tls, dpop or dpop nonce, not '%s'", strings.Join(args, " "))
 	}
 	p.Bind = args[:1]
-	return noBlock(d)
+	return adapter.NoBlock(d)
 }
 
 // name is what tells issuers apart.

@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
 	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
@@ -26,7 +27,7 @@ func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
 	} else {
 		i.Issuer = args[0]
 	}
-	seen := make(once)
+	seen := make(adapter.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if i.Internal != nil {
 			known, err := i.unmarshalInternal(d, seen)
@@ -49,18 +50,18 @@ func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
 }
 
 // unmarshalInternal reads an option of the internal issuer alone.
-func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen once) (known bool, err error) {
+func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen adapter.Once) (known bool, err error) {
 	switch d.Val() {
 	case "jwks", "key":
 		return true, d.Errf("the internal issuer has its own key: %s has no place here", d.Val())
 	case "name", "rotate", "publish":
-		if err := seen.check(d); err != nil {
+		if err := seen.Check(d); err != nil {
 			return true, err
 		}
 	}
 	switch d.Val() {
 	case "name":
-		return true, oneArg(d, &i.Issuer)
+		return true, adapter.OneArg(d, &i.Issuer)
 	case "rotate":
 		v, err := duration(d)
 		if err != nil {
@@ -70,9 +71,9 @@ func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen once) (known boo
 			return true, d.Errf("rotate must be at least %v", issuer.MinRotate)
 		}
 		i.Internal.Rotate = caddy.Duration(v)
-		return true, noBlock(d)
+		return true, adapter.NoBlock(d)
 	case "publish":
-		if err := oneArg(d, &i.Internal.Publish); err != nil {
+		if err := adapter.OneArg(d, &i.Internal.Publish); err != nil {
 			return true, err
 		}
 		if err := checkPublish(i.Internal.Publish); err != nil {
@@ -84,10 +85,10 @@ func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen once) (known boo
 }
 
 // unmarshalOption reads an option of an issuer, if it is one.
-func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen once) (known bool, err error) {
+func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen adapter.Once) (known bool, err error) {
 	switch d.Val() {
 	case "jwks", "audience", "algorithms", "typ", "max_age", "roles", "scopes", "subject":
-		if err := seen.check(d); err != nil {
+		if err := seen.Check(d); err != nil {
 			return true, err
 		}
 	case "key", "require":
@@ -97,7 +98,7 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen once) (known bool,
 	switch d.Val() {
 	case "jwks":
 		i.JWKS = make([]string, 1)
-		if err = oneArg(d, &i.JWKS[0]); err == nil {
+		if err = adapter.OneArg(d, &i.JWKS[0]); err == nil {
 			err = checkJWKS(d, i.JWKS[0])
 		}
 	case "key":
@@ -115,7 +116,7 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen once) (known bool,
 			}
 		}
 	case "typ":
-		err = oneArg(d, &i.Type)
+		err = adapter.OneArg(d, &i.Type)
 	case "max_age":
 		var v time.Duration
 		if v, err = duration(d); err == nil && v <= 0 {
@@ -137,12 +138,12 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen once) (known bool,
 			err = checkPointers(d, i.Scopes)
 		}
 	case "subject":
-		if err = oneArg(d, &i.Subject); err == nil {
+		if err = adapter.OneArg(d, &i.Subject); err == nil {
 			err = checkPointers(d, []string{i.Subject})
 		}
 	}
 	if err == nil {
-		err = noBlock(d)
+		err = adapter.NoBlock(d)
 	}
 	return true, err
 }

@@ -4,11 +4,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
@@ -46,7 +44,7 @@ var proofPool = caddy.NewUsagePool() // by leeway
 
 // openDPoP prepares the checks of proofs.
 func (p *Provider) openDPoP(leeway time.Duration) error {
-	shared, err := share(p, proofPool, leeway, func() (*proofs, func(), error) {
+	shared, err := adapter.Share(&p.held, proofPool, leeway, func() (*proofs, func(), error) {
 		key := make([]byte, 32)
 		if _, err := rand.Read(key); err != nil {
 			return nil, nil, err
@@ -104,24 +102,9 @@ func badProof(detail string, cause error) error {
 	return &credential.Error{Kind: credential.Bad, Code: codeProof, Detail: detail, Cause: cause}
 }
 
-// address returns the address that the client has asked for: before any
-// rewrites, and as a proxy that is trusted has seen it.
+// address returns the address that the client has asked for, without its
+// query.
 func address(r *http.Request) string {
-	scheme, host := "http", r.Host
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	if trusted, _ := adapter.Vars(r)[caddyhttp.TrustedProxyVarKey].(bool); trusted {
-		if v := r.Header["X-Forwarded-Proto"]; len(v) == 1 && (v[0] == "http" || v[0] == "https") {
-			scheme = v[0]
-		}
-		if v := r.Header["X-Forwarded-Host"]; len(v) == 1 && !strings.ContainsAny(v[0], ", /@?#") {
-			host = v[0]
-		}
-	}
-	path := r.URL.EscapedPath()
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
-		path = original.URL.EscapedPath()
-	}
-	return scheme + "://" + host + path
+	t := adapter.TargetOf(r)
+	return t.Scheme + "://" + t.Host + t.URL.EscapedPath()
 }

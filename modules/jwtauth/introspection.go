@@ -63,7 +63,7 @@ func (p *Provider) openIntrospection(leeway time.Duration) error {
 		return err
 	}
 	key := sha256.Sum256(fmt.Appendf(config, "\x00%d\x00%s\x00%s\x00%s\x00%s", leeway, o.Endpoint, o.ClientID, o.ClientSecret, o.Rules.Audience))
-	p.opaque, err = share(p, clients, key, func() (*introspection.Client, func(), error) {
+	p.opaque, err = adapter.Share(&p.held, clients, key, func() (*introspection.Client, func(), error) {
 		c := introspection.New(o)
 		return c, c.Close, nil
 	})
@@ -169,12 +169,12 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	i := new(Introspection)
-	seen := make(once)
+	seen := make(adapter.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		switch name {
 		case "endpoint", "client_id", "client_secret", "cache", "issuer":
-			if err := seen.check(d); err != nil {
+			if err := seen.Check(d); err != nil {
 				return err
 			}
 		case "jwks", "key", "algorithms", "typ", "max_age":
@@ -184,18 +184,18 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 		known := true
 		switch name {
 		case "endpoint":
-			if err = oneArg(d, &i.Endpoint); err == nil {
+			if err = adapter.OneArg(d, &i.Endpoint); err == nil {
 				err = checkJWKS(d, i.Endpoint)
 			}
 		case "client_id":
-			err = oneArg(d, &i.ClientID)
+			err = adapter.OneArg(d, &i.ClientID)
 		case "client_secret":
-			if err = oneArg(d, &i.ClientSecret); err != nil {
+			if err = adapter.OneArg(d, &i.ClientSecret); err != nil {
 				// Which would say what it has read.
 				err = d.Err("client_secret takes one argument: {env.X}, {file.X} or the secret, in quotes if it has spaces")
 			}
 		case "issuer":
-			err = oneArg(d, &i.Issuer.Issuer)
+			err = adapter.OneArg(d, &i.Issuer.Issuer)
 		case "cache":
 			err = i.unmarshalCache(d)
 		default:
@@ -230,7 +230,7 @@ func (i *Introspection) unmarshalCache(d *caddyfile.Dispenser) error {
 			life = caddy.Duration(v)
 		}
 		i.Cache = &life
-		return noBlock(d)
+		return adapter.NoBlock(d)
 	}
 	return d.ArgErr()
 }

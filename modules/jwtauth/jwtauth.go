@@ -129,7 +129,7 @@ type Provider struct {
 	file    *revocation.File
 	store   *revocation.Store
 	publish []published
-	held    []func() // gives back what is shared
+	held    adapter.Held
 	now     func() time.Time
 	storage certmagic.Storage
 }
@@ -226,10 +226,7 @@ func (p *Provider) compile() error {
 
 // Cleanup gives back what is shared with other instances.
 func (p *Provider) Cleanup() error {
-	for _, release := range p.held {
-		release()
-	}
-	p.held = nil
+	p.held.Release()
 	return nil
 }
 
@@ -306,31 +303,7 @@ func (p *Provider) HandlerOptions() credential.Options { return p.options }
 
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	who, err := p.Identify(r)
-	if err != nil {
-		var ce *credential.Error
-		if !errors.As(err, &ce) || ce.Kind == credential.Unavailable {
-			return caddyauth.User{}, false, errors.New("the token cannot be verified at the moment")
-		}
-		for _, c := range p.Challenges(ce) {
-			w.Header().Add("WWW-Authenticate", c)
-		}
-		for name, values := range ce.Header {
-			w.Header()[name] = append([]string(nil), values...)
-		}
-		return caddyauth.User{}, false, nil
-	}
-	adapter.Identify(r, who)
-	p.Clean(r)
-	user := caddyauth.User{ID: who.ID, Metadata: map[string]string{}}
-	if repl := adapter.Replacer(r); repl != nil {
-		for _, name := range []string{"roles", "scopes"} {
-			if list, ok := repl.GetString("http.auth.user." + name); ok {
-				user.Metadata[name] = list
-			}
-		}
-	}
-	return user, true, nil
+	return adapter.Authenticate(p, w, r)
 }
 
 // background is the context of work that no single request or configuration

@@ -104,26 +104,19 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 // internalSets returns the state of the internal issuers.
 func internalSets() []keyset.Status {
 	var list []keyset.Status
-	issuers.Range(func(_, v any) bool {
-		if p, ok := v.(*pooled[*issuer.Issuer]); ok {
-			i := p.engine
-			list = append(list, keyset.Status{Source: "internal " + i.Name(), Keys: i.KeyIDs(), Generation: i.Generation()})
-		}
-		return true
-	})
+	for _, i := range adapter.Shared[*issuer.Issuer](issuers) {
+		list = append(list, keyset.Status{Source: "internal " + i.Name(), Keys: i.KeyIDs(), Generation: i.Generation()})
+	}
 	return list
 }
 
 // keySets returns the state of all key sets that are open.
 func keySets() []keyset.Status {
 	list := []keyset.Status{}
-	sets.Range(func(_, v any) bool {
-		if p, ok := v.(*pooled[token.KeySource]); ok {
-			if s, ok := p.engine.(interface{ Status() keyset.Status }); ok {
-				list = append(list, s.Status())
-			}
+	for _, set := range adapter.Shared[token.KeySource](sets) {
+		if s, ok := set.(interface{ Status() keyset.Status }); ok {
+			list = append(list, s.Status())
 		}
-		return true
-	})
+	}
 	return list
 }

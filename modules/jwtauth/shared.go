@@ -40,37 +40,8 @@ func report(what, name string) func(string, error) {
 	}
 }
 
-// pooled is an engine with its background work, as a caddy.Destructor.
-type pooled[T any] struct {
-	engine T
-	close  func()
-}
-
-func (p *pooled[T]) Destruct() error {
-	p.close()
-	return nil
-}
-
-// share returns the engine of that key from the pool, made by open if there
-// is none, and has p give it back in Cleanup.
-func share[T any](p *Provider, pool *caddy.UsagePool, key any, open func() (T, func(), error)) (T, error) {
-	v, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		engine, closer, err := open()
-		if err != nil {
-			return nil, err
-		}
-		return &pooled[T]{engine, closer}, nil
-	})
-	if err != nil {
-		var none T
-		return none, err
-	}
-	p.held = append(p.held, func() { _, _ = pool.Delete(key) })
-	return v.(*pooled[T]).engine, nil
-}
-
 func (p *Provider) sharedSet(source keyset.Source) (token.KeySource, error) {
-	return share(p, sets, source, func() (token.KeySource, func(), error) {
+	return adapter.Share(&p.held, sets, source, func() (token.KeySource, func(), error) {
 		s := keyset.Open(source, keyset.Options{
 			Report:  report("source", source.String()),
 			Changed: keysChanged(whatKeySet, source.String(), source.Issuer),
@@ -84,7 +55,7 @@ func (p *Provider) sharedFile(path string) (token.KeySource, error) {
 	if err != nil {
 		return nil, err
 	}
-	source, err := share(p, sets, abs, func() (token.KeySource, func(), error) {
+	source, err := adapter.Share(&p.held, sets, abs, func() (token.KeySource, func(), error) {
 		f, err := keyset.OpenFile(abs, keyset.Options{Report: report("source", path), Changed: keysChanged(whatKeySet, abs, "")})
 		if err != nil {
 			return nil, nil, err
@@ -114,7 +85,7 @@ func identity(s certmagic.Storage) string {
 
 func (p *Provider) sharedIssuer(name string, rotate time.Duration) (*issuer.Issuer, error) {
 	storage := p.storage
-	return share(p, issuers, issuerKey{identity(storage), name, rotate}, func() (*issuer.Issuer, func(), error) {
+	return adapter.Share(&p.held, issuers, issuerKey{identity(storage), name, rotate}, func() (*issuer.Issuer, func(), error) {
 		ctx, cancel := background()
 		defer cancel()
 		i, err := issuer.Open(ctx, storage, issuer.Options{
@@ -136,9 +107,9 @@ func (p *Provider) openRevocations(ctx caddy.Context) (err error) {
 		return err
 	}
 	trails.enlist(listener{p, path, adapter.Changes(ctx)})
-	p.held = append(p.held, func() { trails.drop(p) })
+	p.held.Add(func() { trails.drop(p) })
 	storage := p.storage
-	p.store, err = share(p, stores, identity(storage), func() (*revocation.Store, func(), error) {
+	p.store, err = adapter.Share(&p.held, stores, identity(storage), func() (*revocation.Store, func(), error) {
 		ctx, cancel := background()
 		defer cancel()
 		s, err := revocation.OpenStore(ctx, storage, nil, report("storage", revocation.StorageKey),
@@ -163,7 +134,7 @@ func (p *Provider) openRevocations(ctx caddy.Context) (err error) {
 		return fmt.Errorf("revocations %s: %w", p.Revocations, err)
 	}
 	p.file = file
-	p.held = append(p.held, file.Close)
+	p.held.Add(file.Close)
 	return nil
 }
 
