@@ -2,7 +2,9 @@ package keyset
 
 import (
 	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -54,6 +56,49 @@ func TestDiscoveryFindsTheKeysOfTheVeryIssuer(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestDiscoveryDoesNotFollowElsewhere: who can answer for the issuer's host
+// cannot name another host, nor leave TLS, as the place of its metadata.
+func TestDiscoveryDoesNotFollowElsewhere(t *testing.T) {
+	for name, location := range map[string]string{
+		"another host":  "https://evil.example.com/.well-known/openid-configuration",
+		"another port":  "https://id.example.com:8443/.well-known/openid-configuration",
+		"without TLS":   "http://id.example.com/.well-known/openid-configuration",
+		"a longer name": "https://id.example.com.evil.example/.well-known/openid-configuration",
+		"a file":        "file:///etc/passwd",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &provider{redirect: location, body: `{"issuer":"https://id.example.com","jwks_uri":"https://id.example.com/k"}`}
+				s := Open(Source{Issuer: "https://id.example.com"}, Options{Transport: p})
+				defer s.Close()
+				wantUnavailable(t, s, "a")
+				for _, asked := range p.asked {
+					if !strings.HasPrefix(asked, "https://id.example.com/") {
+						t.Errorf("%s was asked", asked)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestProviderThatNobodyVouchesForIsUnavailable serves keys over TLS with a
+// certificate that no authority of this machine has signed.
+func TestProviderThatNobodyVouchesForIsUnavailable(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, jwks("a"))
+	}))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	s := Open(Source{URL: srv.URL}, Options{})
+	defer s.Close()
+	wantUnavailable(t, s, "a")
+	if st := s.Status(); !strings.Contains(st.Error, "certificate") {
+		t.Errorf("got %+v", st)
 	}
 }
 

@@ -339,46 +339,38 @@ func retryAfter(failures int) time.Duration {
 	return d*3/4 + rand.N(d/2)
 }
 
-// loop fetches when it is time.
+// loop fetches when it is time, and forgets the keys when they are too old,
+// be a fetch under way or not.
 func (s *Set) loop() {
 	defer s.work.Done()
-	for {
-		s.mu.Lock()
-		now := s.opts.Now()
-		s.dropIfStale(now)
-		var wait <-chan struct{}
-		var until time.Duration
-		switch {
-		case s.inFlight != nil:
-			wait = s.inFlight
-		case !now.Before(s.next):
-			wait = s.begin()
-		default:
-			until = s.next.Sub(now)
-			if snap := s.current.Load(); snap != nil {
-				until = min(until, snap.staleUntil.Sub(now))
-			}
-		}
-		s.mu.Unlock()
-		if wait != nil {
-			select {
-			case <-wait:
-			case <-s.ctx.Done():
-				return
-			}
-			continue
-		}
-		t := time.NewTimer(until)
+	for s.ctx.Err() == nil {
+		t := time.NewTimer(s.step())
 		select {
 		case <-t.C:
-		case <-s.wake:
+		case <-s.wake: // a fetch has ended
 		case <-s.ctx.Done():
 		}
 		t.Stop()
-		if s.ctx.Err() != nil {
-			return
-		}
 	}
+}
+
+// step does what is due and returns how long there is nothing to do.
+func (s *Set) step() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.opts.Now()
+	s.dropIfStale(now)
+	if !now.Before(s.next) {
+		s.begin()
+	}
+	until := maxLife
+	if s.inFlight == nil {
+		until = s.next.Sub(now)
+	}
+	if snap := s.current.Load(); snap != nil {
+		until = min(until, snap.staleUntil.Sub(now))
+	}
+	return until
 }
 
 // fingerprint identifies a set of keys: their names, their algorithms and

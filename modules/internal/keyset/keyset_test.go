@@ -345,6 +345,58 @@ func TestStaleKeysServeForAnHourAndNoLonger(t *testing.T) {
 	}
 }
 
+// TestHangingProviderDoesNotProlongTheHour has a fetch under way at the moment
+// at which the keys become too old: what they have verified must not be relied
+// upon until that fetch gives up.
+func TestHangingProviderDoesNotProlongTheHour(t *testing.T) {
+	p := &provider{body: jwks("a"), header: http.Header{"Cache-Control": {"max-age=600"}}}
+	bubble(t, p, func(t *testing.T, s *Set, _ *journal) {
+		wantKey(t, s, "a")
+		generation := s.Generation()
+		p.set(func(p *provider) { p.status = 500 })
+		time.Sleep(600*time.Second + maxStale - time.Second)
+		p.set(func(p *provider) { p.delay = time.Hour })
+		s.mu.Lock()
+		s.next = time.Now() // the fetch in the background, which may come at any time
+		s.mu.Unlock()
+		s.wake <- struct{}{}
+		time.Sleep(2 * time.Second)
+		if s.Generation() == generation {
+			t.Error("what the keys have verified is still relied upon")
+		}
+		wantUnavailable(t, s, "a")
+	})
+}
+
+// TestServersDoNotComeAtOnce opens many sets at one moment: that they are
+// refreshed at different ones is what spares the provider.
+func TestServersDoNotComeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{body: jwks("a"), header: http.Header{"Cache-Control": {"max-age=1000"}}}
+		begun := time.Now()
+		var sets []*Set
+		for range 50 {
+			s := Open(Source{URL: where}, Options{Transport: p})
+			defer s.Close()
+			sets = append(sets, s)
+		}
+		synctest.Wait()
+		at := make(map[time.Duration]bool)
+		for _, s := range sets {
+			s.mu.Lock()
+			next := s.next.Sub(begun)
+			s.mu.Unlock()
+			at[next.Round(time.Second)] = true
+			if next < 750*time.Second || next >= 950*time.Second {
+				t.Errorf("a set of 1000 s is fetched again after %v", next)
+			}
+		}
+		if len(at) < 20 {
+			t.Errorf("50 sets come at %d different seconds", len(at))
+		}
+	})
+}
+
 func TestRedirectWithinTheHostIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &redirector{provider{body: jwks("a")}}
