@@ -88,8 +88,10 @@ type Provider struct {
 
 	// A file that lists revoked tokens, one JSON object a line: `{"jti":"…"}`,
 	// `{"sub":"…","issued_before":"2026-11-22T10:00:00Z"}` or `{"kid":"…"}`,
-	// each perhaps with `"expires"`. It is watched. Revocations made through
-	// the admin endpoint /moat/revocations apply besides.
+	// each perhaps with `"expires"`. `sub` is the identity, whichever claim it
+	// is in; a key without a `kid` goes by its thumbprint (RFC 7638), as
+	// /moat/keysets lists it. The file is watched. Revocations made through the
+	// admin endpoint /moat/revocations apply besides.
 	Revocations string `json:"revocations,omitempty"`
 
 	// How many verified tokens are remembered, so that a token that comes
@@ -274,13 +276,19 @@ func explain(err error) *credential.Error {
 }
 
 func (p *Provider) revoked(t *token.Token) bool {
-	if (p.store == nil || p.store.List().Len() == 0) && (p.file == nil || p.file.List().Len() == 0) {
+	return p.store != nil && p.onList(p.store.List(), t) || p.file != nil && p.onList(p.file.List(), t)
+}
+
+func (p *Provider) onList(l *revocation.List, t *token.Token) bool {
+	if l.Len() == 0 {
 		return false // the usual case, which need not know the time
 	}
-	who := t.Principal
-	now := p.now()
-	return p.store != nil && p.store.List().Revoked(who.TokenID, who.ID, who.KeyID, t.IssuedAt, now) ||
-		p.file != nil && p.file.List().Revoked(who.TokenID, who.ID, who.KeyID, t.IssuedAt, now)
+	who, now := t.Principal, p.now()
+	if l.Revoked(who.TokenID, who.ID, who.KeyID, t.IssuedAt, now) {
+		return true
+	}
+	// A key without a name goes by its thumbprint, as in /moat/keysets.
+	return l.NamesKeys() && t.Key != nil && t.Key.ID == "" && l.Revoked("", "", t.Key.Thumbprint(), t.IssuedAt, now)
 }
 
 // Challenges returns the value of WWW-Authenticate, RFC 6750 section 3 or

@@ -1,7 +1,9 @@
 package jwtauth
 
 import (
+	"crypto/ed25519"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -458,6 +460,48 @@ func TestAdminRevokesAtOnceAndForGood(t *testing.T) {
 		t.Errorf("got %d %s", code, body)
 	}
 	want(t, p3, r, 0, "")
+}
+
+// TestKeyWithoutANameIsRevokedByItsThumbprint takes what /moat/keysets says of
+// a key that has no kid and revokes it.
+func TestKeyWithoutANameIsRevokedByItsThumbprint(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	file := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(file, []byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"`+b64(public)+`"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := provider(t, "jwks "+file)
+	text := b64([]byte(`{"alg":"EdDSA"}`)) + "." + strings.Split(sign(t, nil), ".")[1]
+	r := get("Authorization", "Bearer "+text+"."+b64(ed25519.Sign(private, []byte(text))))
+	want(t, p, r, 0, "")
+
+	var listed []struct{ Keys []string }
+	if code, body := admin(t, "GET", "/moat/keysets", ""); code != 200 || json.Unmarshal([]byte(body), &listed) != nil || len(listed) != 1 || len(listed[0].Keys) != 1 {
+		t.Fatalf("got %d %s", code, body)
+	}
+	if code, body := admin(t, "POST", "/moat/revocations", `{"kid":"`+listed[0].Keys[0]+`"}`); code != 200 {
+		t.Fatalf("got %d %s", code, body)
+	}
+	want(t, p, r, credential.Bad, credential.CodeInvalidToken)
+}
+
+// TestRolesComeFromSeveralClaims has each of the forms that a claim can have.
+func TestRolesComeFromSeveralClaims(t *testing.T) {
+	p := provider(t, shared+"roles /realm_access/roles /resource_access/orders~1v1/roles https://example.com/roles groups")
+	who, err := p.Identify(get("Authorization", "Bearer "+sign(t, claims{
+		"realm_access":              claims{"roles": []string{"clerk", "offline access"}},
+		"resource_access":           claims{"orders/v1": claims{"roles": "boss clerk"}},
+		"https://example.com/roles": "auditor",
+		"groups":                    []string{"clerk", "staff"},
+		"roles":                     []string{"root"}, // which is not asked for
+	})))
+	if err != nil || strings.Join(who.Roles, "|") != "clerk|offline access|boss|auditor|staff" {
+		t.Errorf("got %+v, %v", who, err)
+	}
 }
 
 func TestInternalIssuerNeedsNothingElse(t *testing.T) {

@@ -3,7 +3,9 @@ package filewatch
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -67,6 +69,49 @@ func TestEditRenameRemovalAndReturnAreSeen(t *testing.T) {
 	await(t, seen, "(gone)")
 	write(t, path, "four")
 	await(t, seen, "four")
+}
+
+// TestChangeIsSeenWithinASecondWithoutNotifications is for file systems that
+// notify nothing. The second is that of the bubble's clock.
+func TestChangeIsSeenWithinASecondWithoutNotifications(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	old := time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC) // a file that looks young is looked into each time
+	edit := func(content string) {
+		write(t, path, content)
+		old = old.Add(time.Hour)
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit("one")
+	synctest.Test(t, func(t *testing.T) {
+		w := &Watcher{stop: make(chan struct{}), done: make(chan struct{})}
+		var calls atomic.Int32
+		go func() {
+			defer close(w.done)
+			w.run(path, nil, look(path), func() { calls.Add(1) })
+		}()
+		for name, change := range map[string]func(){
+			"nothing":            func() {},
+			"an edit":            func() { edit("two and more") },
+			"an edit as long":    func() { edit("ten") },
+			"removal and return": func() { _ = os.Remove(path); time.Sleep(time.Second); edit("back") },
+			"removal":            func() { _ = os.Remove(path) },
+		} {
+			edit("one")
+			time.Sleep(10 * time.Minute)
+			before := calls.Load()
+			change()
+			time.Sleep(time.Second - time.Millisecond)
+			if seen := calls.Load() != before; seen != (name != "nothing") {
+				t.Errorf("%s: seen is %v", name, seen)
+			}
+		}
+		w.Stop()
+	})
+	if poll+settle >= time.Second {
+		t.Errorf("a change is seen after %v", poll+settle)
+	}
 }
 
 func TestSymbolicLinkThatPointsElsewhereIsSeen(t *testing.T) {

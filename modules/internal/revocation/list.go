@@ -234,6 +234,9 @@ func Parse(text []byte) (*List, error) {
 // Len returns the number of entries.
 func (l *List) Len() int { return len(l.entries) }
 
+// NamesKeys reports whether there is an entry about a key.
+func (l *List) NamesKeys() bool { return len(l.kid) > 0 }
+
 // Entries returns the entries, in a fixed order.
 func (l *List) Entries() []Entry {
 	return slices.SortedFunc(maps.Keys(l.entries), func(a, b Entry) int {
