@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/rivo/uniseg"
@@ -51,7 +52,8 @@ var presets = map[string]Func{
 //	bank_card     all but the first 4 and last 4, in groups of 4
 //	name          all but the first                    段正淳 → 段**
 //	address       the last 8
-//	email         all but the first of the local part  d***@example.com
+//	email         all but the first of the local part  d***@example.com;
+//	              all of a text that is no address
 //	plate         all but the first 3 and the last     苏D40000 → 苏D4***0
 //	ip            192.0.2.1 → 192.*.*.*; the first 16 bits of IPv6
 //
@@ -171,12 +173,33 @@ func address(dst, text []byte) []byte {
 	return repeat(append(dst, text[:prefix(text, n-8)]...), '*', 8)
 }
 
+// email shows the domain, so it has to be one and nothing else: what people
+// write behind an address, or an @ before a name, is masked with the rest.
 func email(dst, text []byte) []byte {
 	at := bytes.LastIndexByte(text, '@')
-	if at < 0 {
+	if at < 1 || !isDomain(text[at+1:]) {
 		return hide(dst, text)
 	}
 	return append(keep(dst, text[:at], 1, 0, '*'), text[at:]...)
+}
+
+// isDomain reports whether text may be the name of a host: its last label has
+// a letter, of whatever script (RFC 3696 section 2).
+func isDomain(text []byte) bool {
+	letter := false
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		switch {
+		case unicode.IsLetter(r):
+			letter = true
+		case r == '.':
+			letter = false
+		case !unicode.IsMark(r) && !unicode.IsDigit(r) && r != '-':
+			return false
+		}
+		text = text[n:]
+	}
+	return letter
 }
 
 // bankCard groups by four, as on the card, whatever the grouping was.
