@@ -220,6 +220,69 @@ func TestWriterStaysBroken(t *testing.T) {
 	}
 }
 
+// TestEverySplit cuts short texts into any number of pieces and longer ones into
+// two and three, everywhere. What leaves, and what is said of a
+// fault, must be the same.
+func TestEverySplit(t *testing.T) {
+	write := func(p *Program, text string, cuts []int) (string, error) {
+		var b strings.Builder
+		w := p.Get(&b)
+		defer p.Put(w)
+		from := 0
+		for _, to := range append(cuts, len(text)) {
+			if _, err := w.Write([]byte(text[from:to])); err != nil {
+				return b.String(), err
+			}
+			from = to
+		}
+		err := w.Close()
+		return b.String(), err
+	}
+	same := func(p *Program, text string, cuts ...int) {
+		t.Helper()
+		want, wantErr := run(p, text, len(text)+1)
+		got, err := write(p, text, cuts)
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) || err == nil && got != want {
+			t.Fatalf("%q cut at %v = %q, %v, whole %q, %v", text, cuts, got, err, want, wantErr)
+		}
+	}
+	short := []string{
+		`{"a":1,"b":"x"}`, `{"\u0061":[0]}`, `[1,{"a":2},3]`, `{"a":"\ud83d\ude00"}`, `["中",-1.5e9]`, `{"b":[],"a":{}}`,
+		` [ true , nul]`, `{"a":"\ud83d"}`, `{"a":01}`, `{"a":1}}`, "[\"\xe4\xb8\"]", `[13812345678]`,
+	}
+	long := []string{
+		`{"a":{"b":[1,2,{"a":"13812345678"}],"":null},"b":"tel 13812345678, 2026-11-22"}`,
+		`[[0,1,2,3,4,5],{"a":[{"a":"x"},{"b":{"b":"é"}}]},"\u0031\u0033812345678",12.345]`,
+		`{"b":"{\"a\":\"13812345678\"}","a":"2026-11-22T00:00:00Z","a":[[[1]]]} `,
+	}
+	count := 0
+	for _, p := range programs(t) {
+		for _, text := range short {
+			// Of more than 4096 ways an evenly spread 4096.
+			all := 1 << (len(text) - 1)
+			for set := 0; set < all; set += all>>12 | 1 {
+				var cuts []int
+				for i := range len(text) - 1 {
+					if set>>i&1 == 1 {
+						cuts = append(cuts, i+1)
+					}
+				}
+				same(p, text, cuts...)
+				count++
+			}
+		}
+		for _, text := range long {
+			for i := range len(text) {
+				for j := i; j < len(text); j++ {
+					same(p, text, i, j)
+					count++
+				}
+			}
+		}
+	}
+	t.Log(count, "splits")
+}
+
 func TestSequence(t *testing.T) {
 	p := compile(t, Options{Sequence: true}, rule(Remove(), "x")...)
 	for _, c := range []struct{ in, want string }{
