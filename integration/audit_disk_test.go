@@ -97,7 +97,7 @@ func (tr *traffic) count() int {
 
 // MOAT_KILL_ROUNDS is how often the server is killed; more find more.
 func TestAuditKilledServerLosesNoAcknowledgedRequest(t *testing.T) {
-	rounds := 5
+	rounds := 100
 	if n, err := strconv.Atoi(os.Getenv("MOAT_KILL_ROUNDS")); err == nil {
 		rounds = n
 	}

@@ -63,9 +63,12 @@ func child(dir string) error {
 // TestNoAcknowledgedRecordIsLostByAKill kills a process under load again and
 // again, on one trail.
 func TestNoAcknowledgedRecordIsLostByAKill(t *testing.T) {
-	rounds := 10
-	if *thorough {
-		rounds = 200
+	rounds := 100
+	switch {
+	case testing.Short():
+		rounds = 10
+	case *thorough:
+		rounds = 1000
 	}
 	dir := t.TempDir()
 	rnd := newRand(uint64(time.Now().UnixNano()))
