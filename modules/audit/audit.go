@@ -407,7 +407,8 @@ func (h *Handler) unavailable(w http.ResponseWriter, r *http.Request, cause erro
 // and nowhere else.
 type space struct {
 	line      []byte
-	decisions [8]record.Decision
+	id        [36]byte
+	decisions [8]*record.Decision
 	rules     [8]string
 }
 

@@ -37,17 +37,15 @@ type entry struct {
 	repl *caddy.Replacer
 
 	start  time.Time
-	id     string
-	idText [36]byte
+	id     string // empty where nobody needs it before the record is made
 	method string // as it came: inner handlers may rewrite the request
 	path   string
 	query  string
 	took   time.Duration
 
-	final      int    // status of the answer
-	how        string // it ended
-	foreign    decision.Decision
-	hasForeign bool
+	final   int    // status of the answer
+	how     string // it ended
+	foreign *decision.Decision
 }
 
 // begin takes down what inner handlers may change and puts the decision log
@@ -97,36 +95,29 @@ func (e *entry) identify() {
 	}
 }
 
-// identifyLate does the same where nothing needed the id until the request
-// was over. Caddy's own way costs seven allocations; a random UUID (RFC 9562
-// section 5.4) that nobody else has seen costs none. If somebody could still
-// ask, which only error routes can, it is {http.request.uuid} too.
-func (e *entry) identifyLate(err error) {
-	if e.id != "" {
-		return
-	}
-	if _, asked := e.vars["uuid"]; asked || err != nil {
-		e.identify()
-		return
-	}
+// newID returns an id for a request to which nothing gave one until it was
+// over. Caddy's own way costs seven allocations; a random UUID (RFC 9562 section
+// 5.4) that nobody else has seen costs none. It is written to dst.
+func newID(dst *[36]byte) string {
 	var b [16]byte
 	binary.NativeEndian.PutUint64(b[:], rand.Uint64())
 	binary.NativeEndian.PutUint64(b[8:], rand.Uint64())
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	dst := &e.idText
 	hex.Encode(dst[:8], b[:4])
 	hex.Encode(dst[9:13], b[4:6])
 	hex.Encode(dst[14:18], b[6:8])
 	hex.Encode(dst[19:23], b[8:10])
 	hex.Encode(dst[24:], b[10:])
 	dst[8], dst[13], dst[18], dst[23] = '-', '-', '-', '-'
-	e.id = unsafe.String(&dst[0], len(dst)) // idText is written once
+	return unsafe.String(&dst[0], len(dst)) // valid until dst is written again
 }
 
 // end notes how the request ended: by a panic, by an error, or by an answer.
 func (e *entry) end(r *http.Request, panicked any, err error) {
 	e.took = time.Since(e.start)
-	e.identifyLate(err)
+	if _, asked := e.vars["uuid"]; asked || err != nil {
+		e.identify() // somebody has asked, or error routes still can
+	}
 	e.final = e.status
 	if e.final == 0 {
 		e.final = statusOf(err)
@@ -148,21 +139,9 @@ func (e *entry) end(r *http.Request, panicked any, err error) {
 	if panicked != nil && e.status == 0 {
 		e.final = 0 // no answer at all
 	}
-	if err == nil || refused(e.log) {
-		return
+	if err != nil && !e.log.Refused() {
+		e.foreign = foreign(r, e.repl, err)
 	}
-	if d, ok := foreign(r, e.repl, err); ok {
-		e.foreign, e.hasForeign = d, true
-	}
-}
-
-// refused reports whether one of our layers has said that it refused.
-func refused(l *decision.Log) bool {
-	found := false
-	l.Each(func(d decision.Decision) {
-		found = found || d.Result == decision.Deny || d.Result == decision.Error
-	})
-	return found
 }
 
 // statusOf returns the status that Caddy answers with when a handler returns
@@ -184,9 +163,13 @@ func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte
 	// The cleaned query stands in the buffer before the record.
 	dst := h.appendQuery(s.line[:0], e.query)
 	query := unsafe.String(unsafe.SliceData(dst), len(dst))
+	id := e.id
+	if id == "" && kind == kindOutcome {
+		id = newID(&s.id)
+	}
 	rec := record.Record{
 		Kind: record.Intent, Time: e.start,
-		ID: e.id, Trace: traceID(r.Header),
+		ID: id, Trace: traceID(r.Header),
 		Site: h.siteName, Host: r.Host, Proto: r.Proto, Method: e.method, Path: cleanURLPath(e.path),
 		Query:  query,
 		Peer:   r.RemoteAddr,
@@ -204,7 +187,7 @@ func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte
 }
 
 // outcome adds what is known once the request has been served.
-func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space []record.Decision) {
+func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space []*record.Decision) {
 	rec.Kind = record.Outcome
 	if r.Method != e.method || r.URL.Path != e.path {
 		rec.Upstream = record.Upstream{Method: r.Method, Path: cleanURLPath(r.URL.Path)}
@@ -216,13 +199,13 @@ func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space [
 			rec.User.Kind = principal.KindBasic
 		}
 	}
-	e.log.Each(func(d decision.Decision) { space = append(space, d) })
-	if e.hasForeign {
+	space = e.log.AppendTo(space)
+	if e.foreign != nil {
 		space = append(space, e.foreign)
 	}
-	rec.Decisions = space
+	rec.Decided = space
 	rec.Code = e.log.Code()
-	if rec.Code == "" && e.hasForeign {
+	if rec.Code == "" && e.foreign != nil {
 		rec.Code = e.foreign.Code
 	}
 	rec.Status, rec.End = e.final, e.how

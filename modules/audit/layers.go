@@ -12,28 +12,29 @@ import (
 )
 
 // foreign tells what a layer decided that knows nothing of decision.Log, by
-// what it leaves behind: the error it returned, the placeholders it set.
-func foreign(r *http.Request, repl *caddy.Replacer, err error) (decision.Decision, bool) {
+// what it leaves behind: the error it returned, the placeholders it set. It is
+// nil where that says nothing.
+func foreign(r *http.Request, repl *caddy.Replacer, err error) *decision.Decision {
 	var herr caddyhttp.HandlerError
 	if err == nil || !errors.As(err, &herr) {
-		return decision.Decision{}, false
+		return nil
 	}
 	switch herr.StatusCode {
 	case http.StatusTooManyRequests:
 		zone, ok := placeholder(repl, "http.rate_limit.exceeded.name")
 		if !ok {
-			return decision.Decision{}, false
+			return nil
 		}
-		return decision.Decision{Layer: "rate_limit", Result: decision.Deny, Rule: zone, Code: "rate_limited"}, true
+		return &decision.Decision{Layer: "rate_limit", Result: decision.Deny, Rule: zone, Code: "rate_limited"}
 	case http.StatusUnauthorized:
 		// Caddy's authentication handler says exactly this and wraps no
 		// error that could be told by its type.
 		if herr.Err == nil || herr.Err.Error() != "not authenticated" {
-			return decision.Decision{}, false
+			return nil
 		}
-		return decision.Decision{Layer: "authentication", Result: decision.Deny, Code: "unauthenticated"}, true
+		return &decision.Decision{Layer: "authentication", Result: decision.Deny, Code: "unauthenticated"}
 	}
-	return decision.Decision{}, false
+	return nil
 }
 
 func placeholder(repl *caddy.Replacer, key string) (string, bool) {

@@ -96,6 +96,7 @@ type Handler struct {
 	aliases    aliases
 	decided    *prometheus.CounterVec
 	allowed    prometheus.Counter // the usual case of decided
+	memo       *decision.Memo
 	logger     *zap.Logger
 }
 
@@ -125,6 +126,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.decided, err = adapter.Decided(ctx); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
+	h.memo = new(decision.Memo)
 	h.allowed = h.decided.WithLabelValues(h.Name, decision.Allow, "")
 	if h.forward, err = compileForward(h.Forward); err != nil {
 		return err
@@ -359,7 +361,9 @@ func (h *Handler) isPreflight(r *http.Request) bool {
 }
 
 func (h *Handler) decide(r *http.Request, result, rule, code string) {
-	adapter.Decisions(r).Add(decision.Decision{Layer: h.Name, Result: result, Rule: rule, Code: code})
+	if log := adapter.Decisions(r); log != nil {
+		log.Note(h.memo.Of(decision.Decision{Layer: h.Name, Result: result, Rule: rule, Code: code}))
+	}
 	if result == decision.Allow {
 		h.allowed.Inc()
 		return

@@ -103,8 +103,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 
 // internalSets returns the state of the internal issuers.
 func internalSets() []keyset.Status {
-	var list []keyset.Status
-	for _, i := range adapter.Shared[*issuer.Issuer](issuers) {
+	open := adapter.Shared[*issuer.Issuer](issuers)
+	list := make([]keyset.Status, 0, len(open))
+	for _, i := range open {
 		list = append(list, keyset.Status{Source: "internal " + i.Name(), Keys: i.KeyIDs(), Generation: i.Generation()})
 	}
 	return list

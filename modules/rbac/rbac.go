@@ -123,6 +123,7 @@ type Handler struct {
 	changes func(adapter.Change)
 	decided *prometheus.CounterVec
 	allowed prometheus.Counter // the usual case of decided
+	memo    *decision.Memo
 	dryRun  *prometheus.CounterVec
 	logger  *zap.Logger
 }
@@ -144,6 +145,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.decided, err = adapter.Decided(ctx); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
+	h.memo = new(decision.Memo)
 	h.allowed = h.decided.WithLabelValues(layer, decision.Allow, "")
 	if h.MaxBody < 0 || h.MaxBody > maxMaxBody {
 		return fmt.Errorf("rbac: max_body is %d, and must be from 1 to %d bytes", h.MaxBody, maxMaxBody)
@@ -209,7 +211,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	if refusal == nil {
 		h.allowed.Inc()
-		adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule, Policy: in.digest})
+		if log := adapter.Decisions(r); log != nil {
+			log.Note(h.memo.Of(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule, Policy: in.digest}))
+		}
 		return next.ServeHTTP(w, r)
 	}
 	if d.Err != nil {

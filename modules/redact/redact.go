@@ -332,17 +332,22 @@ func counterOf(vars map[string]any, repl *caddy.Replacer) *counter {
 	return c
 }
 
+var (
+	passed  = decision.Decision{Layer: "redact", Result: decision.Allow}
+	skipped = decision.Decision{Layer: "redact", Result: decision.Skip}
+)
+
 // decide notes that an answer passes, under rules or because no rule concerns
 // the caller.
 func (h *Handler) decide(vars map[string]any, v *view) {
-	d := decision.Decision{Layer: "redact", Result: decision.Allow}
+	d := &passed
 	if v == nil {
-		d.Result = decision.Skip
+		d = &skipped
 		h.metrics.skipped.Inc()
 	} else {
 		h.metrics.allowed.Inc()
 	}
-	decision.From(vars).Add(d)
+	decision.From(vars).Note(d)
 }
 
 // refuse ends a request that nothing of has been answered yet.

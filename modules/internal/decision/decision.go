@@ -7,6 +7,7 @@ package decision
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Var is the key of the request's variable table under which the Log stands.
@@ -29,12 +30,32 @@ type Decision struct {
 	Policy string // the digest of the policy that was asked, where there is one
 }
 
+// Memo saves the allocation where a layer decides like the last time, as
+// nearly all requests pass by the same few rules. A nil Memo saves nothing.
+type Memo struct{ last atomic.Pointer[Decision] }
+
+// Of returns d for Note. What it points at is shared and never changes.
+func (m *Memo) Of(d Decision) *Decision {
+	if m != nil {
+		if last := m.last.Load(); last != nil && *last == d {
+			return last
+		}
+	}
+	// A copy, so that d itself stays where it is when it is not needed.
+	made := new(Decision)
+	*made = d
+	if m != nil {
+		m.last.Store(made)
+	}
+	return made
+}
+
 // Log holds the decisions about one request. Its methods may be called from
 // several goroutines, since an upgraded connection is served by two.
 type Log struct {
 	mu        sync.Mutex
-	decisions []Decision
-	space     [4]Decision // decisions starts here, so that usual requests allocate nothing more
+	decisions []*Decision
+	space     [4]*Decision // decisions starts here, so that usual requests allocate nothing more
 	code      string
 	redacted  int
 	rules     []string
@@ -49,6 +70,13 @@ func From(vars map[string]any) *Log {
 // Add appends a decision. The code of a refusal becomes the request's error
 // code; the last one wins, as the innermost layer that ran decided.
 func (l *Log) Add(d Decision) {
+	if l != nil {
+		l.Note(&d)
+	}
+}
+
+// Note is Add of a decision that nobody changes any more.
+func (l *Log) Note(d *Decision) {
 	if l == nil {
 		return
 	}
@@ -95,20 +123,32 @@ func (l *Log) Decisions() []Decision {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.decisions)
+	var list []Decision
+	for _, d := range l.decisions {
+		list = append(list, *d)
+	}
+	return list
 }
 
-// Each calls f for each decision, in order, without copying them. f must not
-// call methods of l.
-func (l *Log) Each(f func(Decision)) {
+// AppendTo appends the decisions to dst, in the order they were made, without
+// copying what they point at.
+func (l *Log) AppendTo(dst []*Decision) []*Decision {
 	if l == nil {
-		return
+		return dst
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, d := range l.decisions {
-		f(d)
+	return append(dst, l.decisions...)
+}
+
+// Refused reports whether one of the layers refused the request.
+func (l *Log) Refused() bool {
+	if l == nil {
+		return false
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.decisions, func(d *Decision) bool { return d.Result == Deny || d.Result == Error })
 }
 
 // Code returns the error code of the request, empty if nothing refused it.

@@ -157,6 +157,10 @@ type Record struct {
 
 	Cut []string `json:"cut"`
 
+	// Decided is Decisions for who has them elsewhere: Append writes these
+	// instead if there are any.
+	Decided []*Decision `json:"-"`
+
 	// HeaderOrder lists the names in Headers in the order in which Append
 	// writes them; without it, Headers are not written.
 	HeaderOrder []string `json:"-"`
@@ -228,7 +232,11 @@ func (r *Record) Append(dst []byte) []byte {
 		w.close()
 	}
 	w.list(`,"roles":`, r.Roles, maxShort)
-	w.decisions(r.Decisions)
+	if len(r.Decided) > 0 {
+		w.decisions(len(r.Decided), func(i int) *Decision { return r.Decided[i] })
+	} else {
+		w.decisions(len(r.Decisions), func(i int) *Decision { return &r.Decisions[i] })
+	}
 	w.number(`,"status":`, int64(r.Status))
 	w.text(`,"code":`, r.Code, maxShort)
 	w.text(`,"end":`, r.End, maxShort)
@@ -377,13 +385,14 @@ func (w *writer) headers(r *Record) {
 	}
 }
 
-func (w *writer) decisions(list []Decision) {
-	if len(list) == 0 {
+// decisions writes n decisions, which at returns.
+func (w *writer) decisions(n int, at func(int) *Decision) {
+	if n == 0 {
 		return
 	}
 	w.key(`,"decisions":`)
 	w.buf = append(w.buf, '[')
-	for i := range list {
+	for i := range n {
 		if i == maxList {
 			w.mark("decisions")
 			break
@@ -391,7 +400,7 @@ func (w *writer) decisions(list []Decision) {
 		if i > 0 {
 			w.buf = append(w.buf, ',')
 		}
-		d := &list[i]
+		d := at(i)
 		w.buf = append(w.buf, '{')
 		w.text(`,"layer":`, d.Layer, maxShort)
 		w.text(`,"result":`, d.Result, maxShort)
