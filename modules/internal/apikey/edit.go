@@ -6,13 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/filelock"
 )
 
 // patience is how long an edit waits for another one to end. Each takes
 // milliseconds.
 const patience = 10 * time.Second
-
-var errLocked = errors.New("somebody else is changing it")
 
 // Load reads a store once.
 func Load(path string) (*File, error) {
@@ -66,11 +66,11 @@ func lock(path string) (unlock func(), err error) {
 	}
 	deadline := time.Now().Add(patience)
 	for {
-		err = flock(f)
+		err = filelock.TryLock(f)
 		if err == nil {
 			return func() { _ = f.Close() }, nil
 		}
-		if !errors.Is(err, errLocked) || time.Now().After(deadline) {
+		if !errors.Is(err, filelock.ErrLocked) || time.Now().After(deadline) {
 			_ = f.Close()
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		}
@@ -112,5 +112,5 @@ func replace(path string, text []byte, like os.FileInfo) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return filelock.SyncDir(filepath.Dir(path))
 }

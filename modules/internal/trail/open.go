@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/filelock"
 )
 
 func (t *Trail) path(name string) string  { return filepath.Join(t.dir, name) }
@@ -68,7 +70,10 @@ func takeLock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f); err != nil {
+	if err := filelock.TryLock(f); err != nil {
+		if err == filelock.ErrLocked {
+			err = ErrLocked
+		}
 		holder, _ := io.ReadAll(io.LimitReader(f, 32))
 		f.Close()
 		if pid := strings.TrimSpace(string(holder)); pid != "" && err == ErrLocked {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/filelock"
 )
 
 // now returns the time in Unix seconds. It never goes back, whatever the
@@ -93,7 +95,7 @@ func (w *writer) create() error {
 		f.Close()
 		return err
 	}
-	if err := syncDir(w.t.dir); err != nil {
+	if err := filelock.SyncDir(w.t.dir); err != nil {
 		f.Close()
 		hashes.Close()
 		return err
@@ -195,7 +197,7 @@ func removeSegments(dir string, end int64) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return filelock.SyncDir(dir)
 }
 
 func (w *writer) countSegments() {

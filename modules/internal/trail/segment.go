@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/filelock"
 )
 
 // Names in the directory of a trail.
@@ -117,7 +119,7 @@ func replaceFile(path string, data []byte) error {
 		os.Remove(tmp)
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return filelock.SyncDir(filepath.Dir(path))
 }
 
 // makeDir makes a directory, and those above it, so that a power failure
@@ -135,7 +137,7 @@ func makeDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return syncDir(parent)
+	return filelock.SyncDir(parent)
 }
 
 // errLineTooLong says that a line is longer than MaxRecord.
