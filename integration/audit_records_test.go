@@ -360,3 +360,84 @@ http://localhost:{$PORT} {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestAuditTimedOutRequestsAreRecorded has a time run out on each side: that of
+// the upstream, that for the request's body, and that for the answer.
+func TestAuditTimedOutRequestsAreRecorded(t *testing.T) {
+	release := make(chan struct{})
+	app := rawUpstream(t, func(conn net.Conn, req *http.Request) {
+		switch req.URL.Path {
+		case "/body":
+			_, _ = io.Copy(io.Discard, req.Body)
+		case "/slow": // begins, and does not end
+			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+		}
+		<-release
+	})
+	defer close(release)
+	for _, mode := range []string{"batch", "always"} {
+		s := start(t, `{
+	admin {$CADDY_ADMIN}
+	http_port {$HTTP_PORT}
+	servers {
+		timeouts {
+			read_body 500ms
+			write 2s
+		}
+	}
+}
+http://localhost:{$PORT} {
+	audit trail {
+		sync `+mode+`
+	}
+	reverse_proxy `+app+` {
+		transport http {
+			response_header_timeout 500ms
+			read_timeout 1s
+		}
+	}
+}`)
+		if a := s.get("PORT", "/upstream"); a.StatusCode != 504 {
+			t.Errorf("%s: an upstream that does not answer: %d %s", mode, a.StatusCode, a.body)
+		}
+		if r := s.recordOf("trail", "/upstream"); r.Status != 504 || r.Kind != "outcome" {
+			t.Errorf("%s: an upstream that does not answer: %+v", mode, r)
+		}
+		for path, request := range map[string]string{
+			"/body": "POST /body HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 100\r\n\r\nhalf",
+			"/slow": "GET /slow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+		} {
+			conn, err := net.Dial("tcp", s.addr("PORT"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			fmt.Fprint(conn, request)
+			got, _ := io.ReadAll(conn)
+			eventually(t, func() error {
+				for _, r := range s.audited("trail", "--kind", "outcome") {
+					if r.Path == path {
+						if r.Status < 400 && r.End == "" {
+							t.Errorf("%s: %s looks as if all went well: %+v, %q", mode, path, r, got)
+						}
+						return nil
+					}
+				}
+				return fmt.Errorf("%s: %s was not recorded", mode, path)
+			})
+		}
+		s.stop()
+	}
+}
+
+func TestAuditWarnsOfRecordsThatAreKeptForLessThan180Days(t *testing.T) {
+	const warning = "records are kept for less than 180 days"
+	for options, want := range map[string]bool{"": false, "keep 180d": false, "keep 179d": true, "keep 24h": true} {
+		s := start(t, auditSite(options))
+		s.stop()
+		if got := strings.Contains(s.log.String(), warning); got != want {
+			t.Errorf("%q: warned is %v, want %v", options, got, want)
+		}
+	}
+}

@@ -188,6 +188,27 @@ func TestOpaqueTokensInTheBinary(t *testing.T) {
 	if strings.Contains(s.log.String(), "s3cret") {
 		t.Error("the log shows the secret")
 	}
+	// That it is down is not the token's fault.
+	if err := s.reload(`
+:{$PORT} {
+	jwt_auth {
+		introspection {
+			endpoint http://127.0.0.1:1
+			client_id moat
+			client_secret {env.CLIENT_SECRET}
+		}
+	}
+	respond "{http.auth.user.id}"
+}
+`); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.get("PORT", "/", bearer("good")); a.StatusCode != 503 || a.code() != "identity_provider_unavailable" || a.Header.Get("Retry-After") == "" || a.Header.Get("WWW-Authenticate") != "" {
+		t.Errorf("endpoint down: got %d %s %v", a.StatusCode, a.body, a.Header)
+	}
+	if strings.Contains(s.log.String(), "s3cret") {
+		t.Error("the log shows the secret")
+	}
 }
 
 func TestTokenMetricsAreThere(t *testing.T) {
