@@ -214,7 +214,7 @@ http://localhost:{$PORT} {
 	}
 	headers := []string{
 		"Cookie: session=" + secret(1), "X-Api-Key: " + secret(2), "DPoP: " + secret(3), "Proxy-Authorization: Basic " + secret(4),
-		"X-Own-Secret: " + secret(5), "X-Note: Bearer " + token, "Referer: https://x/?access_token=" + secret(6), "X-Acme-Token: " + secret(7),
+		"X-Own-Secret: " + secret(5), "X-Note: Bearer " + token, "Referer: https://bob:" + secret(0) + "@x/?access_token=" + secret(6), "X-Acme-Token: " + secret(7),
 		"X-Amz-Security-Token: " + secret(8), "Signature: sig1=:" + secret(9) + ":",
 	}
 	body := `{"user":"alice","password":"` + secret(10) + `","client_secret":"` + secret(11) + `"}`
@@ -224,9 +224,16 @@ http://localhost:{$PORT} {
 		s.do("PORT", "POST", path+query, "user=alice&password="+secret(15)+"&otp="+secret(16), append([]string{"Authorization: Basic " + "Ym9iOlNla3JldDE3eHl6enk=", "Content-Type: application/x-www-form-urlencoded"}, headers...)...)
 		s.do("PORT", "GET", path+query, "", append([]string{"Authorization: Bearer a." + secret(18) + ".c"}, headers...)...)
 	}
+	for _, target := range []string{
+		"http://bob:" + secret(19) + "@localhost/json", "/cart;jsessionid=" + secret(17), "/cb#access_token=" + secret(17),
+		"/reset/" + strings.ReplaceAll(token, ".", "%2e"), "/reset/" + token,
+	} {
+		s.do("PORT", "GET", target, "")
+	}
+	texts = append(texts, token[strings.LastIndexByte(token, '.')+1:])
 	eventually(t, func() error {
-		if n := len(s.audited("trail", "--kind", "outcome")); n != 9 {
-			return fmt.Errorf("%d records, want 9", n)
+		if n := len(s.audited("trail", "--kind", "outcome")); n != 14 {
+			return fmt.Errorf("%d records, want 14", n)
 		}
 		return nil
 	})

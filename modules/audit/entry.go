@@ -170,7 +170,7 @@ func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte
 	rec := record.Record{
 		Kind: record.Intent, Time: e.start,
 		ID: id, Trace: traceID(r.Header),
-		Site: h.siteName, Host: r.Host, Proto: r.Proto, Method: e.method, Path: cleanURLPath(e.path),
+		Site: h.siteName, Host: r.Host, Proto: r.Proto, Method: e.method, Path: h.cleanURLPath(e.path),
 		Query:  query,
 		Peer:   r.RemoteAddr,
 		TLS:    tlsVersion(r.TLS),
@@ -190,7 +190,7 @@ func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte
 func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space []*record.Decision) {
 	rec.Kind = record.Outcome
 	if r.Method != e.method || r.URL.Path != e.path {
-		rec.Upstream = record.Upstream{Method: r.Method, Path: cleanURLPath(r.URL.Path)}
+		rec.Upstream = record.Upstream{Method: r.Method, Path: h.cleanURLPath(r.URL.Path)}
 	}
 	if p := adapter.PrincipalIn(e.vars, e.repl); p != nil {
 		rec.User = record.User{ID: p.ID, Issuer: p.Issuer, Kind: p.Kind, Key: p.KeyID, Token: p.TokenID}
@@ -263,8 +263,12 @@ func (h *Handler) cleanHeaders(header http.Header) map[string][]string {
 }
 
 // cleanURLPath masks tokens that stand in a path, as in links that reset
-// passwords, or in the name of a parameter.
-func cleanURLPath(path string) string {
+// passwords, or in the name of a parameter, and the parameters that a path may
+// have itself, as in /cart;jsessionid=….
+func (h *Handler) cleanURLPath(path string) string {
+	if strings.IndexByte(path, '=') >= 0 {
+		return h.text.Clean(path)
+	}
 	if strings.Contains(path, "eyJ") {
 		return conceal.Tokens(path)
 	}
@@ -299,7 +303,7 @@ func (h *Handler) appendQuery(dst []byte, raw string) []byte {
 		if f == conceal.Remove {
 			continue
 		}
-		dst = append(dst, cleanURLPath(name)...)
+		dst = append(dst, h.cleanURLPath(name)...)
 		dst = append(dst, '=')
 		switch f {
 		case conceal.Keep:

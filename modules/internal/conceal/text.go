@@ -42,9 +42,9 @@ func (m *Text) Value(key, s string) string {
 	return m.Clean(s)
 }
 
-// Clean cleans a text: credentials in the query strings of URLs, also in those
-// that are parameters of others, what follows an authentication scheme, JSON Web
-// Tokens. It takes time in proportion to the length of the text.
+// Clean cleans a text: passwords in URLs, credentials in their query strings,
+// also in those that are parameters of others, what follows an authentication
+// scheme, JSON Web Tokens. It takes time in proportion to the length of the text.
 func (m *Text) Clean(s string) string { return m.clean(s, 0) }
 
 // maxNested is how many times a value may be encoded and still be looked into.
@@ -53,6 +53,9 @@ const maxNested = 3
 func (m *Text) clean(s string, level int) string {
 	if strings.IndexByte(s, '=') >= 0 {
 		s = m.parameters(s, level)
+	}
+	if strings.Contains(s, "://") {
+		s = userinfo(s)
 	}
 	s = maskSchemes(s)
 	if strings.Contains(s, "eyJ") {
@@ -208,11 +211,15 @@ func Tokens(s string) string {
 		}
 		start := from + i
 		end, dots := start, 0
-		for end < len(s) && (base64Byte(s[end]) || s[end] == '.') {
-			if s[end] == '.' {
+		for end < len(s) {
+			if n := dot(s[end:]); n > 0 {
 				dots++
+				end += n
+			} else if base64Byte(s[end]) {
+				end++
+			} else {
+				break
 			}
-			end++
 		}
 		if dots >= 1 && end-start >= 20 {
 			out.WriteString(s[done:start])
@@ -220,6 +227,66 @@ func Tokens(s string) string {
 			done = end
 		}
 		from = end
+	}
+	if done == 0 {
+		return s
+	}
+	out.WriteString(s[done:])
+	return out.String()
+}
+
+// dot returns the length of the dot that s begins with, be it written in
+// percent-encoding, perhaps several times over. 0 if it is none.
+func dot(s string) int {
+	if s[0] != '%' {
+		if s[0] == '.' {
+			return 1
+		}
+		return 0
+	}
+	n := 1
+	for strings.HasPrefix(s[n:], "25") {
+		n += 2
+	}
+	if len(s) >= n+2 && s[n] == '2' && s[n+1]|0x20 == 'e' {
+		return n + 2
+	}
+	return 0
+}
+
+// longName is the length from which on the user of a URL is taken for a token:
+// some services want it there, and no password.
+const longName = 20
+
+// userinfo hides the passwords in URLs (RFC 3986 section 3.2.1).
+func userinfo(s string) string {
+	const mark = "://"
+	var out strings.Builder
+	done, from := 0, 0
+	for {
+		i := strings.Index(s[from:], mark)
+		if i < 0 {
+			break
+		}
+		start := from + i + len(mark)
+		from = start
+		at := strings.LastIndexByte(s[start:start+untilAny(s[start:], "/?# \t\"'<>")], '@')
+		if at < 0 {
+			continue
+		}
+		end := start + at
+		from = end
+		if colon := strings.IndexByte(s[start:end], ':'); colon >= 0 {
+			start += colon + 1
+		} else if end-start < longName {
+			continue
+		}
+		if start == end {
+			continue
+		}
+		out.WriteString(s[done:start])
+		out.WriteString(Redacted)
+		done = end
 	}
 	if done == 0 {
 		return s

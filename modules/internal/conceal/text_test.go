@@ -38,6 +38,19 @@ func TestTextIsCleanedAndOtherwiseLeftAlone(t *testing.T) {
 		"/a?x=a=token=b":                                                "/a?x=a=token=REDACTED",
 		"(see 'token=abc', please)":                                     "(see 'token=REDACTED', please)",
 		"客户=张三":                                                         "客户=张三",
+		"http://alice:hunter2@h/a":                                      "http://alice:REDACTED@h/a",
+		"dial postgres://app:p%40ss:w@db:5432/x, again":                 "dial postgres://app:REDACTED@db:5432/x, again",
+		"https://x/?next=http://a:b@c/&u=wss://:d@e":                    "https://x/?next=http://a:REDACTED@c/&u=wss://:REDACTED@e",
+		"https://x/?next=http%3A%2F%2Fa%3Ab%40c%2F":                     "https://x/?next=REDACTED",
+		"https://ghp_0123456789abcdefABCDEF@git.example/x.git":          "https://REDACTED@git.example/x.git",
+		"see http://h:80/@alice and http://[::1]:80/a@b":                "see http://h:80/@alice and http://[::1]:80/a@b",
+		"http://alice@h":                                                "http://alice@h",
+		"://":                                                           "://",
+		"/x;jsessionid=abc;a=b":                                         "/x;jsessionid=REDACTED;a=b",
+		"/f#access_token=abc":                                           "/f#access_token=REDACTED",
+		"/reset/" + strings.ReplaceAll(jwt, ".", "%2E") + "/x":          "/reset/REDACTED/x",
+		"/reset/" + strings.ReplaceAll(jwt, ".", "%252e"):               "/reset/REDACTED",
+		"/eyJhbGciOiJIUzI1NiJ9%2fa%":                                    "/eyJhbGciOiJIUzI1NiJ9%2fa%",
 	} {
 		if got := m.Clean(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
@@ -70,12 +83,26 @@ func FuzzText(f *testing.F) {
 // length warrants. Where it did, this does not end.
 func TestLongTextsAreCleanedInLinearTime(t *testing.T) {
 	m := NewText(nil, nil)
-	for _, unit := range []string{"=", "a=%,", "?a=%2525", "%25", "token=a;", ";a", "bearer abc1 ", "eyJhbGciOiJIUzI1NiJ9.a ", "&token=x;b"} {
+	for _, unit := range []string{"=", "a=%,", "?a=%2525", "%25", "://", "://a:", "eyJ%2e", "eyJ%25", "token=a;", ";a", "bearer abc1 ", "eyJhbGciOiJIUzI1NiJ9.a ", "&token=x;b"} {
 		text := strings.Repeat(unit, 1<<18/len(unit))
 		for _, s := range []string{text, "?token=" + text, "a=" + text} {
 			if out := m.Clean(s); len(out) > 2*len(s) {
 				t.Errorf("%q became %d bytes", unit, len(out))
 			}
+		}
+	}
+}
+
+func TestHeadersThatCarryCredentialsAreKnown(t *testing.T) {
+	for name, want := range map[string]bool{
+		"Authorization": true, "AUTHORIZATION": true, "Authentication": true, "X-Original-Authorization": true,
+		"X_Api_Key": true, "x.auth.token": true, "X-Auth-Key": true, "X-Auth": true, "X-Amzn-Oidc-Data": true,
+		"Cf-Access-Jwt-Assertion": true, "Stripe-Signature": true, "X-Shopify-Hmac-Sha256": true, "X-Functions-Key": true,
+		"X-Forwarded-Access-Token": true, "Ocp-Apim-Subscription-Key": true, "Cookie": true, "Set-Cookie": true,
+		"Accept": false, "X-Request-Id": false, "Idempotency-Key": false, "Content-Type": false, "X-Author": false,
+	} {
+		if got := Header(name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
 }
