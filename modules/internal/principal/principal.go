@@ -19,11 +19,12 @@ const Var = "moat.principal"
 
 // Kinds of credential, as they appear in audit records and in `except kind`.
 const (
-	KindJWT    = "jwt"
-	KindOpaque = "opaque" // an OAuth 2.0 token resolved by introspection, RFC 7662
-	KindAPIKey = "api_key"
-	KindBasic  = "basic"
-	KindOther  = "other" // an authenticator that is not ours
+	KindJWT         = "jwt"
+	KindOpaque      = "opaque" // an OAuth 2.0 token resolved by introspection, RFC 7662
+	KindAPIKey      = "api_key"
+	KindCertificate = "client_cert" // of a TLS connection, or one that a proxy has seen (RFC 9440)
+	KindBasic       = "basic"
+	KindOther       = "other" // an authenticator that is not ours
 )
 
 // Principal is one verified identity. It is immutable: it may be shared by
