@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -188,6 +189,41 @@ func TestHangingSinkCostsOnlyLag(t *testing.T) {
 	case <-done:
 	case <-time.After(30 * time.Second):
 		t.Fatal("a hanging sink keeps the courier from stopping")
+	}
+}
+
+// TestFailuresAreRepeatedLessAndLessOftenAndNotInStep looks at how long couriers
+// of a sink that is down wait.
+func TestFailuresAreRepeatedLessAndLessOftenAndNotInStep(t *testing.T) {
+	waits := func() (list []time.Duration) {
+		log, sink := &fakeLog{name: "l"}, &fakeSink{fail: 12, news: make(chan struct{}, 1)}
+		log.add(1)
+		o := quick(t.TempDir())
+		o.MinBackoff, o.MaxBackoff = time.Second, time.Minute
+		var mu sync.Mutex
+		o.Sleep = func(ctx context.Context, d time.Duration) {
+			mu.Lock()
+			list = append(list, d)
+			mu.Unlock()
+			sleep(ctx, time.Microsecond)
+		}
+		c, err := Start(log, sink, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink.await(t, 1)
+		_ = c.Stop()
+		return list[:12]
+	}
+	one, two := waits(), waits()
+	for i, d := range one {
+		full := min(time.Second<<i, time.Minute)
+		if d < full/2 || d > full || two[i] < full/2 || two[i] > full {
+			t.Errorf("after failure %d the couriers wait %v and %v, want between %v and %v", i+1, d, two[i], full/2, full)
+		}
+	}
+	if slices.Equal(one, two) {
+		t.Error("two couriers come back together")
 	}
 }
 
