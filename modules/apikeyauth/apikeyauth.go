@@ -99,7 +99,7 @@ type Provider struct {
 	NoLastUsed bool `json:"no_last_used,omitempty"`
 
 	options credential.Options
-	from    []source
+	from    *credential.Sources
 	scheme  string // of the challenge
 	store   *apikey.Store
 	release func()
@@ -241,7 +241,7 @@ func (p *Provider) Challenges(why *credential.Error) []string {
 		return []string{credential.Challenge(p.scheme, "realm", p.Realm)}
 	}
 	code := why.Code
-	if p.scheme == bearer {
+	if p.scheme == credential.Bearer {
 		switch code {
 		case CodeInvalid:
 			code = credential.CodeInvalidToken

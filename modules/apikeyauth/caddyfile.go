@@ -104,8 +104,8 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 		return d.Errf("from: %v", err)
 	}
 	for _, o := range p.From {
-		if other, err := o.compile(); err == nil && other.key() == c.key() {
-			return d.Errf("from %s already specified", c.key())
+		if other, err := o.compile(); err == nil && other.Key() == c.Key() {
+			return d.Errf("from %s already specified", c.Key())
 		}
 	}
 	p.From = append(p.From, s)

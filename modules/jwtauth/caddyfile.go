@@ -154,8 +154,8 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 		return d.Errf("from: %v", err)
 	}
 	for _, o := range p.From {
-		if other, err := o.compile(); err == nil && other.at == c.at {
-			return d.Errf("from %s already specified", c.at)
+		if other, err := o.compile(); err == nil && other.At() == c.At() {
+			return d.Errf("from %s already specified", c.At())
 		}
 	}
 	p.From = append(p.From, s)

@@ -117,7 +117,7 @@ type Provider struct {
 
 	options  credential.Options
 	verifier *token.Verifier
-	from     []source
+	from     *credential.Sources
 	scheme   string
 	bindTLS  bool
 	bindDPoP bool

@@ -1,9 +1,10 @@
-package jwtauth
+package credential
 
 import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -42,7 +43,7 @@ func FuzzRemovedCookieIsGone(f *testing.F) {
 		f.Add(c, "id")
 	}
 	f.Fuzz(func(t *testing.T, line, name string) {
-		if _, err := (Source{Cookie: name}).compile(); err != nil {
+		if (&Source{Cookie: name}).Check() != nil {
 			return
 		}
 		before := &http.Request{Header: http.Header{"Cookie": {line}}}
@@ -64,35 +65,45 @@ func FuzzRemovedCookieIsGone(f *testing.F) {
 	})
 }
 
-// FuzzReadNeverTakesTwo has the law of reading: a token that is read has none
-// of the letters that could separate it from a second one.
+// FuzzReadNeverTakesTwo has the law of reading: a credential that is read has
+// none of the letters that could separate it from a second one, it is in one
+// place, and it is gone when it has been removed.
 func FuzzReadNeverTakesTwo(f *testing.F) {
-	for _, h := range []string{"Bearer x", "bearer  x", "Bearer", "Bearer\tx", "Bearer x y", "Bearer x,Bearer y", "Basic x", "Bearer=x"} {
+	for _, h := range []string{"Bearer x", "bearer  x", "Bearer", "Bearer\tx", "Bearer x y", "Bearer x,Bearer y", "Basic x", "Bearer=x", "ApiKey k_1", "Bearer k_1", "Bearer \"k_1"} {
 		f.Add(h, "id=y", "token=z")
 	}
-	p := &Provider{From: []Source{{Header: "Authorization"}, {Cookie: "id"}, {Query: "token"}}}
-	if err := p.compileFrom(); err != nil {
-		f.Fatal(err)
+	ours := func(text string) bool { return strings.HasPrefix(text, "k_") }
+	places := [][]Source{
+		{{Header: "Authorization", Scheme: Bearer}, {Cookie: "id"}, {Query: "token"}},
+		{{Header: "Authorization", Scheme: "ApiKey"}, {Header: "Authorization", Scheme: Bearer, Ours: ours}, {Query: "token"}},
+		{{Header: "Authorization"}, {Query: "id"}},
 	}
-	f.Fuzz(func(t *testing.T, header, cookie, query string) {
-		r := &http.Request{Header: http.Header{"Authorization": {header}, "Cookie": {cookie}}, URL: &url.URL{RawQuery: query}}
-		raw, err := p.read(r)
-		if err != nil {
-			return
-		}
-		for _, c := range raw {
-			if c == ' ' || c == ',' || c == ';' || c == '\t' {
-				t.Fatalf("read %q", raw)
+	var all []*Sources
+	for _, list := range places {
+		for i := range list {
+			if err := list[i].Check(); err != nil {
+				f.Fatal(err)
 			}
 		}
-		if len(p.Places(r)) != 1 {
-			t.Fatalf("read %q of %v", raw, p.Places(r))
+		all = append(all, NewSources("token", list))
+	}
+	f.Fuzz(func(t *testing.T, header, cookie, query string) {
+		for _, l := range all {
+			r := &http.Request{Header: http.Header{"Authorization": {header}, "Cookie": {cookie}}, URL: &url.URL{RawQuery: query}}
+			raw, err := l.Read(r)
+			if err != nil {
+				continue
+			}
+			if raw == "" || strings.ContainsAny(raw, " \t,;") {
+				t.Fatalf("read %q", raw)
+			}
+			if len(l.Places(r)) != 1 {
+				t.Fatalf("read %q of %v", raw, l.Places(r))
+			}
+			l.Remove(r)
+			if raw, err := l.Read(r); err == nil {
+				t.Fatalf("%q is still there after it was removed", raw)
+			}
 		}
-		p.Strip = true
-		p.Clean(r)
-		if raw, err := p.read(r); err == nil {
-			t.Fatalf("%q is still there after cleaning", raw)
-		}
-		p.Strip = false
 	})
 }

@@ -1,0 +1,86 @@
+package credential
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// cookies returns the value of the cookie of that name and how many there are.
+// The value is empty if there is one that net/http, or whoever else is strict,
+// would pass over: somebody behind may be less strict and read that one.
+func cookies(lines []string, want string) (raw string, n int) {
+	readable := true
+	for _, line := range lines {
+		for pair := range strings.SplitSeq(line, ";") {
+			// Commas have separated cookies once (RFC 2965).
+			for piece := range strings.SplitSeq(pair, ",") {
+				if !isCookie(piece, want) {
+					continue
+				}
+				name, value, _ := strings.Cut(piece, "=")
+				n++
+				raw = unquote(strings.TrimRight(value, " \t"))
+				readable = readable && len(piece) == len(pair) && textproto.TrimString(name) == want && !strings.ContainsFunc(raw, notInValue)
+			}
+		}
+	}
+	if !readable {
+		return "", n
+	}
+	return raw, n
+}
+
+// isCookie reports whether somebody might read a cookie of that name in
+// piece, whatever stands round the name.
+func isCookie(piece, name string) bool {
+	n, _, _ := strings.Cut(piece, "=")
+	return strings.Contains(n, name) && strings.TrimFunc(n, notInName) == name
+}
+
+func unquote(value string) string {
+	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+		return value[1 : len(value)-1]
+	}
+	return value
+}
+
+func notInName(c rune) bool { return !httpguts.IsTokenRune(c) }
+
+// notInValue is for what RFC 6265 section 4.1.1 does not allow in a value.
+func notInValue(c rune) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == ',' || c == '\\' }
+
+// isCookieOf is isCookie of any piece that a comma separates.
+func isCookieOf(pair, name string) bool {
+	for piece := range strings.SplitSeq(pair, ",") {
+		if isCookie(piece, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// removeCookie takes the cookies of that name out of the header and leaves
+// the others as they are.
+func removeCookie(h http.Header, name string) {
+	lines := h["Cookie"]
+	kept := make([]string, 0, len(lines))
+	for _, line := range lines {
+		var pairs []string
+		for pair := range strings.SplitSeq(line, ";") {
+			if !isCookieOf(pair, name) {
+				pairs = append(pairs, pair)
+			}
+		}
+		if rest := textproto.TrimString(strings.Join(pairs, ";")); rest != "" {
+			kept = append(kept, rest)
+		}
+	}
+	if len(kept) == 0 {
+		delete(h, "Cookie")
+		return
+	}
+	h["Cookie"] = kept
+}

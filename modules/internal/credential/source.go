@@ -1,0 +1,294 @@
+package credential
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// Bearer is the authentication scheme of RFC 6750.
+const Bearer = "Bearer"
+
+// Source is a place of a request where a credential may stand. Exactly one of
+// Header, Cookie and Query is set. It is ready once Check has accepted it.
+type Source struct {
+	Header string
+	Scheme string // before the credential in the header; empty: none
+	Cookie string
+	Query  string
+
+	// Ours, where it is set, says whether what follows the scheme is of
+	// this method: several may share a scheme. It gets it without what
+	// may stand between.
+	Ours func(text string) bool
+
+	at        string
+	spellable bool // the header's name can be spelled otherwise, see otherSpelling
+}
+
+// Check says why the source cannot be one, or makes it ready.
+func (s *Source) Check() error {
+	switch {
+	case s.Header != "" && s.Cookie == "" && s.Query == "":
+		if !httpguts.ValidHeaderFieldName(s.Header) || s.Scheme != "" && !httpguts.ValidHeaderFieldName(s.Scheme) {
+			return errors.New("the name of the header or of the scheme cannot be one")
+		}
+		s.Header = textproto.CanonicalMIMEHeaderKey(s.Header)
+		if s.Header == "Cookie" || s.Header == "Host" {
+			return fmt.Errorf("a credential cannot stand in the header %s", s.Header)
+		}
+		if strings.EqualFold(s.Scheme, Bearer) {
+			s.Scheme = Bearer
+		}
+		s.at = "header " + s.Header
+		s.spellable = strings.ContainsAny(s.Header, "-_.")
+	case s.Cookie != "" && s.Header == "" && s.Query == "" && s.Scheme == "":
+		if !httpguts.ValidHeaderFieldName(s.Cookie) { // both are tokens, RFC 6265 section 4.1.1
+			return errors.New("the name of the cookie cannot be one")
+		}
+		s.at = "cookie " + s.Cookie
+	case s.Query != "" && s.Header == "" && s.Cookie == "" && s.Scheme == "":
+		s.at = "query " + s.Query
+	default:
+		return errors.New("exactly one place is needed")
+	}
+	return nil
+}
+
+// At names the place, as in Place.At.
+func (s *Source) At() string { return s.at }
+
+// Key names the place and the scheme, of which there should be one source.
+func (s *Source) Key() string {
+	if s.Scheme == "" {
+		return s.at
+	}
+	return s.at + " " + strings.ToLower(s.Scheme)
+}
+
+// Sources are all places where the credential of one method may stand.
+type Sources struct {
+	list                  []Source
+	errSeveral, errUnread *Error
+}
+
+// NewSources returns the sources of a list that Check has accepted. what names
+// the credential in refusals: "token".
+func NewSources(what string, list []Source) *Sources {
+	malformed := func(detail string) *Error {
+		return &Error{Kind: Malformed, Code: CodeInvalidRequest, Detail: detail}
+	}
+	return &Sources{list, malformed("more than one " + what), malformed("the " + what + " cannot be read")} // RFC 6750 section 2 and 3.1
+}
+
+// Read returns the one credential of the request. It is not empty and holds
+// nothing that separates values.
+func (l *Sources) Read(r *http.Request) (string, error) {
+	found, n := "", 0
+	for i := range l.list {
+		raw, count, state := l.list[i].read(r)
+		switch {
+		case state == several:
+			return "", l.errSeveral
+		case state == unreadable:
+			return "", l.errUnread
+		case count > 0:
+			found = raw
+			n += count
+		}
+	}
+	switch n {
+	case 0:
+		return "", ErrMissing
+	case 1:
+		return found, nil
+	}
+	return "", l.errSeveral
+}
+
+// Places says where credentials stand.
+func (l *Sources) Places(r *http.Request) []Place {
+	var places []Place
+	for i := range l.list {
+		s := &l.list[i]
+		if _, n, state := s.read(r); state != readable || n > 0 {
+			for range max(n, 1) {
+				// Two of any kind of token are one credential too many.
+				places = append(places, Place{Kind: "token", At: s.at})
+			}
+		}
+	}
+	return places
+}
+
+// Recognized returns the first place with a credential that is ours by what it
+// looks like (Source.Ours).
+func (l *Sources) Recognized(r *http.Request) (at string, ok bool) {
+	for i := range l.list {
+		s := &l.list[i]
+		if s.Ours == nil {
+			continue
+		}
+		if _, n, state := s.read(r); state != readable || n > 0 {
+			return s.at, true
+		}
+	}
+	return "", false
+}
+
+// Remove takes the credentials out of the request and leaves the rest of it as
+// it is.
+func (l *Sources) Remove(r *http.Request) {
+	for i := range l.list {
+		l.list[i].remove(r)
+	}
+}
+
+// state is what can be said of a place.
+type state uint8
+
+const (
+	readable state = iota
+	several
+	unreadable
+)
+
+// read returns the credential in that place and how many there are.
+func (s *Source) read(r *http.Request) (raw string, n int, _ state) {
+	switch {
+	case s.Header != "":
+		if s.spellable && s.otherSpelling(r.Header) {
+			return "", 0, unreadable
+		}
+		values := r.Header[s.Header]
+		switch {
+		case len(values) == 0:
+			return "", 0, readable
+		case len(values) > 1:
+			return "", 0, several
+		}
+		raw = values[0]
+		if s.Scheme != "" {
+			var ours bool
+			if raw, ours = s.afterScheme(raw); !ours {
+				return "", 0, readable
+			}
+		}
+		n = 1
+	case s.Cookie != "":
+		if raw, n = cookies(r.Header["Cookie"], s.Cookie); n > 0 && raw == "" {
+			return "", 0, unreadable
+		}
+	default:
+		if r.URL.RawQuery == "" {
+			return "", 0, readable
+		}
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			// Somebody else may read a credential in what we cannot.
+			return "", 0, unreadable
+		}
+		for _, v := range query[s.Query] {
+			raw = v
+			n++
+		}
+	}
+	if n == 1 && (raw == "" || separated(raw)) {
+		return "", 0, unreadable
+	}
+	return raw, n, readable
+}
+
+// separated reports whether raw holds what separates values. To look for one
+// byte after the other takes a fifth of the time of strings.ContainsAny.
+func separated(raw string) bool {
+	return strings.IndexByte(raw, ' ') >= 0 || strings.IndexByte(raw, '\t') >= 0 ||
+		strings.IndexByte(raw, ',') >= 0 || strings.IndexByte(raw, ';') >= 0
+}
+
+// otherSpelling reports whether there is a field whose name is that of ours
+// but for its hyphens, underscores and dots. Servers that hand fields on as
+// variables would read the one for the other.
+func (s *Source) otherSpelling(h http.Header) bool {
+next:
+	for name := range h {
+		if len(name) != len(s.Header) || name == s.Header {
+			continue
+		}
+		for i := range len(name) {
+			a, b := name[i], s.Header[i]
+			if a != b && a|0x20 != b|0x20 && (strings.IndexByte("-_.", a) < 0 || strings.IndexByte("-_.", b) < 0) {
+				continue next
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// afterScheme returns what follows the scheme, and whether it is ours.
+func (s *Source) afterScheme(value string) (string, bool) {
+	rest, ok := AfterScheme(value, s.Scheme)
+	// Whatever stands between: somebody else might read it as ours.
+	if ok && s.Ours != nil && !s.Ours(strings.TrimLeft(rest, " \t,;\"'")) {
+		return "", false
+	}
+	return rest, ok
+}
+
+// AfterScheme returns what follows an authentication scheme, which is compared
+// without regard to case (RFC 9110 section 11.1), and whether value begins with
+// that scheme. It may be followed by nothing, or by what is no credential.
+func AfterScheme(value, scheme string) (string, bool) {
+	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
+		return "", false
+	}
+	rest := value[len(scheme):]
+	if rest != "" && rest[0] != ' ' {
+		// Another scheme whose name begins like this; or this with a tab
+		// or comma, which somebody else might read as this.
+		return rest, !httpguts.ValidHeaderFieldName(rest[:1])
+	}
+	return strings.TrimLeft(rest, " "), true
+}
+
+func (s *Source) remove(r *http.Request) {
+	switch {
+	case s.Header != "":
+		for _, v := range r.Header[s.Header] {
+			if s.Scheme != "" {
+				if _, ours := s.afterScheme(v); !ours {
+					continue
+				}
+			}
+			delete(r.Header, s.Header)
+			return
+		}
+	case s.Cookie != "":
+		removeCookie(r.Header, s.Cookie)
+	default:
+		r.URL.RawQuery = removeParameter(r.URL.RawQuery, s.Query)
+	}
+}
+
+// removeParameter takes the parameters of that name out of a query and leaves
+// the others as they are.
+func removeParameter(query, name string) string {
+	if query == "" {
+		return ""
+	}
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		n, _, _ := strings.Cut(pair, "=")
+		if decoded, err := url.QueryUnescape(n); err == nil && decoded == name {
+			continue
+		}
+		kept = append(kept, pair)
+	}
+	return strings.Join(kept, "&")
+}
