@@ -92,6 +92,7 @@ type Handler struct {
 
 	methods    []method
 	publishers []credential.Publisher
+	takers     []credential.Taker
 	forward    []forward
 	aliases    aliases
 	decided    *prometheus.CounterVec
@@ -131,10 +132,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.forward, err = compileForward(h.Forward); err != nil {
 		return err
 	}
-	if h.aliases, err = newAliases(h.ForwardedHeaders()); err != nil {
+	if err = h.loadMethods(ctx); err != nil {
 		return err
 	}
-	return h.loadMethods(ctx)
+	h.aliases, err = newAliases(h.ForwardedHeaders())
+	return err
 }
 
 func (h *Handler) loadMethods(ctx caddy.Context) error {
@@ -160,9 +162,7 @@ func (h *Handler) loadMethods(ctx caddy.Context) error {
 		switch mod := mod.(type) {
 		case credential.Method:
 			m.Method = mod
-			if p, ok := mod.(credential.Publisher); ok {
-				h.publishers = append(h.publishers, p)
-			}
+			h.hold(mod)
 		case caddyauth.Authenticator:
 			m.foreign = &foreign{name: names[i], authenticator: mod}
 		default:
@@ -171,6 +171,27 @@ func (h *Handler) loadMethods(ctx caddy.Context) error {
 		h.methods = append(h.methods, m)
 	}
 	return nil
+}
+
+// hold notes what the handler has to do for a method besides asking it.
+func (h *Handler) hold(m credential.Method) {
+	if p, ok := m.(credential.Publisher); ok {
+		h.publishers = append(h.publishers, p)
+	}
+	if t, ok := m.(credential.Taker); ok {
+		h.takers = append(h.takers, t)
+	}
+	if o, ok := m.(credential.WithOptions); ok {
+		h.addStrip(o.HandlerOptions().Strip)
+	}
+}
+
+func (h *Handler) addStrip(names []string) {
+	for _, name := range names {
+		if !slices.Contains(h.StripHeaders, name) {
+			h.StripHeaders = append(h.StripHeaders, name)
+		}
+	}
 }
 
 // Validate refuses what can never do what it says.
@@ -194,6 +215,18 @@ func (h *Handler) ForwardedHeaders() []string {
 	return append(names, h.StripHeaders...)
 }
 
+// KnowsConnection reports whether a method looks at the certificate of the
+// connection, and whether one of them looks at nothing else.
+func (h *Handler) KnowsConnection() (looks, only bool) {
+	for _, m := range h.methods {
+		if c, ok := m.Method.(credential.Connected); ok {
+			l, o := c.KnowsConnection()
+			looks, only = looks || l, only || o
+		}
+	}
+	return looks, only
+}
+
 // AdmitsAnonymous reports whether a request without any credential may pass.
 func (h *Handler) AdmitsAnonymous() bool { return h.Optional }
 
@@ -201,6 +234,9 @@ func (h *Handler) AdmitsAnonymous() bool { return h.Optional }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	// First of all, and on every path: rule "one identity".
 	adapter.EndToEnd(r)
+	for _, t := range h.takers {
+		t.Take(r)
+	}
 	h.aliases.drop(r, len(h.methods) == 0)
 	if len(h.methods) == 0 {
 		return next.ServeHTTP(w, r)

@@ -24,9 +24,10 @@ import (
 //		forward <claim pointer> <header>
 //	}
 //
-// A method is jwt_auth or api_key_auth, or basic in the syntax of Caddy's
-// basic_auth, or any other module of the namespace
-// http.authentication.providers that can be written in a Caddyfile. The methods are tried in the order they are written.
+// A method is jwt_auth, api_key_auth or client_cert_auth, or basic in the
+// syntax of Caddy's basic_auth, or any other module of the namespace
+// http.authentication.providers that can be written in a Caddyfile. The
+// methods are tried in the order they are written.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	h.Name = d.Val()
@@ -79,6 +80,7 @@ func (h *Handler) unmarshalProvider(d *caddyfile.Dispenser, name string) error {
 		if o.Optional || o.Preflight {
 			return d.Errf("optional and preflight are about the request, not about %s: write them directly in the %s block", name, h.Name)
 		}
+		h.addStrip(o.Strip)
 		for _, f := range o.Forward {
 			if err := h.addForward(f); err != nil {
 				return d.WrapErr(err)
@@ -155,6 +157,7 @@ func Wrap(name string, provider any) *Handler {
 	if m, ok := provider.(credential.WithOptions); ok {
 		o := m.HandlerOptions()
 		h.Optional, h.Preflight, h.Forward = o.Optional, o.Preflight, o.Forward
+		h.addStrip(o.Strip)
 	}
 	return h
 }

@@ -148,6 +148,10 @@ type Options struct {
 	Optional  bool
 	Preflight bool
 	Forward   []Forward
+
+	// Strip are names of headers that mean something to the method, and that
+	// no client may hand to the upstream.
+	Strip []string
 }
 
 // WithOptions is a method whose syntax has options for the handler.
@@ -162,6 +166,21 @@ type Recognizer interface {
 	// Recognizes returns the place, as in Place.At, of a credential that is
 	// this method's and nobody else's.
 	Recognizes(r *http.Request) (at string, ok bool)
+}
+
+// Taker is a method whose credential stands in header fields that all clients
+// are forbidden to send, and that some peers are believed in. It takes what it
+// believes out of the request before those fields (Options.Strip) are removed.
+type Taker interface {
+	Take(r *http.Request)
+}
+
+// Connected is a method that knows the caller by the certificate of the
+// connection, and so depends on how connections are made.
+type Connected interface {
+	// KnowsConnection reports whether the method looks at the certificate
+	// of the connection, and whether it looks at nothing else.
+	KnowsConnection() (looks, only bool)
 }
 
 // Publisher is a method that has something to tell everybody, such as the
