@@ -14,6 +14,7 @@ import (
 	_ "github.com/mholt/caddy-ratelimit"
 
 	"github.com/caddy-moat/caddy-moat/modules/apikeyauth"
+	"github.com/caddy-moat/caddy-moat/modules/clientcertauth"
 	"github.com/caddy-moat/caddy-moat/modules/jwtauth"
 	"github.com/caddy-moat/caddy-moat/modules/rbac"
 	"github.com/caddy-moat/caddy-moat/modules/redact"
@@ -56,6 +57,10 @@ var directives = []directive{
 	{
 		"api_key_auth", credentials[apikeyauth.Provider](), httpcaddyfile.Before, "basicauth",
 		"beside jwt_auth and for the same reason: {http.auth.user.plan} is for rate limits",
+	},
+	{
+		"client_cert_auth", credentials[clientcertauth.Provider](), httpcaddyfile.Before, "basicauth",
+		"beside api_key_auth and for the same reason",
 	},
 	// rate_limit: registered by caddy-ratelimit itself, before "basic_auth".
 	{

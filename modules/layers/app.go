@@ -15,7 +15,13 @@ func init() {
 
 // App refuses a configuration that would refuse every request: with an rbac
 // that has no rule for anyone, before which nothing can authenticate. What
-// ran before it keeps running. It is loaded by rbac and has no options.
+// ran before it keeps running. It is loaded by rbac and client_cert_auth and
+// has no options.
+//
+// It refuses, too, a client_cert_auth where connections are made without
+// asking for certificates, or without verifying them against a trust pool, or
+// where a client can choose how its connection is made by asking for another
+// site than the one it then sends requests to.
 //
 // A handler that is neither ours nor Caddy's may authenticate, and so may
 // reverse_proxy (forward_auth), map and invoke: with one of them before rbac
@@ -50,6 +56,9 @@ func (a *App) Start() error {
 			if !h.DecidesOnly() {
 				return fmt.Errorf("server %s: rbac (%s): nothing before it authenticates and it has no rule for anyone, so that it would refuse every request: write jwt_auth or auth { … }, or an anyone block", name, h)
 			}
+		}
+		if err := connections(a.ctx, server); err != nil {
+			return fmt.Errorf("server %s: %w", name, err)
 		}
 	}
 	return nil

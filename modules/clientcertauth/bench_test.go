@@ -1,0 +1,55 @@
+package clientcertauth
+
+import (
+	"crypto/x509"
+	"net/http"
+	"testing"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/clientcert"
+)
+
+// Run with: go test -run '^$' -bench Identify -benchmem ./modules/clientcertauth
+
+// requests returns a provider with a request of each kind.
+func requests(t testing.TB) (*Provider, map[string]*http.Request) {
+	ca := newAuthority(t)
+	cert := ca.client("orders", "spiffe://example.org/orders")
+	p := provision(t, &Provider{
+		Map:     file(t, "map", `{"spiffe":"spiffe://example.org/orders","user":"orders","roles":["clerk"]}`),
+		Proxies: []string{"10.0.0.1"}, Trust: []string{ca.file()},
+	})
+	return p, map[string]*http.Request{
+		"connection": request(somewhere, []*x509.Certificate{cert, ca.cert}),
+		"field":      request("10.0.0.1:1", nil, certField, clientcert.FormatField(cert)),
+	}
+}
+
+func identify(t testing.TB, p *Provider, r *http.Request) {
+	p.Take(r)
+	if who, err := p.Identify(r); err != nil || who.ID != "orders" {
+		t.Fatal(who, err)
+	}
+}
+
+// BenchmarkIdentify is what the provider takes of a request.
+func BenchmarkIdentify(b *testing.B) {
+	p, all := requests(b)
+	for name, r := range all {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				identify(b, p, r)
+			}
+		})
+	}
+}
+
+func TestIdentifyAllocatesAtMostOnce(t *testing.T) {
+	p, all := requests(t)
+	for name, r := range all {
+		// The field is kept in the request's variables.
+		if n := testing.AllocsPerRun(100, func() { identify(t, p, r) }); n > 1 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package clientcertauth
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+)
+
+// UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
+//
+//	client_cert_auth [<matcher>] {
+//		identity           uri|dns|email|subject|cn|spiffe|spki ...
+//		trust_domain       <domain>...
+//		map                <file>
+//		allow_unmapped
+//		pin                <spki>...
+//		roles              <role>...
+//		client_cert_header from <cidr>...
+//		trust              <ca file>...
+//		realm              <text>
+//		forward            <claim pointer> <header>
+//		optional
+//		preflight
+//	}
+//
+// All of it is optional, but the site needs `tls { client_auth { … } }` with a
+// mode that verifies and a trust_pool, or client_cert_header and trust. pin
+// and forward may be repeated. The directive's matcher is the business of who
+// registers the directive.
+func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume directive name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := make(adapter.Once)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if known, err := adapter.UnmarshalOption(d, &p.options); err != nil {
+			return err
+		} else if known {
+			continue
+		}
+		if d.Val() != "pin" {
+			if err := seen.Check(d); err != nil {
+				return err
+			}
+		}
+		if err := p.unmarshalOption(d); err != nil {
+			return err
+		}
+		if err := adapter.NoBlock(d); err != nil {
+			return err
+		}
+	}
+	if err := p.check(); err != nil {
+		return d.Errf("%s: %v", Name, err)
+	}
+	return nil
+}
+
+func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch name := d.Val(); name {
+	case "identity":
+		return list(d, &p.Identity)
+	case "trust_domain":
+		return list(d, &p.TrustDomains)
+	case "map":
+		return adapter.OneArg(d, &p.Map)
+	case "allow_unmapped":
+		return adapter.Flag(d, &p.AllowUnmapped)
+	case "pin":
+		return list(d, &p.Pins)
+	case "roles":
+		return list(d, &p.Roles)
+	case "client_cert_header":
+		if !d.NextArg() || d.Val() != "from" {
+			return d.Err("client_cert_header takes: from <cidr>..., the addresses of the proxies that send Client-Cert")
+		}
+		return list(d, &p.Proxies)
+	case "trust":
+		return list(d, &p.Trust)
+	case "realm":
+		return adapter.OneArg(d, &p.Realm)
+	case "strip":
+		return d.Err("strip: there is nothing to strip: Client-Cert never reaches the upstream, and a certificate is not in the request; forward hands on what it says")
+	case "ca", "client_auth", "trust_pool":
+		return d.Errf("%s: who is trusted for connections is said in the site: tls { client_auth { mode require_and_verify; trust_pool file <ca.pem> } }, one option a line", name)
+	}
+	return d.Errf("unrecognized subdirective '%s'", d.Val())
+}
+
+// list reads the rest of a line, which has something in it.
+func list(d *caddyfile.Dispenser, to *[]string) error {
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.ArgErr()
+	}
+	*to = append(*to, args...)
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Provider)(nil)

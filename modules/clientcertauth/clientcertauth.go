@@ -1,0 +1,337 @@
+// Package clientcertauth authenticates requests by the client certificate of
+// the TLS connection.
+package clientcertauth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/clientcert"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+)
+
+func init() {
+	caddy.RegisterModule(Provider{})
+}
+
+const (
+	// Name is the name of the provider and of its directive.
+	Name = "client_cert_auth"
+
+	// CodeInvalid is the code of a certificate that is not accepted (401).
+	CodeInvalid = "invalid_client_certificate"
+
+	// CodeNotAllowed is the code of a good certificate whose holder is not
+	// wanted here (403).
+	CodeNotAllowed = "client_certificate_not_allowed"
+
+	defaultRealm = "restricted"
+)
+
+// Provider authenticates requests by the client certificate of their TLS
+// connection (mutual TLS).
+//
+// Only certificates count that Caddy has verified against a trust pool of the
+// site, which `tls { client_auth … }` sets up with the mode require_and_verify
+// or verify_if_given. A configuration in which connections are made with other
+// modes, or without a trust pool, so that any public authority would do, is
+// refused, as is one that turns strict_sni_host off where not all connections
+// are made alike. A certificate that was not verified never authenticates.
+//
+// A certificate goes by its name, or by what a map says. Where it could be
+// several persons', it is nobody's: two names of the sort that is asked for,
+// or names that the map knows as different users, are refused. So is a
+// certificate with a name that cannot be printed.
+//
+// Connections live long. The dates of the certificate and of its chain are
+// looked at with each request, and a change of the map is in force within a
+// second.
+//
+// A certificate is about the connection and no part of the request, so it may
+// accompany a token. In `auth { … }` the order decides whom the request is
+// from: before other methods, a certificate is who calls, and tokens are not
+// looked at; after them, it is who calls where there is no other credential.
+// A token that is bad is refused in either case, where it is looked at.
+//
+// Behind a proxy that ends TLS, the certificate comes in the field Client-Cert
+// (RFC 9440), from the proxies that are listed and from nobody else, and is
+// verified here. From them, the certificate of the connection is the proxy's
+// own, and does not count. In what everybody else sends, Client-Cert and
+// Client-Cert-Chain are removed in every spelling, and the upstream never gets
+// either of them.
+//
+// `{http.auth.user.id}` is the user. Claims, for `forward` and
+// `{http.auth.user.claims.<name>}`, are sub (the user), subject, issuer,
+// serial, spki, spiffe, plan, not_before and not_after (RFC 3339), and, as
+// lists, cn, uri, dns, email, roles and scopes.
+//
+// Refusals have the codes invalid_request (400: a Client-Cert that cannot be
+// read or is there twice), missing_credentials (401: no certificate),
+// invalid_client_certificate (401: one that is not verified, not valid at this
+// time, or not clear about whose it is) and client_certificate_not_allowed
+// (403: one that is as it should be, but not in the map or disabled there, not
+// pinned, or of another trust domain: which, the record says and the answer
+// does not). With 403 the client learns that another certificate, and not
+// another attempt, is needed.
+//
+// There is no registered scheme for WWW-Authenticate (RFC 9110 section 11.6.1)
+// that asks for certificates. The challenge is `ClientCertificate`, which
+// clients that do not know it pass over (section 11.1), as they should.
+type Provider struct {
+	// Which name of a certificate is the user: the first of these sorts that
+	// the certificate has. They are uri, dns, email (subject alternative
+	// names), subject (RFC 4514), cn, spiffe (a SPIFFE ID) and spki (the pin
+	// of the key). Names of different sorts can be spelled alike: list
+	// several only if nobody can get a certificate for the name of another.
+	// Default: subject, all of which the authority vouches for, and which
+	// cannot be mistaken for a name of another sort.
+	Identity []string `json:"identity,omitempty"`
+
+	// The trust domains that SPIFFE IDs may be of. A certificate with an ID
+	// of another one is not allowed. Default: all that are in the trust pool
+	TrustDomains []string `json:"trust_domains,omitempty"`
+
+	// A file that says which certificate is whose: JSON lines such as
+	// `{"spiffe":"spiffe://example.org/orders","user":"orders","roles":["clerk"]}`.
+	// It is watched: a change is in force within a second, and a file that
+	// cannot be used leaves in force what was read last. At load it must be
+	// there and right. Global placeholders are replaced at load.
+	//
+	// Each line has one of spki, serial (with issuer), spiffe, uri, dns, email
+	// and subject, and may have user, roles, scopes, plan and disabled. The
+	// user is the name that the line is about, if it says nothing else. Lines
+	// about a key or serial number are stronger than those about names, and
+	// disabled is stronger than everything.
+	Map string `json:"map,omitempty"`
+
+	// Whether a certificate that the map does not name goes by its own name.
+	// By default it is not allowed: who keeps a list of clients means that
+	// others are none.
+	AllowUnmapped bool `json:"allow_unmapped,omitempty"`
+
+	// The keys that are allowed: base64 of the SHA-256 of their
+	// SubjectPublicKeyInfo (RFC 7469 section 2.4), as `caddy moat cert` prints
+	// it. Default: all keys
+	Pins []string `json:"pins,omitempty"`
+
+	// Roles that every certificate grants, beside those of the map.
+	Roles []string `json:"roles,omitempty"`
+
+	// The addresses of proxies, in CIDR form, whose Client-Cert is believed.
+	// It is the address of the peer of the connection that counts, whatever
+	// trusted_proxies says. Default: none
+	Proxies []string `json:"proxies,omitempty"`
+
+	// Files of certificates in PEM form, of the authorities that issue client
+	// certificates to those who come through the proxies. They are read at
+	// load. Global placeholders are replaced at load. Required with proxies:
+	// what a proxy has verified, if anything, cannot be seen from here.
+	Trust []string `json:"trust,omitempty"`
+
+	// The realm of the challenge. Default: restricted
+	Realm string `json:"realm,omitempty"`
+
+	options  credential.Options
+	proxies  []netip.Prefix
+	verifier *clientcert.Verifier
+	clients  *clients // the map
+	held     adapter.Held
+	now      func() time.Time
+}
+
+// CaddyModule returns the Caddy module information.
+func (Provider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.authentication.providers." + Name,
+		New: func() caddy.Module { return new(Provider) },
+	}
+}
+
+// Provision reads the map and the authorities.
+func (p *Provider) Provision(ctx caddy.Context) error {
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.Realm == "" {
+		p.Realm = defaultRealm
+	}
+	if err := p.check(); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	p.verifier = &clientcert.Verifier{Rules: p.rules()}
+	if err := p.loadTrust(); err != nil {
+		return err
+	}
+	if p.Map != "" {
+		if err := p.openMap(ctx); err != nil {
+			return err
+		}
+	}
+	adapter.CheckLayers(ctx)
+	return p.registerMetrics(ctx)
+}
+
+// check refuses what means nothing. It needs no file, so that the Caddyfile
+// can be checked with it too.
+func (p *Provider) check() error {
+	rules := p.rules()
+	if err := rules.Validate(); err != nil {
+		return err
+	}
+	switch {
+	case p.AllowUnmapped && p.Map == "":
+		return errors.New("allow_unmapped is about a map: write map <file>, too, or leave it out")
+	case len(p.Proxies) > 0 && len(p.Trust) == 0:
+		return errors.New("client_cert_header needs to know who issues the certificates: write trust <ca file>")
+	case len(p.Trust) > 0 && len(p.Proxies) == 0:
+		return errors.New("trust is for certificates that proxies pass on: write client_cert_header from <cidr>; for those of connections, write tls { client_auth { trust_pool … } } in the site")
+	}
+	var err error
+	p.proxies, err = parseProxies(p.Proxies)
+	return err
+}
+
+func (p *Provider) rules() clientcert.Rules {
+	return clientcert.Rules{
+		Identity: p.Identity, TrustDomains: p.TrustDomains, Pins: p.Pins, Roles: p.Roles, AllowUnmapped: p.AllowUnmapped,
+	}
+}
+
+// Cleanup gives back the map.
+func (p *Provider) Cleanup() error {
+	p.held.Release()
+	return nil
+}
+
+// Identify says whose the certificate of the request is.
+func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
+	if p.fromProxy(r) {
+		return p.identifyField(r)
+	}
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return nil, credential.ErrMissing
+	}
+	if len(r.TLS.VerifiedChains) == 0 {
+		return nil, errUnverified
+	}
+	id, err := p.verifier.Connection(r.TLS.VerifiedChains, p.now())
+	if err != nil {
+		return nil, explain(id, err)
+	}
+	return id.Principal, nil
+}
+
+// errUnverified is the refusal of a certificate that Caddy was not told to
+// verify. The client has proved that it has the key, and nobody who it is.
+var errUnverified = &credential.Error{
+	Kind: credential.Bad, Code: CodeInvalid, Detail: "the client certificate is not verified",
+	Rule: "tls client_auth does not verify",
+}
+
+// explain turns the engine's refusal into what the client is told.
+func explain(id *clientcert.Identity, err error) *credential.Error {
+	if errors.Is(err, clientcert.ErrField) {
+		return &credential.Error{Kind: credential.Malformed, Code: credential.CodeInvalidRequest, Detail: err.Error()}
+	}
+	e := &credential.Error{Kind: credential.Bad, Code: CodeInvalid, Detail: shown(err), Cause: err}
+	if clientcert.NotAllowed(err) {
+		e.Kind, e.Code, e.Detail = credential.Insufficient, CodeNotAllowed, "the client certificate is not allowed here"
+	}
+	e.Rule = why(err)
+	if id != nil && id.SPKI != "" {
+		e.Rule = "key " + id.SPKI + ": " + e.Rule
+	}
+	return e
+}
+
+// reasons are the errors of the engine with what the record says of them.
+var reasons = []struct {
+	err error
+	why string
+}{
+	{clientcert.ErrUnreadable, "not understood"},
+	{clientcert.ErrNobody, "no name of these sorts"},
+	{clientcert.ErrSeveral, "several names"},
+	{clientcert.ErrExpired, "expired"},
+	{clientcert.ErrPending, "not valid yet"},
+	{clientcert.ErrUntrusted, "not trusted"},
+	{clientcert.ErrTrustDomain, "trust domain"},
+	{clientcert.ErrPin, "not pinned"},
+	{clientcert.ErrUnmapped, "not in the map"},
+	{clientcert.ErrDisabled, "disabled"},
+}
+
+func why(err error) string {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.why
+		}
+	}
+	return "refused"
+}
+
+// shown is the sentence of the engine's error that is fit to be shown: without
+// what it says about the particular certificate, which is for the log.
+func shown(err error) string {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.err.Error()
+		}
+	}
+	return "the client certificate is not accepted"
+}
+
+// Places returns none: what stands on the connection accompanies whatever
+// credential the request has, and is not one too many. It is the same with
+// what a proxy says about the connection.
+func (p *Provider) Places(*http.Request) []credential.Place { return nil }
+
+// KnowsConnection says that the provider looks at the connection, and that it
+// looks at nothing else if there are no proxies.
+func (p *Provider) KnowsConnection() (looks, only bool) { return true, len(p.proxies) == 0 }
+
+// Challenges returns the value of WWW-Authenticate (RFC 9110 section 11.6.1).
+func (p *Provider) Challenges(why *credential.Error) []string {
+	if why == nil || why.Kind == credential.Missing {
+		return []string{credential.Challenge(scheme, "realm", p.Realm)}
+	}
+	return []string{credential.Challenge(scheme, "realm", p.Realm, "error", why.Code, "error_description", why.Detail)}
+}
+
+const scheme = "ClientCertificate"
+
+// Clean does nothing: the fields are gone already.
+func (p *Provider) Clean(*http.Request) {}
+
+// HandlerOptions returns what the directive says that the handler does.
+func (p *Provider) HandlerOptions() credential.Options {
+	o := p.options
+	o.Strip = []string{certField, chainField}
+	return o
+}
+
+// Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
+func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	p.Take(r)
+	dropFields(r.Header)
+	return adapter.Authenticate(p, w, r)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner       = (*Provider)(nil)
+	_ caddy.CleanerUpper      = (*Provider)(nil)
+	_ caddyauth.Authenticator = (*Provider)(nil)
+	_ credential.Method       = (*Provider)(nil)
+	_ credential.Connected    = (*Provider)(nil)
+	_ credential.Taker        = (*Provider)(nil)
+	_ credential.WithOptions  = (*Provider)(nil)
+)

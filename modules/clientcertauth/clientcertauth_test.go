@@ -1,0 +1,316 @@
+package clientcertauth
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/clientcert"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+)
+
+const somewhere = "192.0.2.1:1234"
+
+// wantRefused checks the refusal of a request.
+func wantRefused(t *testing.T, err error, kind credential.Kind, code, rule string) {
+	t.Helper()
+	var ce *credential.Error
+	if !errors.As(err, &ce) || ce.Kind != kind || ce.Code != code || !strings.Contains(ce.Rule, rule) {
+		t.Errorf("got %#v, want kind %d, code %s, rule …%s…", err, kind, code, rule)
+		return
+	}
+	for _, secret := range []string{"secret", "Test CA", "spiffe://", "MII"} {
+		if strings.Contains(ce.Error(), secret) {
+			t.Errorf("the answer %q repeats the certificate", ce)
+		}
+	}
+}
+
+func TestRefusalsHaveTheirCodes(t *testing.T) {
+	ca := newAuthority(t)
+	good := []*x509.Certificate{ca.client("secret", "spiffe://example.org/secret"), ca.cert}
+	two := []*x509.Certificate{ca.client("secret", "urn:secret:a", "urn:secret:b"), ca.cert}
+	tricky := []*x509.Certificate{ca.client("secret\u202e"), ca.cert}
+	pin := clientcert.SPKI(good[0])
+	list := func(line string) string { return file(t, "map", line) }
+	unverified := request(somewhere, good)
+	unverified.TLS.VerifiedChains = nil
+	plain := request(somewhere, nil)
+	plain.TLS = nil
+	for name, test := range map[string]struct {
+		p     Provider
+		chain []*x509.Certificate
+		kind  credential.Kind
+		code  string
+		rule  string
+	}{
+		"two names":      {Provider{Identity: []string{"uri"}}, two, credential.Bad, CodeInvalid, "several names"},
+		"no such name":   {Provider{Identity: []string{"dns"}}, good, credential.Bad, CodeInvalid, "no name of these sorts"},
+		"tricky name":    {Provider{}, tricky, credential.Bad, CodeInvalid, "not understood"},
+		"trust domain":   {Provider{TrustDomains: []string{"example.com"}}, good, credential.Insufficient, CodeNotAllowed, "key " + pin + ": trust domain"},
+		"not pinned":     {Provider{Pins: []string{"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}}, good, credential.Insufficient, CodeNotAllowed, "not pinned"},
+		"not in the map": {Provider{Map: list(`{"dns":"a"}`)}, good, credential.Insufficient, CodeNotAllowed, "not in the map"},
+		"disabled":       {Provider{Map: list(`{"subject":"CN=secret","disabled":true}`)}, good, credential.Insufficient, CodeNotAllowed, "disabled"},
+		"two lines":      {Provider{Map: list(`{"subject":"CN=secret"}` + "\n" + `{"spiffe":"spiffe://example.org/secret"}`)}, good, credential.Bad, CodeInvalid, "several names"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := provision(t, &test.p)
+			_, err := p.Identify(request(somewhere, test.chain))
+			wantRefused(t, err, test.kind, test.code, test.rule)
+			if c := p.Challenges(err.(*credential.Error)); len(c) != 1 || !strings.HasPrefix(c[0], `ClientCertificate realm="restricted", error="`+test.code) {
+				t.Errorf("challenges %q", c)
+			}
+		})
+	}
+	p := provision(t, &Provider{})
+	_, err := p.Identify(plain)
+	wantRefused(t, err, credential.Missing, credential.CodeMissing, "")
+	_, err = p.Identify(request(somewhere, nil))
+	wantRefused(t, err, credential.Missing, credential.CodeMissing, "")
+	_, err = p.Identify(unverified)
+	wantRefused(t, err, credential.Bad, CodeInvalid, "does not verify")
+	if c := p.Challenges(nil); len(c) != 1 || c[0] != `ClientCertificate realm="restricted"` {
+		t.Errorf("challenges %q", c)
+	}
+	if who, err := p.Identify(request(somewhere, good)); err != nil || who.ID != "CN=secret" || who.Kind != "client_cert" || who.KeyID != pin {
+		t.Errorf("got %+v, %v", who, err)
+	}
+}
+
+// TestAConnectionOutlivesItsCertificate goes on with one connection.
+func TestAConnectionOutlivesItsCertificate(t *testing.T) {
+	ca := newAuthority(t)
+	p := provision(t, &Provider{})
+	r := request(somewhere, []*x509.Certificate{ca.client("a"), ca.cert})
+	for _, step := range []struct {
+		after time.Duration
+		rule  string
+	}{{0, ""}, {time.Hour, ""}, {time.Hour + time.Second, "expired"}, {-2 * time.Hour, "not valid yet"}, {0, ""}} {
+		p.now = func() time.Time { return now.Add(step.after) }
+		_, err := p.Identify(r)
+		if step.rule == "" {
+			if err != nil {
+				t.Errorf("after %v: %v", step.after, err)
+			}
+			continue
+		}
+		wantRefused(t, err, credential.Bad, CodeInvalid, step.rule)
+	}
+}
+
+func TestClientCertIsBelievedFromListedProxiesAlone(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	p := provision(t, &Provider{Identity: []string{"cn"}, Proxies: []string{"10.0.0.1", "2001:db8::/64"}, Trust: []string{ca.file()}})
+	alice := clientcert.FormatField(ca.client("alice"))
+	mallory := clientcert.FormatField(other.client("alice"))
+	own := []*x509.Certificate{ca.client("proxy"), ca.cert}
+	for name, test := range map[string]struct {
+		from   string
+		chain  []*x509.Certificate
+		header []string
+		want   string // the user or the code
+	}{
+		"proxy":                   {"10.0.0.1:1", nil, []string{certField, alice}, "alice"},
+		"proxy, IPv6":             {"[2001:db8::7]:1", nil, []string{certField, alice}, "alice"},
+		"proxy, mapped":           {"[::ffff:10.0.0.1]:1", nil, []string{certField, alice}, "alice"},
+		"proxy by mutual TLS":     {"10.0.0.1:1", own, []string{certField, alice}, "alice"},
+		"the proxy's own":         {"10.0.0.1:1", own, nil, credential.CodeMissing},
+		"stranger":                {"10.0.0.2:1", nil, []string{certField, alice}, credential.CodeMissing},
+		"stranger with his own":   {"10.0.0.2:1", own, []string{certField, alice}, "proxy"},
+		"stranger with forwarded": {"10.0.0.2:1", nil, []string{certField, alice, "X-Forwarded-For", "10.0.0.1"}, credential.CodeMissing},
+		"no address":              {"@", nil, []string{certField, alice}, credential.CodeMissing},
+		"no port":                 {"10.0.0.1", nil, []string{certField, alice}, credential.CodeMissing},
+		"with a zone":             {"[fe80::1%10.0.0.1]:1", nil, []string{certField, alice}, credential.CodeMissing},
+		"with underscores":        {"10.0.0.1:1", nil, []string{"Client_cert", alice}, credential.CodeMissing},
+		"two fields":              {"10.0.0.1:1", nil, []string{certField, alice, certField, alice}, credential.CodeInvalidRequest},
+		"folded":                  {"10.0.0.1:1", nil, []string{certField, alice + ", " + mallory}, credential.CodeInvalidRequest},
+		"garbage":                 {"10.0.0.1:1", nil, []string{certField, ":!!!:"}, credential.CodeInvalidRequest},
+		"empty":                   {"10.0.0.1:1", nil, []string{certField, ""}, credential.CodeInvalidRequest},
+		"chain alone":             {"10.0.0.1:1", nil, []string{chainField, alice}, credential.CodeInvalidRequest},
+		"other authority":         {"10.0.0.1:1", nil, []string{certField, mallory}, CodeInvalid},
+		"nothing":                 {"10.0.0.1:1", nil, nil, credential.CodeMissing},
+	} {
+		r := request(test.from, test.chain, test.header...)
+		p.Take(r)
+		who, err := p.Identify(r)
+		var ce *credential.Error
+		got := ""
+		if errors.As(err, &ce) {
+			got = ce.Code
+		} else if who != nil {
+			got = who.ID
+		}
+		if got != test.want {
+			t.Errorf("%s: got %s (%v), want %s", name, got, err, test.want)
+		}
+	}
+}
+
+func TestInCaddysOwnHandlerTheFieldsAreRemovedToo(t *testing.T) {
+	ca := newAuthority(t)
+	p := provision(t, &Provider{Identity: []string{"cn"}, Roles: []string{"clerk"}, Proxies: []string{"10.0.0.1"}, Trust: []string{ca.file()}})
+	alice := clientcert.FormatField(ca.client("alice"))
+	for from, good := range map[string]bool{"10.0.0.1:1": true, "10.0.0.2:1": false} {
+		r := request(from, nil, certField, alice, "Client_cert", alice, "client.cert", alice, "CLIENT-CERT_CHAIN", alice, "Client-Certs", "kept")
+		w := httptest.NewRecorder()
+		user, ok, err := p.Authenticate(w, r)
+		if err != nil || ok != good || good && (user.ID != "alice" || user.Metadata["roles"] != "clerk") {
+			t.Errorf("%s: got %+v, %v, %v", from, user, ok, err)
+		}
+		if len(r.Header) != 1 {
+			t.Errorf("%s: the upstream sees %v", from, r.Header)
+		}
+		if c := w.Header().Values("WWW-Authenticate"); !good && len(c) != 1 {
+			t.Errorf("%s: challenges %q", from, c)
+		}
+	}
+}
+
+func TestConfigurationsThatCannotWorkAreRefusedWithTheOption(t *testing.T) {
+	ca := newAuthority(t)
+	good := ca.file()
+	cut := "-----BEGIN CERTIFICATE-----\nMIIB\n"
+	key := "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
+	header := func(trust string) *Provider { return &Provider{Proxies: []string{"10.0.0.1"}, Trust: []string{trust}} }
+	for want, p := range map[string]*Provider{
+		"map /nowhere/map: open":         {Map: "/nowhere/map"},
+		"map {env.MOAT_NO_SUCH}":         {Map: "{env.MOAT_NO_SUCH}"},
+		": it names no certificate":      {Map: file(t, "map", "")},
+		": line 1: duplicate member":     {Map: file(t, "map", `{"dns":"a","dns":"b"}`)},
+		"trust /nowhere/ca.pem: open":    header("/nowhere/ca.pem"),
+		"no certificate in PEM form":     header(file(t, "ca.pem", "")),
+		"cut or garbled":                 header(file(t, "ca.pem", cut)),
+		"PRIVATE KEY in it":              header(file(t, "ca.pem", key)),
+		"write trust <ca file>":          {Proxies: []string{"10.0.0.1"}},
+		"this is everybody":              {Proxies: []string{"::/0"}, Trust: []string{good}},
+		"the range is written 10.0.0.0":  {Proxies: []string{"10.0.0.1/8"}, Trust: []string{good}},
+		"is given twice":                 {Proxies: []string{"10.0.0.1", "10.0.0.1/32"}, Trust: []string{good}},
+		"client_cert_header from <cidr>": {Trust: []string{good}},
+		"allow_unmapped is about a map":  {AllowUnmapped: true},
+		"is none of":                     {Identity: []string{"name"}},
+	} {
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+		err := p.Provision(ctx)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), Name) || strings.Contains(err.Error(), "c2VjcmV0") {
+			t.Errorf("got %v, want …%s…", err, want)
+		}
+		if err := p.Cleanup(); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}
+}
+
+// TestAReloadKeepsTheMap has the next configuration come before the last one
+// goes, as in a reload, while requests are served and the map changes.
+func TestAReloadKeepsTheMap(t *testing.T) {
+	ca := newAuthority(t)
+	path := file(t, "map", `{"subject":"CN=a","user":"alice"}`)
+	chain := []*x509.Certificate{ca.client("a"), ca.cert}
+	first := provision(t, &Provider{Map: path})
+	store := first.clients
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if who, err := first.Identify(request(somewhere, chain)); err == nil && who.ID != "alice" && who.ID != "bob" {
+					t.Errorf("got %+v, %v", who, err)
+					return
+				}
+			}
+		})
+	}
+	replace(t, path, `{"subject":"CN=a","user":"bob"}`)
+	await(t, first, chain, "bob")
+	second := provision(t, &Provider{Map: path})
+	if second.clients != store {
+		t.Error("the map is opened twice")
+	}
+	close(stop)
+	wg.Wait()
+	if err := first.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	replace(t, path, `{"subject":"CN=a","disabled":true}`)
+	await(t, second, chain, CodeNotAllowed)
+
+	// What is refused cannot come back by a file that is bad, neither by itself
+	// nor with the next configuration.
+	replace(t, path, "garbled")
+	for !second.clients.Bad() {
+		time.Sleep(time.Millisecond)
+	}
+	await(t, second, chain, CodeNotAllowed)
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	third := &Provider{Map: path}
+	if err := third.Provision(ctx); err == nil {
+		t.Error("a configuration with a garbled map is loaded")
+	}
+	if err := third.Cleanup(); err != nil {
+		t.Error(err)
+	}
+	await(t, second, chain, CodeNotAllowed)
+}
+
+// await waits until the user is want, or the code of the refusal.
+func await(t *testing.T, p *Provider, chain []*x509.Certificate, want string) {
+	t.Helper()
+	got := ""
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		who, err := p.Identify(request(somewhere, chain))
+		var ce *credential.Error
+		if errors.As(err, &ce) {
+			got = ce.Code
+		} else {
+			got = who.ID
+		}
+		if got == want {
+			return
+		}
+	}
+	t.Fatalf("got %s, want %s", got, want)
+}
+
+func TestChangesOfTheMapAreAnnouncedOnce(t *testing.T) {
+	c := &clients{path: "map", log: caddy.Log()}
+	var told []adapter.Change
+	for range 2 {
+		c.changes = append(c.changes, listener{new(Provider), func(ch adapter.Change) { told = append(told, ch) }})
+	}
+	many := make([]string, maxDescribed+2)
+	for i := range many {
+		many[i] = "dns a"
+	}
+	c.report(clientcert.Event{Added: many})
+	c.report(clientcert.Event{Err: errors.New("line 1:\nwrong")})
+	if len(told) != 2 || told[0].Layer != Name || told[0].What != "clients changed" || !strings.HasSuffix(told[0].Detail, "added dns a\nand 2 more") ||
+		told[1].What != "clients refused" || told[1].Detail != "line 1: wrong" {
+		t.Errorf("got %+v", told)
+	}
+}
+
+func TestOptionsForTheHandler(t *testing.T) {
+	p := &Provider{options: credential.Options{Optional: true}}
+	o := p.HandlerOptions()
+	if !o.Optional || strings.Join(o.Strip, " ") != "Client-Cert Client-Cert-Chain" {
+		t.Errorf("got %+v", o)
+	}
+	if p.Places(nil) != nil {
+		t.Error("a certificate is taken for a credential in the request")
+	}
+}
