@@ -407,6 +407,51 @@ func TestExampleAPIKeys(t *testing.T) {
 	}
 }
 
+func TestExampleMutualTLS(t *testing.T) {
+	body, err := os.ReadFile("../examples/mutual-tls/clients.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := t.TempDir() + "/clients.jsonl"
+	if err := os.WriteFile(clients, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startExample(t, "mutual-tls", "CLIENTS="+clients)
+	ca := loadClientCA(t, s.path(".local/share/caddy/pki/authorities/clients"))
+	as := func(name string, uris ...string) *http.Client { return s.with(ca.issue(name, nil, uris...), true, "") }
+	orders := as("orders", "spiffe://example.org/orders")
+	reports := as("reports", "spiffe://example.org/reports")
+	s.ask(s.client(), "GET", "/health").want(t, 200, `"client":""`)
+	s.ask(s.client(), "GET", "/orders/1").want(t, 401, "missing_credentials")
+	s.ask(orders, "GET", "/orders/1", "X-Client: root").want(t, 200, `"client":"orders"`, `"certificate_until":"20`)
+	s.ask(orders, "POST", "/orders").want(t, 200)
+	s.ask(reports, "GET", "/orders/1").want(t, 200, `"client":"reports"`)
+	s.ask(reports, "POST", "/orders").want(t, 403, "forbidden")
+	for _, path := range []string{"/health", "/orders/1"} {
+		s.ask(as("retired", "spiffe://example.org/retired"), "GET", path).want(t, 403, "client_certificate_not_allowed")
+		s.ask(as("stranger", "spiffe://example.org/stranger"), "GET", path).want(t, 403, "client_certificate_not_allowed")
+		s.ask(as("orders", "spiffe://example.com/orders"), "GET", path).want(t, 403, "client_certificate_not_allowed")
+		s.ask(as("orders", "spiffe://example.org/orders", "spiffe://example.org/reports"), "GET", path).want(t, 401, "invalid_client_certificate")
+	}
+	other := newClientCA(t, "Clients of the example").issue("orders", nil, "spiffe://example.org/orders")
+	if got := fetchWith(t, s.with(other, true, ""), "https://localhost:"+s.ports["PORT"]+"/health"); got != "no connection" {
+		t.Errorf("with a certificate of another authority: %s", got)
+	}
+	if err := os.WriteFile(clients, []byte(strings.Replace(string(body), `"user":"reports","roles":["reader"]`, `"disabled":true`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if a := s.ask(reports, "GET", "/orders/1"); a.StatusCode != 403 || a.code() != "client_certificate_not_allowed" {
+			return fmt.Errorf("disabled in the map: got %d", a.StatusCode)
+		}
+		return nil
+	})
+	out := failsToLoadExample(t, "mutual-tls", "CLIENTS=/nowhere/clients.jsonl")
+	if !strings.Contains(out, "client_cert_auth: map /nowhere/clients.jsonl") {
+		t.Errorf("without its map, it says\n%s", out)
+	}
+}
+
 // TestEveryExampleHasATestAndAReadme finds examples that nobody runs.
 func TestEveryExampleHasATestAndAReadme(t *testing.T) {
 	body, err := os.ReadFile("examples_test.go")
