@@ -1,0 +1,307 @@
+package httpsig
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// appendBase appends the signature base of RFC 9421 section 2.5. params is the
+// value of @signature-params.
+func appendBase(dst []byte, m *Message, items []item, params string) ([]byte, *Error) {
+	for i := range items {
+		it := &items[i]
+		for j := range i {
+			if sameComponent(&items[j], it) {
+				return nil, malformed("a component is covered twice")
+			}
+		}
+		dst = append(append(dst, it.text...), ": "...)
+		var err *Error
+		if dst, err = appendComponent(dst, m, it); err != nil {
+			return nil, err
+		}
+		dst = append(dst, '\n')
+	}
+	dst = append(dst, `"@signature-params": `...)
+	return append(dst, params...), nil
+}
+
+// sameComponent reports whether two identifiers are the same: name and
+// parameters, whatever their order (RFC 9421 section 2).
+func sameComponent(a, b *item) bool {
+	if a.name != b.name || len(a.params) != len(b.params) {
+		return false
+	}
+	for _, p := range a.params {
+		if v, ok := b.param(p.name); !ok || v != p.value {
+			return false
+		}
+	}
+	return true
+}
+
+// appendComponent appends the value of one component.
+func appendComponent(dst []byte, m *Message, it *item) ([]byte, *Error) {
+	if err := checkParams(m, it); err != nil {
+		return nil, err
+	}
+	if _, ok := it.param("req"); ok {
+		m = m.Request
+	}
+	if strings.HasPrefix(it.name, "@") {
+		return appendDerived(dst, m, it)
+	}
+	return appendField(dst, m, it)
+}
+
+// checkParams refuses parameters that a component does not have, that do not
+// go together, or that are not supported.
+func checkParams(m *Message, it *item) *Error {
+	for _, p := range it.params {
+		ok := false
+		switch p.name {
+		case "req":
+			ok = p.value == true && m.Request != nil
+		case "name":
+			_, ok = p.value.(string)
+			ok = ok && it.name == "@query-param"
+		case "key":
+			_, ok = p.value.(string)
+			ok = ok && it.name[0] != '@'
+		case "sf", "bs":
+			ok = p.value == true && it.name != "" && it.name[0] != '@'
+		case "tr":
+			return refused("trailers cannot be covered: they come after what they would have to decide about")
+		}
+		if !ok {
+			return malformed("a component has a parameter that it cannot have")
+		}
+	}
+	_, bs := it.param("bs")
+	_, sf := it.param("sf")
+	_, key := it.param("key")
+	if bs && (sf || key) {
+		return malformed("a component has parameters that exclude each other") // RFC 9421 section 2.1
+	}
+	return nil
+}
+
+// appendDerived appends the value of a derived component (RFC 9421 section
+// 2.2).
+func appendDerived(dst []byte, m *Message, it *item) ([]byte, *Error) {
+	if it.name == "@status" {
+		if m.Status == 0 {
+			return nil, malformed("@status of a request")
+		}
+		return fmt.Appendf(dst, "%03d", m.Status), nil
+	}
+	if m.Status != 0 {
+		return nil, malformed("a component of requests, of a response")
+	}
+	switch it.name {
+	case "@method":
+		return append(dst, m.Method...), nil
+	case "@scheme":
+		return append(dst, m.Scheme...), nil
+	case "@authority":
+		return append(dst, m.authority()...), nil
+	case "@path":
+		return appendPath(dst, m), nil
+	case "@query":
+		return append(append(dst, '?'), m.Query...), nil // also if there is none: section 2.2.7
+	case "@request-target":
+		return appendTarget(dst, m), nil
+	case "@target-uri":
+		dst = append(append(dst, m.Scheme...), "://"...)
+		return appendTarget(append(dst, m.authority()...), m), nil
+	case "@query-param":
+		return appendQueryParam(dst, m, it)
+	}
+	return nil, malformed("a derived component that is not known")
+}
+
+func appendPath(dst []byte, m *Message) []byte {
+	if m.Path == "" {
+		return append(dst, '/')
+	}
+	return append(dst, m.Path...)
+}
+
+func appendTarget(dst []byte, m *Message) []byte {
+	dst = appendPath(dst, m)
+	if m.HasQuery || m.Query != "" {
+		dst = append(append(dst, '?'), m.Query...)
+	}
+	return dst
+}
+
+// appendQueryParam appends the value of one query parameter, which may stand
+// but once (RFC 9421 section 2.2.8). Name and value are those that form
+// encoding gives, written anew.
+func appendQueryParam(dst []byte, m *Message, it *item) ([]byte, *Error) {
+	v, _ := it.param("name")
+	want, ok := v.(string)
+	if !ok {
+		return nil, malformed("@query-param without a name")
+	}
+	found := 0
+	var value string
+	for pair := range strings.SplitSeq(m.Query, "&") {
+		name, val, _ := strings.Cut(pair, "=")
+		n, err := url.QueryUnescape(name)
+		if err != nil {
+			return nil, refused("the query cannot be read")
+		}
+		if pair == "" || encodeForm(n) != want {
+			continue
+		}
+		if value, err = url.QueryUnescape(val); err != nil {
+			return nil, refused("the query cannot be read")
+		}
+		found++
+	}
+	if found != 1 {
+		return nil, refused("a covered query parameter is not there once")
+	}
+	return append(dst, encodeForm(value)...), nil
+}
+
+// encodeForm percent-encodes as the WHATWG URL standard does for
+// application/x-www-form-urlencoded, with %20 for a space.
+func encodeForm(s string) string {
+	const upper = "0123456789ABCDEF"
+	out := make([]byte, 0, len(s))
+	for i := range len(s) {
+		b := s[i]
+		if b|0x20 >= 'a' && b|0x20 <= 'z' || b >= '0' && b <= '9' || b == '*' || b == '-' || b == '.' || b == '_' {
+			out = append(out, b)
+			continue
+		}
+		out = append(out, '%', upper[b>>4], upper[b&15])
+	}
+	return string(out)
+}
+
+// appendField appends the value of a field (RFC 9421 section 2.1).
+func appendField(dst []byte, m *Message, it *item) ([]byte, *Error) {
+	if !lowerName(it.name) {
+		return nil, malformed("a component that is no name of a field in lower case")
+	}
+	lines, ok := m.lines(it.name)
+	if !ok {
+		return nil, refused("a covered field is not there")
+	}
+	if _, bs := it.param("bs"); bs {
+		for i, l := range lines {
+			if i > 0 {
+				dst = append(dst, ", "...)
+			}
+			dst = append(base64.StdEncoding.AppendEncode(append(dst, ':'), []byte(strings.Trim(l, " \t"))), ':')
+		}
+		return dst, nil
+	}
+	key, member := it.param("key")
+	if _, sf := it.param("sf"); sf || member {
+		name, _ := key.(string)
+		text, ok := structured(lines, name, member)
+		if !ok {
+			return nil, refused("a covered field is not structured as the signature says")
+		}
+		return append(dst, text...), nil
+	}
+	for i, l := range lines {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		for _, b := range []byte(strings.Trim(l, " \t")) {
+			if b < ' ' && b != '\t' || b == 0x7f {
+				return nil, refused("a covered field holds control characters") // it could be taken for another line of the base
+			}
+			dst = append(dst, b)
+		}
+	}
+	return dst, nil
+}
+
+// lowerName reports whether name may be the name of a field as it stands in an
+// identifier: a token in lower case.
+func lowerName(name string) bool {
+	for i := range len(name) {
+		b := name[i]
+		if (b < 'a' || b > 'z') && (b < '0' || b > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", b) < 0 {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// lines returns the lines of a field. Host is apart in Go's requests.
+func (m *Message) lines(name string) ([]string, bool) {
+	if name == "host" && m.Status == 0 {
+		return []string{m.Authority}, m.Authority != ""
+	}
+	lines, ok := m.Header[textproto.CanonicalMIMEHeaderKey(name)]
+	return lines, ok && len(lines) > 0
+}
+
+// structured returns the strict serialization of a structured field, or of a
+// member of a dictionary. Which kind of field it is, the signature does not
+// say: a name that is known decides, else whatever kind it can be read as.
+func structured(lines []string, key string, member bool) (string, bool) {
+	if member {
+		d, err := httpsfv.UnmarshalDictionary(lines)
+		if err != nil {
+			return "", false
+		}
+		v, ok := d.Get(key)
+		if !ok {
+			return "", false
+		}
+		return marshal(v)
+	}
+	// A dictionary and a list can look alike (`a, b`) but are then written
+	// alike, and so can an item and a list of one.
+	if d, err := httpsfv.UnmarshalDictionary(lines); err == nil {
+		return marshal(d)
+	}
+	if l, err := httpsfv.UnmarshalList(lines); err == nil {
+		return marshal(l)
+	}
+	return "", false
+}
+
+func marshal(v httpsfv.StructuredFieldValue) (string, bool) {
+	s, err := httpsfv.Marshal(v)
+	return s, err == nil
+}
+
+// covers reports whether items has the component that is written so.
+func covers(items []item, want *item) bool {
+	return slices.ContainsFunc(items, func(i item) bool { return sameComponent(&i, want) })
+}
+
+// parseComponent reads a component as an administrator writes it: a name, or a
+// name in quotes with parameters.
+func parseComponent(text string) (item, error) {
+	if !strings.HasPrefix(text, `"`) {
+		name, params, has := strings.Cut(text, ";")
+		text = `"` + name + `"`
+		if has {
+			text += ";" + params
+		}
+	}
+	c := cursor{s: text}
+	it := item{name: c.str()}
+	it.params = c.params()
+	it.text = text
+	if c.bad || c.i != len(text) {
+		return it, fmt.Errorf("%.80q is not a component of RFC 9421: write @method, content-type or @query-param;name=\"id\"", text)
+	}
+	return it, nil
+}

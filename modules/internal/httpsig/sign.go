@@ -1,0 +1,175 @@
+package httpsig
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Signer makes signatures with one key.
+type Signer struct {
+	ID        string
+	Algorithm string
+	alg       *algorithm
+	private   crypto.Signer
+	secret    []byte
+}
+
+// NewSigner admits a key to sign with: a private key in PEM (PKCS #8, PKCS #1
+// or SEC 1), or, for hmac-sha256, the secret of at least 32 bytes.
+func NewSigner(id, alg string, material []byte) (*Signer, error) {
+	if err := checkKeyID(id); err != nil {
+		return nil, err
+	}
+	a, err := findAlgorithm(alg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Signer{ID: id, Algorithm: alg, alg: a}
+	if Symmetric(alg) {
+		// The same that makes a bad secret to verify with.
+		if _, err := NewKey(id, alg, material); err != nil {
+			return nil, err
+		}
+		s.secret = append([]byte(nil), material...)
+		return s, nil
+	}
+	if s.private, err = parsePrivate(material); err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(s.private.Public())
+	if err != nil {
+		return nil, errors.New("the private key is of a kind that is not supported")
+	}
+	// And the same that makes a bad public key: size, curve, algorithm.
+	if _, err := NewKey(id, alg, der); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func parsePrivate(material []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(material)
+	if block == nil {
+		return nil, errors.New("the private key is not in PEM")
+	}
+	var key any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	default:
+		return nil, errors.New("the PEM block is no private key that can be read: make one with `openssl genpkey -algorithm ed25519`")
+	}
+	signer, ok := key.(crypto.Signer)
+	if err != nil || !ok {
+		return nil, errors.New("the private key cannot be read")
+	}
+	return signer, nil
+}
+
+// sign signs the base.
+func (s *Signer) sign(base []byte) ([]byte, error) {
+	var digest []byte
+	if s.alg.hash != 0 {
+		h := s.alg.hash.New()
+		h.Write(base)
+		digest = h.Sum(nil)
+	}
+	switch key := s.private.(type) {
+	case nil:
+		mac := hmac.New(sha256.New, s.secret)
+		mac.Write(base)
+		return mac.Sum(nil), nil
+	case ed25519.PrivateKey:
+		return ed25519.Sign(key, base), nil
+	case *rsa.PrivateKey:
+		if s.alg.jose == "RS256" {
+			return rsa.SignPKCS1v15(nil, key, s.alg.hash, digest)
+		}
+		return rsa.SignPSS(rand.Reader, key, s.alg.hash, digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+	case *ecdsa.PrivateKey:
+		r, sv, err := ecdsa.Sign(rand.Reader, key, digest)
+		if err != nil {
+			return nil, err
+		}
+		size := (key.Curve.Params().N.BitLen() + 7) / 8
+		out := make([]byte, 2*size)
+		r.FillBytes(out[:size])
+		sv.FillBytes(out[size:])
+		return out, nil
+	}
+	return nil, errors.New("the private key is of a kind that is not supported")
+}
+
+// Template says what a signature covers and says.
+type Template struct {
+	Label      string   // default: sig1
+	Components []string // as in Options
+	Created    time.Time
+	Expires    time.Time // zero: it does not say
+	Nonce, Tag string    // empty: none
+	Algorithm  bool      // whether the parameter alg is written
+}
+
+// Sign signs m and returns the values of Signature-Input and Signature.
+func (s *Signer) Sign(m *Message, t Template) (signatureInput, sig string, err error) {
+	label := t.Label
+	if label == "" {
+		label = "sig1"
+	}
+	if c := (cursor{s: label}); c.key() != label || c.bad {
+		return "", "", fmt.Errorf("label %.40q is not a key of RFC 9651 section 3.1.2", label)
+	}
+	items := make([]item, 0, len(t.Components))
+	for _, text := range t.Components {
+		it, err := parseComponent(text)
+		if err != nil {
+			return "", "", err
+		}
+		items = append(items, it)
+	}
+	if len(items) > maxComponents {
+		return "", "", fmt.Errorf("a signature covers at most %d components", maxComponents)
+	}
+	params := []param{{"created", t.Created.Unix()}}
+	if !t.Expires.IsZero() {
+		params = append(params, param{"expires", t.Expires.Unix()})
+	}
+	for _, p := range []param{{"nonce", t.Nonce}, {"tag", t.Tag}, {"keyid", s.ID}} {
+		text, _ := p.value.(string)
+		if !printable(text) {
+			return "", "", fmt.Errorf("%s: printable characters of ASCII only", p.name)
+		}
+		if text != "" {
+			params = append(params, p)
+		}
+	}
+	if t.Algorithm {
+		params = append(params, param{"alg", s.Algorithm})
+	}
+	text := string(appendInput(nil, items, params))
+	base, fault := appendBase(nil, m, items, text)
+	if fault != nil {
+		return "", "", fmt.Errorf("making the signature base: %s", fault.Reason)
+	}
+	made, err := s.sign(base)
+	if err != nil {
+		return "", "", err
+	}
+	return label + "=" + text, label + "=:" + base64.StdEncoding.EncodeToString(made) + ":", nil
+}
