@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,12 @@ import (
 	"time"
 )
 
-// childDir, if set, makes the test binary the process that a test kills.
-const childDir = "MOAT_TRAIL_CHILD"
+// childDir, if set, makes the test binary the process that a test kills, and
+// childRoll says how large its segments are.
+const (
+	childDir  = "MOAT_TRAIL_CHILD"
+	childRoll = "MOAT_TRAIL_CHILD_ROLL"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
@@ -34,8 +39,12 @@ func TestMain(m *testing.M) {
 // which records were acknowledged.
 func child(dir string) error {
 	s, vkey, _ := testSigner(&testing.B{})
+	roll, err := strconv.ParseInt(os.Getenv(childRoll), 10, 64)
+	if err != nil {
+		roll = 50_000
+	}
 	t, err := Open(dir, Options{
-		Signer: s, VerifierKey: vkey, Sync: Always, RollSize: 50_000, Checkpoint: 2 * time.Millisecond, Keep: -1,
+		Signer: s, VerifierKey: vkey, Sync: Always, RollSize: roll, Checkpoint: 2 * time.Millisecond, Keep: -1,
 		Logf: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
 	})
 	if err != nil {
