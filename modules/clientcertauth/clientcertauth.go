@@ -126,7 +126,8 @@ type Provider struct {
 	Roles []string `json:"roles,omitempty"`
 
 	// The addresses of proxies, in CIDR form, whose Client-Cert is believed.
-	// It is the address of the peer of the connection that counts, whatever
+	// It is the address of the peer of the connection that counts, or what
+	// Caddy's listener wrapper proxy_protocol makes of it, whatever
 	// trusted_proxies says. Default: none
 	Proxies []string `json:"proxies,omitempty"`
 
@@ -150,7 +151,7 @@ type Provider struct {
 // CaddyModule returns the Caddy module information.
 func (Provider) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  "http.authentication.providers." + Name,
+		ID:  "http.authentication.providers.client_cert_auth",
 		New: func() caddy.Module { return new(Provider) },
 	}
 }

@@ -36,7 +36,7 @@ var Sorts = []string{URISort, DNSSort, EmailSort, SubjectSort, CNSort, SPIFFESor
 // Errors of Identify besides ErrUnreadable.
 var (
 	ErrNobody      = errors.New("the client certificate does not say whose it is")
-	ErrSeveral     = errors.New("the client certificate says that it is several persons'")
+	ErrSeveral     = errors.New("the client certificate names more than one user")
 	ErrTrustDomain = errors.New("the SPIFFE ID is of another trust domain")
 	ErrPin         = errors.New("the key is not one of those that are pinned")
 	ErrUnmapped    = errors.New("the map does not name the client certificate")
