@@ -1,6 +1,7 @@
 package httpsig
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -173,8 +174,12 @@ type CavageResult struct {
 	Until     time.Time // from when on it is not accepted any more
 	Created   time.Time // or the date of the request
 	Signature []byte
-	Digest    *Digest // what content must be; nil if digest is not covered
-	covered   []string
+
+	// Fingerprint is the SHA-256 of the text that was signed, and of the key id.
+	Fingerprint [sha256.Size]byte
+
+	Digest  *Digest // what content must be; nil if digest is not covered
+	covered []string
 }
 
 // Covers reports whether the signature covers the field of that name, in lower
@@ -234,7 +239,9 @@ func (c *Cavage) verify(m *Message, keys Keys, now time.Time) (*CavageResult, *E
 	case !good:
 		return nil, refused("the signature is not one of the key over this message")
 	}
-	r := &CavageResult{Key: key, Created: made, Until: made.Add(c.MaxAge + c.Leeway), Signature: p.signature, covered: p.headers}
+	// The key id is part of the text of one dialect only.
+	sum := sha256.Sum256(append(append([]byte(p.keyID), 0), base...))
+	r := &CavageResult{Fingerprint: sum, Key: key, Created: made, Until: made.Add(c.MaxAge + c.Leeway), Signature: p.signature, covered: p.headers}
 	if slices.Contains(p.headers, "digest") {
 		if r.Digest, err = parseLegacyDigest(m.Header["Digest"]); err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package httpsig
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -141,6 +142,12 @@ type Result struct {
 	// Signature are the bytes of the signature.
 	Signature []byte
 
+	// Fingerprint is the SHA-256 of the signature base. It is the same for two
+	// signatures if, and only if, they say the same about the same message;
+	// the bytes of a signature may differ, as with ECDSA anybody can change
+	// them into another signature that is as good.
+	Fingerprint [sha256.Size]byte
+
 	// ContentDigest tells that the field Content-Digest is covered whole, so
 	// that content is verified once it agrees with the field.
 	ContentDigest bool
@@ -197,6 +204,7 @@ func verify(m *Message, p *Policy, keys Keys, now time.Time) (*Result, *Error) {
 		return nil, err
 	}
 	good := checked.verify(base, sig)
+	fingerprint := sha256.Sum256(base)
 	if cap(base) <= 64<<10 {
 		*buf = base
 	}
@@ -207,7 +215,9 @@ func verify(m *Message, p *Policy, keys Keys, now time.Time) (*Result, *Error) {
 	case !good:
 		return nil, refused("the signature is not one of the key over this message")
 	}
-	return p.result(in, &v, key, sig), nil
+	r := p.result(in, &v, key, sig)
+	r.Fingerprint = fingerprint
+	return r, nil
 }
 
 var bases = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
