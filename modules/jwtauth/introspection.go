@@ -92,7 +92,7 @@ func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.O
 		return o, err
 	}
 	o.ClientSecret = i.ClientSecret
-	if placeholder.MatchString(i.ClientSecret) {
+	if adapter.IsPlaceholder(i.ClientSecret) {
 		if o.ClientSecret, err = adapter.Resolve(Name, "introspection client_secret", i.ClientSecret); err != nil {
 			return o, err
 		}
