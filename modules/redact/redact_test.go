@@ -261,6 +261,23 @@ func TestReadableBodiesAreRedactedWhateverTheirLabel(t *testing.T) {
 	}
 }
 
+// TestDetectionLooksIntoEveryDataLine: what is recognised by its form is found
+// in documents, lines and events alike, also in JSON within strings and where an
+// event's data goes over several lines.
+func TestDetectionLooksIntoEveryDataLine(t *testing.T) {
+	h := provision(t, "detect pan id_card mobile email jwt api_key replace [x]")
+	const doc = `{"a":"card 4111 1111 1111 1111, id 51343620000320711X","b":["{\"t\":\"13812345678\"}"],"c":"to a.b@example.com","n":4111111111111112,"k":"AKIAIOSFODNN7EXAMPLE"}`
+	const want = `{"a":"card [x], id [x]","b":["{\"t\":\"[x]\"}"],"c":"to [x]","n":4111111111111112,"k":"[x]"}`
+	for _, c := range []struct{ label, body, want string }{
+		{"application/json", doc, want},
+		{"application/x-ndjson", doc + "\n" + doc + "\n", want + "\n" + want + "\n"},
+		{"text/event-stream", "id: 1\ndata: " + doc + "\n\ndata: " + doc + "\n\n", "id: 1\ndata: " + want + "\n\ndata: " + want + "\n\n"},
+		{"text/event-stream", "data: {\"a\":\ndata: \"13812345678\"}\n\n", "data: {\"a\":\ndata: \"[x]\"}\n\n"},
+	} {
+		serve(t, h, raw(t, chunked("Content-Type: "+c.label, c.body))).get().is(t, 200, c.want)
+	}
+}
+
 func TestMediaAndListedTypesPass(t *testing.T) {
 	const png = "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 	h := provision(t, "remove ssn\npass text/html font/* application/pdf\nexcept role a {\n remove b\n}")
