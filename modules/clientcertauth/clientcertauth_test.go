@@ -151,6 +151,9 @@ func TestClientCertIsBelievedFromListedProxiesAlone(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s: got %s (%v), want %s", name, got, err, test.want)
 		}
+		if _, kept := adapter.Vars(r)[fieldVar]; kept && !p.fromProxy(r) {
+			t.Errorf("%s: the field is kept", name)
+		}
 	}
 }
 
