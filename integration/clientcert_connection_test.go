@@ -10,6 +10,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 )
 
 // TestAConnectionForOneSiteIsNoneForAnother makes connections for a site that
@@ -52,6 +55,43 @@ func TestAConnectionForOneSiteIsNoneForAnother(t *testing.T) {
 				t.Errorf("connection for %s, request for %s, HTTP/2 %t: got %s, want %s", test.sni, test.host, http2, got, test.want)
 			}
 		}
+	}
+}
+
+// TestCertificatesIdentifyOverHTTP3 has no connection that TCP would make.
+func TestCertificatesIdentifyOverHTTP3(t *testing.T) {
+	ours, partners := newClientCA(t, "Ours"), newClientCA(t, "Partners")
+	auth := "client_cert_auth {\nidentity cn\n}\nrespond {http.auth.user.id}\n"
+	s := start(t, "{\nskip_install_trust\n}\nhttps://open.localhost:{$PORT} {\ntls internal\nrespond open\n}\n"+
+		mutual("ours.localhost", "verify_if_given", ours.file, auth)+mutual("partners.localhost", "require_and_verify", partners.file, auth))
+	s.ready("PORT", "open.localhost")
+	s.ready("PORT", "ours.localhost")
+	s.ready2("PORT", "partners.localhost", partners)
+	admin, partner := ours.issue("admin", nil), partners.issue("admin", nil)
+	for _, test := range []struct {
+		sni, host string
+		cert      *tls.Certificate
+		want      string
+	}{
+		{"ours.localhost", "ours.localhost", admin, "200 admin"},
+		{"ours.localhost", "ours.localhost", nil, "401 missing_credentials"},
+		{"ours.localhost", "ours.localhost", partner, "no connection"},
+		{"partners.localhost", "partners.localhost", nil, "no connection"},
+		{"open.localhost", "ours.localhost", admin, "421 "},
+		{"partners.localhost", "ours.localhost", partner, "421 "},
+	} {
+		tr := &http3.Transport{TLSClientConfig: s.with(test.cert, true, test.sni).Transport.(*http.Transport).TLSClientConfig.Clone()}
+		tr.TLSClientConfig.NextProtos = nil
+		tr.TLSClientConfig.InsecureSkipVerify = true // the name is another's
+		tr.Dial = func(ctx context.Context, _ string, config *tls.Config, qc *quic.Config) (*quic.Conn, error) {
+			config.ServerName = test.sni
+			return quic.DialAddrEarly(ctx, s.addr("PORT"), config, qc)
+		}
+		got := fetchWith(t, &http.Client{Transport: tr, Timeout: patience}, "https://"+test.host+":"+s.ports["PORT"]+"/")
+		if got != test.want {
+			t.Errorf("connection for %s, request for %s: got %s, want %s", test.sni, test.host, got, test.want)
+		}
+		tr.Close()
 	}
 }
 
