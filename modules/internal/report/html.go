@@ -25,6 +25,7 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"number":   number,
 	"ms":       func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/1e6) },
 	"visible":  visible,
+	"lines":    lines,
 }).Parse(`<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -74,7 +75,7 @@ td svg { display: block } svg { max-width: 100%; height: auto } svg text { fill:
 <p class="legend">per {{visible .Width}}<span class="key" style="background:var(--ok)"></span>answered<span class="key" style="background:var(--no)"></span>refused<span class="key" style="background:var(--err)"></span>server error</p></section>
 <section class="wide {{if .Anomalies}}warn{{end}}"><h2>Worth a look</h2>{{if .Anomalies}}<table><tr><th>what</th><th>who</th><th>detail</th><th class="n">when</th></tr>{{range .Anomalies}}<tr><td>{{visible .Kind}}</td><td>{{visible .Who}}</td><td>{{visible .Detail}}</td><td class="n">{{when .At}}</td></tr>{{end}}</table>{{else}}<p class="none">Nothing stood out.</p>{{end}}</section>
 {{range .Tables}}{{template "top" .}}{{end}}
-<section class="wide"><h2>Changes of policy and configuration</h2>{{if .Changes}}<table><tr><th class="n">when</th><th>layer</th><th>what</th><th>source</th><th>detail</th></tr>{{range .Changes}}<tr><td class="n">{{when .Time}}</td><td>{{visible .Layer}}</td><td>{{visible .What}}</td><td>{{visible .Source}}</td><td>{{visible .Detail}}</td></tr>{{end}}</table>{{else}}<p class="none">None recorded.</p>{{end}}</section>
+<section class="wide"><h2>Changes of policy and configuration</h2>{{if .Changes}}<table><tr><th class="n">when</th><th>layer</th><th>what</th><th>source</th><th>by</th><th>detail</th></tr>{{range .Changes}}<tr><td class="n">{{when .Time}}</td><td>{{visible .Layer}}</td><td>{{visible .What}}</td><td>{{visible .Source}}</td><td>{{visible .By}}</td><td>{{range lines .Detail}}<div>{{visible .}}</div>{{end}}</td></tr>{{end}}</table>{{if .ChangesLeftOut}}<p class="legend">{{number .ChangesLeftOut}} earlier ones are left out: caddy moat audit search --kind change lists all.</p>{{end}}{{else}}<p class="none">None recorded.</p>{{end}}</section>
 </div>
 </body>
 </html>
@@ -166,6 +167,18 @@ func number(n int64) string {
 		b.WriteRune(c)
 	}
 	return b.String()
+}
+
+// maxLines is how many lines of a detail are shown.
+const maxLines = 20
+
+// lines returns the lines of a detail, of which each is shown on its own.
+func lines(s string) []string {
+	list := strings.SplitN(s, "\n", maxLines+1)
+	if len(list) > maxLines {
+		list[maxLines] = "…"
+	}
+	return list
 }
 
 // visible shows what a reader could not see or would be deceived by: control

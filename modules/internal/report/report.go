@@ -52,7 +52,10 @@ type Summary struct {
 	Buckets   []Bucket  `json:"timeline"`
 	Tables    []Table   `json:"tables"`
 	Anomalies []Anomaly `json:"anomalies"`
-	Changes   []Change  `json:"changes"`
+	Changes   []Change  `json:"changes"` // the last ones
+
+	// ChangesLeftOut is how many there were before them.
+	ChangesLeftOut int64 `json:"changes_left_out,omitempty"`
 }
 
 // Bucket is one stretch of time.
@@ -87,8 +90,8 @@ func (t Table) Most() int64 {
 
 // Change is a change of policy or configuration.
 type Change struct {
-	Time                        time.Time
-	Layer, What, Source, Detail string
+	Time                            time.Time
+	Layer, What, Source, By, Detail string
 }
 
 // Counter reads records in the order of the trail.
@@ -131,9 +134,11 @@ func (c *Counter) Add(index int64, r *record.Record) {
 	s.LastIndex = index
 	switch r.Kind {
 	case record.Change:
-		if len(s.Changes) < maxChanges {
-			s.Changes = append(s.Changes, Change{r.Time, r.Layer, r.What, r.Source, r.Detail})
+		if len(s.Changes) == maxChanges { // the latest are those that people ask about
+			s.Changes = append(s.Changes[:0], s.Changes[1:]...)
+			s.ChangesLeftOut++
 		}
+		s.Changes = append(s.Changes, Change{r.Time, r.Layer, r.What, r.Source, r.By, r.Detail})
 	case record.Intent:
 		if len(c.open) < maxOpen {
 			c.open[r.ID] = true
@@ -369,8 +374,15 @@ func (s *Summary) WriteCSV(w io.Writer) error {
 	for _, a := range s.Anomalies {
 		put("anomaly", a.Kind+": "+a.Who, a.Detail, a.At.Format(time.RFC3339))
 	}
+	if s.ChangesLeftOut > 0 {
+		put("change", "earlier ones, left out", strconv.FormatInt(s.ChangesLeftOut, 10), "")
+	}
 	for _, c := range s.Changes {
-		put("change", c.Time.Format(time.RFC3339)+" "+c.Layer+": "+c.What, c.Source, c.Detail)
+		by := c.By
+		if by != "" {
+			by = " by " + by
+		}
+		put("change", c.Time.Format(time.RFC3339)+" "+c.Layer+": "+c.What+by, c.Source, c.Detail)
 	}
 	out.Flush()
 	return out.Error()

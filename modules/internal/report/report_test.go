@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -64,6 +65,39 @@ func TestCounterCounts(t *testing.T) {
 	}
 	if r := s.Tables[3].Rows; len(r) != 1 || r[0].Count != 66 {
 		t.Errorf("masked: %+v", r)
+	}
+}
+
+// TestTheLastChangesAreShown: a change does not disappear behind many others
+// before it, and what is left out is said to be.
+func TestTheLastChangesAreShown(t *testing.T) {
+	c := NewCounter()
+	for i := range maxChanges + 50 {
+		c.Add(int64(i), &record.Record{
+			Kind: record.Change, Time: start.Add(time.Duration(i) * time.Second), Layer: "rbac", What: fmt.Sprint("change ", i),
+			Source: "policy.yaml", By: "10.0.0.1:99", Detail: "+ first line\n- second <line>\n" + strings.Repeat("x\n", 100),
+		})
+	}
+	s := c.Summary()
+	if len(s.Changes) != maxChanges || s.ChangesLeftOut != 50 || s.Changes[0].What != "change 50" || s.Changes[maxChanges-1].What != fmt.Sprint("change ", maxChanges+49) {
+		t.Errorf("%d changes from %q, %d left out", len(s.Changes), s.Changes[0].What, s.ChangesLeftOut)
+	}
+	var page, csv bytes.Buffer
+	if err := errors.Join(s.WriteHTML(&page), s.WriteCSV(&csv)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<div>&#43; first line</div><div>- second &lt;line&gt;</div>", "<td>10.0.0.1:99</td>", "50 earlier ones are left out", "<td>change 249</td>"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page has no %s", want)
+		}
+	}
+	if n := strings.Count(page.String(), "<div>x</div>"); n > maxChanges*maxLines {
+		t.Errorf("%d lines of details", n)
+	}
+	for _, want := range []string{`change,"earlier ones, left out",50,`, "rbac: change 249 by 10.0.0.1:99,policy.yaml,"} {
+		if !strings.Contains(csv.String(), want) {
+			t.Errorf("the table has no %s", want)
+		}
 	}
 }
 
