@@ -310,6 +310,7 @@ func TestConfigurationsThatWouldBelieveAnyCertificateAreRefused(t *testing.T) {
 		"mode request":              {global("") + tlsWith("mode request"), "client_auth does not verify certificates"},
 		"mode require":              {global("") + tlsWith("mode require\ntrust_pool file "+ca.file), "write mode require_and_verify"},
 		"no trust pool":             {global("") + tlsWith("mode require_and_verify"), "has no trust_pool"},
+		"the system's trust pool":   {global("") + tlsWith("mode verify_if_given\ntrust_pool system"), "or that of the system"},
 		"no trust pool, if given":   {global("") + tlsWith("mode verify_if_given"), "has no trust_pool"},
 		"no client_auth":            {global("") + "https://localhost:{$PORT} {\ntls internal\n" + auth + "}\n", "nobody is asked for a client certificate"},
 		"in auth, no client_auth":   {global("") + "https://localhost:{$PORT} {\ntls internal\nauth {\nclient_cert_auth\n}\n}\n", "nobody is asked for a client certificate"},

@@ -19,9 +19,9 @@ func init() {
 // has no options.
 //
 // It refuses, too, a client_cert_auth where connections are made without
-// asking for certificates, or without verifying them against a trust pool, or
-// where a client can choose how its connection is made by asking for another
-// site than the one it then sends requests to.
+// asking for certificates, or without verifying them against a trust pool of
+// the administrator's, or where a client can choose how its connection is made
+// by asking for another site than the one it then sends requests to.
 //
 // A handler that is neither ours nor Caddy's may authenticate, and so may
 // reverse_proxy (forward_auth), map and invoke: with one of them before rbac

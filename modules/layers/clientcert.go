@@ -72,10 +72,20 @@ func fault(config *tls.Config, only bool) error {
 		return errors.New("nobody is asked for a client certificate: write tls { client_auth { mode require_and_verify; trust_pool file <ca.pem> } } in the site, one option a line; or verify_if_given, beside other methods")
 	case config.ClientAuth == tls.RequestClientCert || config.ClientAuth == tls.RequireAnyClientCert:
 		return errors.New("client_auth does not verify certificates, so that anybody can make one: write mode require_and_verify or verify_if_given, and trust_pool file <ca.pem>; single certificates can stand in that file, too")
-	case config.ClientAuth != tls.NoClientCert && config.ClientCAs == nil:
-		return errors.New("client_auth has no trust_pool, so that a certificate of any public authority would do: write trust_pool file <ca.pem>")
+	case config.ClientAuth != tls.NoClientCert && public(config.ClientCAs):
+		return errors.New("client_auth has no trust_pool, or that of the system, so that a certificate of any public authority would do: write trust_pool file <ca.pem>")
 	}
 	return nil
+}
+
+// public reports whether a pool is that of the system, which crypto/x509 takes
+// where there is none.
+func public(pool *x509.CertPool) bool {
+	if pool == nil {
+		return true
+	}
+	system, err := x509.SystemCertPool()
+	return err == nil && pool.Equal(system)
 }
 
 // hosts returns the hosts of sites, in order.

@@ -58,6 +58,11 @@ func TestSitesThatLookAtCertificatesAreFound(t *testing.T) {
 
 func TestConnectionsThatProveNothingAreFaults(t *testing.T) {
 	pool := x509.NewCertPool()
+	pool.AddCert(&x509.Certificate{Raw: []byte("a"), RawSubject: []byte("a")})
+	system, err := x509.SystemCertPool()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		config *tls.Config
 		only   bool
@@ -71,6 +76,7 @@ func TestConnectionsThatProveNothingAreFaults(t *testing.T) {
 		{&tls.Config{ClientAuth: tls.RequireAnyClientCert, ClientCAs: pool}, true, "does not verify"},
 		{&tls.Config{ClientAuth: tls.VerifyClientCertIfGiven}, true, "no trust_pool"},
 		{&tls.Config{ClientAuth: tls.RequireAndVerifyClientCert}, false, "no trust_pool"},
+		{&tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: system}, true, "that of the system"},
 		{&tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool}, true, ""},
 		{&tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}, true, ""},
 	} {
