@@ -33,7 +33,9 @@ func init() {
 //
 // It warns of an rbac that could let nothing pass, where dry_run lets it; of
 // the matchers role and permission before anything authenticates; and of roles
-// and scopes that redact names and the rbac of the same site does not.
+// and scopes that redact names and the rbac of the same site does not; and of
+// error routes that hand a request to an upstream as it came, past the layers
+// that have refused it.
 //
 // It is loaded with every configuration whose admin endpoint is on, has no
 // options and serves no path.
@@ -83,6 +85,10 @@ func (c *Check) Handle(context.Context, caddy.Event) error {
 		for _, matcher := range blind(server.Routes) {
 			c.logger.Warn("this matcher looks at who is calling before anything has found out: put what uses it into a handle block behind jwt_auth or auth { … }",
 				zap.String("server", name), zap.String("matcher", matcher))
+		}
+		for _, layer := range roundErrors(server) {
+			c.logger.Warn("handle_errors hands requests to an upstream as they came, past this layer: write rewrite before its reverse_proxy, so that it answers with error pages alone, or the layer in handle_errors too",
+				zap.String("server", name), zap.String("layer", layer))
 		}
 		for _, site := range server.Routes {
 			for _, stranger := range strangers(caddyhttp.RouteList{site}) {

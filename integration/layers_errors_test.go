@@ -1,0 +1,59 @@
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestErrorRoutesThatPassRequestsOnAreWarnedOf has what an administrator may
+// write into handle_errors, and shows that the warning is about something.
+func TestErrorRoutesThatPassRequestsOnAreWarnedOf(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"path":%q,"ssn":"%s"}`, r.URL.Path, hidden)
+	})
+	const (
+		warning = "handle_errors hands requests to an upstream as they came"
+		redact  = "redact {\n\t\tremove ssn\n\t}\n"
+		rbac    = "jwt_auth {\n\t\tissuer internal\n\t}\n\trbac {\n\t\tauthenticated {\n\t\t\tallow * /*\n\t\t}\n\t}\n"
+	)
+	proxy := "reverse_proxy " + up + "\n"
+	for name, tc := range map[string]struct {
+		layers, errors string
+		warned         string // of these layers
+		other          string // another site
+	}{
+		"as it came":           {redact + rbac, proxy, "auth rbac redact", ""},
+		"redact alone":         {redact, proxy, "redact", ""},
+		"rewritten":            {redact + rbac, "rewrite * /{err.status_code}.json\n" + proxy, "", ""},
+		"rewritten by itself":  {redact + rbac, "reverse_proxy " + up + " {\n\trewrite /error.json\n}\n", "", ""},
+		"redacted":             {redact, redact + proxy, "", ""},
+		"a stand-in":           {rbac, "@down expression `{err.status_code} == 502`\nhandle @down {\n" + proxy + "}\n", "", ""},
+		"a stand-in, redacted": {redact + rbac, "@down expression `{err.status_code} == 502`\nhandle @down {\n" + proxy + "}\n", "redact", ""},
+		"a page":               {redact + rbac, "respond sorry\n", "", ""},
+		"no layer":             {"", proxy, "", ""},
+		"of another site":      {redact, "respond sorry\n", "", "http://other.test:{$PORT} {\n" + proxy + "\thandle_errors {\n" + proxy + "}\n}\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, "http://localhost:{$PORT} {\n\t"+tc.layers+proxy+"\thandle_errors {\n"+tc.errors+"\t}\n}\n"+tc.other)
+			if name == "as it came" {
+				if a := s.get("PORT", "/secret"); !strings.Contains(a.body, "/secret") || !strings.Contains(a.body, hidden) {
+					t.Errorf("there is nothing to warn of any more: %d %s", a.StatusCode, a.body)
+				}
+			}
+			s.stop()
+			log := s.log.String()
+			var warned []string
+			for _, layer := range []string{"auth", "rbac", "redact"} {
+				if strings.Contains(log, `"layer":"`+layer+`"`) && strings.Contains(log, warning) {
+					warned = append(warned, layer)
+				}
+			}
+			if got := strings.Join(warned, " "); got != tc.warned {
+				t.Errorf("warned of %q, want %q", got, tc.warned)
+			}
+		})
+	}
+}
