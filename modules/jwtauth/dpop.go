@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/dpop"
+	"github.com/caddy-moat/caddy-moat/modules/internal/replay"
 	"github.com/caddy-moat/caddy-moat/modules/internal/token"
 )
 
@@ -19,7 +20,7 @@ const (
 	proofAge = 60 * time.Second
 
 	// maxProofs is how many proofs are remembered within that time, some
-	// 50 bytes each. When there are more, requests are refused.
+	// 30 bytes each. When there are more, requests are refused.
 	maxProofs = 500_000
 
 	// noncePeriod is how long a nonce is given out; it is accepted for as
@@ -36,15 +37,15 @@ const (
 // proofs is what all checkers of the process share: a proof that was used at
 // one site is used, and a reload forgets none.
 type proofs struct {
-	used   *dpop.Replays
+	used   *replay.Memory
 	nonces *dpop.Nonces
 }
 
-var proofPool = caddy.NewUsagePool() // by leeway
+var proofPool = caddy.NewUsagePool() // there is one
 
 // openDPoP prepares the checks of proofs.
-func (p *Provider) openDPoP(leeway time.Duration) error {
-	shared, err := adapter.Share(&p.held, proofPool, leeway, func() (*proofs, func(), error) {
+func (p *Provider) openDPoP(ctx caddy.Context, leeway time.Duration) error {
+	shared, err := adapter.Share(&p.held, proofPool, "dpop", func() (*proofs, func(), error) {
 		key := make([]byte, 32)
 		if _, err := rand.Read(key); err != nil {
 			return nil, nil, err
@@ -53,7 +54,7 @@ func (p *Provider) openDPoP(leeway time.Duration) error {
 		if err != nil {
 			return nil, nil, err
 		}
-		return &proofs{dpop.NewReplays(maxProofs, proofAge, leeway, p.now()), nonces}, func() {}, nil
+		return &proofs{replay.NewMemory(maxProofs, p.now()), nonces}, func() {}, nil
 	})
 	if err != nil {
 		return err
@@ -63,7 +64,7 @@ func (p *Provider) openDPoP(leeway time.Duration) error {
 		p.proofs.Nonces = shared.nonces
 	}
 	p.nonces = shared.nonces
-	return nil
+	return adapter.MeasureReplays(ctx, "dpop", shared.used)
 }
 
 // checkProof checks that the request proves possession of the key that the
@@ -74,7 +75,7 @@ func (p *Provider) checkProof(r *http.Request, raw string, t *token.Token) error
 		return badProof("one proof is needed", nil)
 	}
 	now := p.now()
-	err := p.proofs.Check(fields[0], dpop.Request{
+	err := p.proofs.Check(r.Context(), fields[0], dpop.Request{
 		Method: r.Method, URL: address(r), Token: raw, Thumbprint: t.Confirmation.Key,
 	}, now)
 	switch {
@@ -85,17 +86,16 @@ func (p *Provider) checkProof(r *http.Request, raw string, t *token.Token) error
 			Kind: credential.Bad, Code: codeNonce, Detail: "the proof needs a nonce of this server",
 			Header: http.Header{"Dpop-Nonce": {p.nonces.Current(now)}},
 		}
-	case errors.Is(err, dpop.ErrFull):
-		return &credential.Error{
-			Kind: credential.Unavailable, Code: "too_many_proofs", Detail: "the proof cannot be remembered",
-			RetryAfter: proofAge, Cause: err,
-		}
 	}
 	var why *dpop.Error
 	if errors.As(err, &why) {
 		return badProof("the proof is not accepted", errors.New(why.Reason))
 	}
-	return badProof("the proof is not accepted", err)
+	// What cannot be remembered could be used again and again.
+	return &credential.Error{
+		Kind: credential.Unavailable, Code: "too_many_proofs", Detail: "the proof cannot be remembered",
+		RetryAfter: proofAge, Cause: err,
+	}
 }
 
 func badProof(detail string, cause error) error {

@@ -170,7 +170,7 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("%s: cache must be between 0 and %d entries", Name, maxCache)
 	}
 	if p.bindDPoP {
-		if err := p.openDPoP(opts.Leeway); err != nil {
+		if err := p.openDPoP(ctx, opts.Leeway); err != nil {
 			return fmt.Errorf("%s: %w", Name, err)
 		}
 	}

@@ -4,12 +4,14 @@
 package dpop
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"time"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/replay"
 	"github.com/caddy-moat/caddy-moat/modules/internal/token"
 )
 
@@ -17,18 +19,13 @@ import (
 // (RFC 9449 section 7.1).
 const Algorithms = "ES256 ES384 ES512 EdDSA PS256 PS384 PS512 RS256 RS384 RS512"
 
-var (
-	// ErrNonce says that the proof needs a nonce of ours and has none, or one
-	// that is too old: RFC 9449 section 9.
-	ErrNonce = errors.New("the proof needs a fresh nonce")
+// ErrNonce says that the proof needs a nonce of ours and has none, or one that
+// is too old: RFC 9449 section 9.
+var ErrNonce = errors.New("the proof needs a fresh nonce")
 
-	// ErrFull says that there is no room to remember the proof. Accepting it
-	// would be accepting it again and again.
-	ErrFull = errors.New("too many proofs")
-)
-
-// ErrProof is what errors.Is finds in every refusal of a proof but for the two
-// above, and all that may be told to the client.
+// ErrProof is what errors.Is finds in every refusal of a proof but for ErrNonce
+// and what a store says that cannot remember it (replay.ErrFull, or that it
+// does not answer), and all that may be told to the client.
 var ErrProof = errors.New("the proof is not accepted")
 
 // Error is the refusal of a proof.
@@ -63,8 +60,8 @@ type Checker struct {
 	// far the client's clock may be off.
 	MaxAge, Leeway time.Duration
 
-	// Used remembers proofs. It must have been made with the same ages.
-	Used *Replays
+	// Used remembers proofs.
+	Used replay.Store
 
 	// Nonces makes and checks nonces. Nil means that none are asked for.
 	Nonces *Nonces
@@ -73,7 +70,7 @@ type Checker struct {
 // Check checks the one proof that came with an access token, as RFC 9449
 // section 4.3 demands, whose numbers these are; that there is only one, which
 // is number 1, is for the caller to see to.
-func (c *Checker) Check(proof string, r Request, now time.Time) error {
+func (c *Checker) Check(ctx context.Context, proof string, r Request, now time.Time) error {
 	p, err := token.OpenProof(proof) // 2 to 7
 	if err != nil {
 		return &Error{"proof: " + err.Error()}
@@ -97,7 +94,18 @@ func (c *Checker) Check(proof string, r Request, now time.Time) error {
 		return ErrNonce
 	}
 	// Last, so that nobody without a token and its key can fill the memory.
-	return c.Used.use(p, now)
+	return c.use(ctx, p, now)
+}
+
+// use notes that the proof has been used.
+func (c *Checker) use(ctx context.Context, p *token.Proof, now time.Time) error {
+	err := c.Used.Use(ctx, replay.Entry{
+		Scope: p.Thumbprint, Value: p.ID, Made: p.IssuedAt, Until: p.IssuedAt.Add(c.MaxAge + c.Leeway),
+	}, now)
+	if errors.Is(err, replay.ErrReplayed) || errors.Is(err, replay.ErrOlder) {
+		return &Error{"the proof: " + err.Error()}
+	}
+	return err
 }
 
 // hash is the ath of an access token, RFC 9449 section 4.2.

@@ -1,6 +1,7 @@
 package dpop
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -16,6 +17,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/replay"
 )
 
 var now = time.Unix(1795341600, 0)
@@ -85,7 +87,7 @@ func (c client) request() Request {
 
 func checker(limit int) *Checker {
 	c := &Checker{MaxAge: time.Minute, Leeway: 5 * time.Second}
-	c.Used = NewReplays(limit, c.MaxAge, c.Leeway, now.Add(-time.Hour))
+	c.Used = replay.NewMemory(limit, now.Add(-time.Hour))
 	return c
 }
 
@@ -137,7 +139,7 @@ func TestProofIsGoodForOneRequest(t *testing.T) {
 		{"token that is not bound", alice.proof(t), change(func(r *Request) { r.Thumbprint = "" }), "bound"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := checker(10).Check(c.proof, c.request, now)
+			err := checker(10).Check(context.Background(), c.proof, c.request, now)
 			if c.says == "" {
 				if err != nil {
 					t.Errorf("refused: %v", err)
@@ -159,23 +161,23 @@ func TestProofIsGoodOnce(t *testing.T) {
 	alice, bob := newClient(t), newClient(t)
 	c := checker(100)
 	proof := alice.proof(t)
-	if err := c.Check(proof, alice.request(), now); err != nil {
+	if err := c.Check(context.Background(), proof, alice.request(), now); err != nil {
 		t.Fatal(err)
 	}
 	// Again as long as its date allows, and under another signature, since
 	// the same jti by the same key is the same proof.
 	for sec := range 65 {
-		if err := c.Check(proof, alice.request(), now.Add(time.Duration(sec)*time.Second)); !errors.Is(err, ErrProof) {
+		if err := c.Check(context.Background(), proof, alice.request(), now.Add(time.Duration(sec)*time.Second)); !errors.Is(err, ErrProof) {
 			t.Fatalf("after %d s: %v", sec, err)
 		}
 	}
-	if err := c.Check(alice.proof(t), alice.request(), now); !errors.Is(err, ErrProof) {
+	if err := c.Check(context.Background(), alice.proof(t), alice.request(), now); !errors.Is(err, ErrProof) {
 		t.Errorf("signed again: %v", err)
 	}
-	if err := c.Check(bob.proof(t), bob.request(), now); err != nil {
+	if err := c.Check(context.Background(), bob.proof(t), bob.request(), now); err != nil {
 		t.Errorf("the same jti by somebody else: %v", err)
 	}
-	if err := c.Check(alice.proof(t, "jti", `"2"`), alice.request(), now); err != nil {
+	if err := c.Check(context.Background(), alice.proof(t, "jti", `"2"`), alice.request(), now); err != nil {
 		t.Errorf("another jti: %v", err)
 	}
 }
@@ -186,10 +188,10 @@ func TestRefusedProofIsNotUsedUp(t *testing.T) {
 	proof := alice.proof(t)
 	other := alice.request()
 	other.Method = "POST"
-	if err := c.Check(proof, other, now); err == nil {
+	if err := c.Check(context.Background(), proof, other, now); err == nil {
 		t.Fatal("accepted")
 	}
-	if err := c.Check(proof, alice.request(), now); err != nil {
+	if err := c.Check(context.Background(), proof, alice.request(), now); err != nil {
 		t.Error(err)
 	}
 }
@@ -202,12 +204,11 @@ func TestProofIsRememberedWhileItIsGood(t *testing.T) {
 	issued := now.Add(time.Minute)
 	for first := -5; first < 65; first += 7 {
 		c := checker(10)
-		c.Used.turned = issued.Add(-30 * time.Second)
-		if err := c.Check(proof, alice.request(), issued.Add(time.Duration(first)*time.Second)); err != nil {
+		if err := c.Check(context.Background(), proof, alice.request(), issued.Add(time.Duration(first)*time.Second)); err != nil {
 			t.Fatalf("first at %d s: %v", first, err)
 		}
 		for again := first; again < 200; again++ {
-			if err := c.Check(proof, alice.request(), issued.Add(time.Duration(again)*time.Second)); err == nil {
+			if err := c.Check(context.Background(), proof, alice.request(), issued.Add(time.Duration(again)*time.Second)); err == nil {
 				t.Fatalf("first at %d s, accepted again at %d s", first, again)
 			}
 		}
@@ -218,14 +219,14 @@ func TestFullStoreRefusesAndEmptiesWithTime(t *testing.T) {
 	alice := newClient(t)
 	c := checker(3)
 	at := func(i int, now time.Time) error {
-		return c.Check(alice.proof(t, "jti", fmt.Sprintf(`"%d"`, i), "iat", fmt.Sprint(now.Unix())), alice.request(), now)
+		return c.Check(context.Background(), alice.proof(t, "jti", fmt.Sprintf(`"%d"`, i), "iat", fmt.Sprint(now.Unix())), alice.request(), now)
 	}
 	for i := range 3 {
 		if err := at(i, now); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := at(3, now); !errors.Is(err, ErrFull) || errors.Is(err, ErrProof) {
+	if err := at(3, now); !errors.Is(err, replay.ErrFull) || errors.Is(err, ErrProof) {
 		t.Errorf("got %v", err)
 	}
 	if err := at(0, now); !errors.Is(err, ErrProof) {
@@ -237,7 +238,7 @@ func TestFullStoreRefusesAndEmptiesWithTime(t *testing.T) {
 		if err := at(10+i, later); err != nil {
 			t.Fatalf("after %v: %v", later.Sub(now), err)
 		}
-		if n := c.Used.Len(); n > 6 {
+		if n := c.Used.(*replay.Memory).Stats(later).Entries; n > 3 {
 			t.Fatalf("%d proofs remembered", n)
 		}
 	}
@@ -246,11 +247,11 @@ func TestFullStoreRefusesAndEmptiesWithTime(t *testing.T) {
 func TestProofFromBeforeTheStoreIsRefused(t *testing.T) {
 	alice := newClient(t)
 	c := checker(10)
-	c.Used = NewReplays(10, c.MaxAge, c.Leeway, now.Add(500*time.Millisecond))
-	if err := c.Check(alice.proof(t, "iat", "1795341599"), alice.request(), now.Add(time.Second)); !errors.Is(err, ErrProof) {
+	c.Used = replay.NewMemory(10, now.Add(500*time.Millisecond))
+	if err := c.Check(context.Background(), alice.proof(t, "iat", "1795341599"), alice.request(), now.Add(time.Second)); !errors.Is(err, ErrProof) {
 		t.Errorf("got %v", err)
 	}
-	if err := c.Check(alice.proof(t), alice.request(), now.Add(time.Second)); err != nil {
+	if err := c.Check(context.Background(), alice.proof(t), alice.request(), now.Add(time.Second)); err != nil {
 		t.Errorf("of the same second: %v", err)
 	}
 }
@@ -265,7 +266,7 @@ func TestNonceIsAskedForAndRunsOut(t *testing.T) {
 	with := func(nonce string) error {
 		c := checker(10)
 		c.Nonces = nonces
-		return c.Check(alice.proof(t, "nonce", nonce), alice.request(), now)
+		return c.Check(context.Background(), alice.proof(t, "nonce", nonce), alice.request(), now)
 	}
 	ago := func(d time.Duration) string { return `"` + nonces.Current(now.Add(-d)) + `"` }
 	other, err := NewNonces([]byte(strings.Repeat("x", 32)), time.Minute)
@@ -291,7 +292,7 @@ func TestNonceIsAskedForAndRunsOut(t *testing.T) {
 	// Who has not the key of the token is not told to try again.
 	c := checker(10)
 	c.Nonces = nonces
-	if err := c.Check(mallory.proof(t), alice.request(), now); errors.Is(err, ErrNonce) {
+	if err := c.Check(context.Background(), mallory.proof(t), alice.request(), now); errors.Is(err, ErrNonce) {
 		t.Error("a stranger is given a nonce")
 	}
 	again, err := NewNonces(key, time.Minute)
@@ -315,7 +316,7 @@ func TestManyUseOneProof(t *testing.T) {
 	accepted := 0
 	for range 16 {
 		wg.Go(func() {
-			if c.Check(proof, alice.request(), now) == nil {
+			if c.Check(context.Background(), proof, alice.request(), now) == nil {
 				mu.Lock()
 				accepted++
 				mu.Unlock()
