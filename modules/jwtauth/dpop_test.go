@@ -141,7 +141,7 @@ func TestUsedProofsSurviveAReload(t *testing.T) {
 	}
 	r := proved(raw, alice.proof(raw, nil))
 	want(t, first, r, 0, "")
-	second, err := load(t, ctx, shared+"bind dpop\nrealm other")
+	second, err := load(t, ctx, shared+"bind dpop\nrealm other\nleeway 10s")
 	if err != nil {
 		t.Fatal(err)
 	}
