@@ -115,11 +115,11 @@ func assigns(s string) bool {
 	s = lower(s)
 	for _, word := range credentialWords {
 		for from := 0; ; {
-			i := strings.Index(s[from:], word)
-			if i < 0 {
+			end := wordEnd(s[from:], word)
+			if end < 0 {
 				break
 			}
-			from += i + len(word)
+			from += end
 			for from < len(s) && (base64Byte(s[from]) || strings.IndexByte(" \t\\\"'", s[from]) >= 0) {
 				from++
 			}

@@ -56,10 +56,11 @@ var credentialHeaders = map[string]bool{
 }
 
 // credentialWords are parts of a name that make it one of a credential,
-// whatever stands round them: X-Acme-Token, user_password, clientSecret.
+// whatever stands round them and however they are put together: X-Acme-Token,
+// user_password, clientSecret, pass-word, api.key.
 var credentialWords = [...]string{
-	"token", "secret", "password", "passwd", "passphrase", "credential", "apikey", "api-key", "api_key",
-	"access-key", "access_key", "accesskey", "private-key", "private_key", "privatekey", "authorization", "assertion", "sessionid", "session_id", "session-id", "jwt",
+	"token", "secret", "password", "passwd", "passphrase", "passcode", "credential", "apikey",
+	"accesskey", "privatekey", "authorization", "assertion", "sessionid", "jwt",
 }
 
 // secretNames are whole names of query parameters, form fields and JSON
@@ -67,7 +68,7 @@ var credentialWords = [...]string{
 var secretNames = map[string]bool{
 	"code": true, "state": true, "nonce": true, "code_verifier": true, // RFC 6749 and 7636: a code buys a token
 	"key": true, "auth": true, "sig": true, "signature": true, "hmac": true,
-	"pass": true, "pwd": true, "pin": true, "otp": true, "sid": true, "session": true, "ticket": true,
+	"pass": true, "pwd": true, "pin": true, "otp": true, "cvv": true, "cvc": true, "sid": true, "session": true, "ticket": true,
 	"samlrequest": true, "samlresponse": true, "x-amz-signature": true, "x-amz-credential": true, "x-goog-signature": true,
 }
 
@@ -86,16 +87,45 @@ func Header(header string) bool {
 // member of this name carries credentials.
 func Parameter(name string) bool {
 	name = lower(name)
-	return secretNames[name] || hasCredentialWord(name)
+	if secretNames[name] || hasCredentialWord(name) {
+		return true
+	}
+	// As some frameworks nest them: user[pin].
+	open := strings.LastIndexByte(name, '[')
+	return open > 0 && name[len(name)-1] == ']' && secretNames[name[open+1:len(name)-1]]
 }
 
 func hasCredentialWord(name string) bool {
 	for _, word := range credentialWords {
-		if strings.Contains(name, word) {
+		if wordEnd(name, word) >= 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// wordEnd returns where the first word in s ends, -1 if there is none. The
+// word may be in pieces: pass-word. It takes time in proportion to the length
+// of s.
+func wordEnd(s, word string) int {
+	for i := 0; i+len(word) <= len(s); i++ {
+		at := strings.IndexByte(s[i:], word[0])
+		if at < 0 {
+			return -1
+		}
+		i += at
+		end, left := i+1, word[1:]
+		for end < len(s) && left != "" && (s[end] == left[0] || strings.IndexByte("-_. ", s[end]) >= 0) {
+			if s[end] == left[0] {
+				left = left[1:]
+			}
+			end++
+		}
+		if left == "" {
+			return end
+		}
+	}
+	return -1
 }
 
 // lower is strings.ToLower without copying names that are lower already.

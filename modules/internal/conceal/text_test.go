@@ -83,12 +83,14 @@ func FuzzText(f *testing.F) {
 // length warrants. Where it did, this does not end.
 func TestLongTextsAreCleanedInLinearTime(t *testing.T) {
 	m := NewText(nil, nil)
-	for _, unit := range []string{"=", "a=%,", "?a=%2525", "%25", "://", "://a:", "eyJ%2e", "eyJ%25", "token=a;", ";a", "bearer abc1 ", "eyJhbGciOiJIUzI1NiJ9.a ", "&token=x;b"} {
+	for _, unit := range []string{"=", "a=%,", "?a=%2525", "%25", "://", "://a:", "eyJ%2e", "eyJ%25", "p-", "s e s s i o n ", "to ", "pass_", "token=a;", ";a", "bearer abc1 ", "eyJhbGciOiJIUzI1NiJ9.a ", "&token=x;b"} {
 		text := strings.Repeat(unit, 1<<18/len(unit))
 		for _, s := range []string{text, "?token=" + text, "a=" + text} {
 			if out := m.Clean(s); len(out) > 2*len(s) {
 				t.Errorf("%q became %d bytes", unit, len(out))
 			}
+			assigns(s)
+			Parameter(s)
 		}
 	}
 }
@@ -102,6 +104,19 @@ func TestHeadersThatCarryCredentialsAreKnown(t *testing.T) {
 		"Accept": false, "X-Request-Id": false, "Idempotency-Key": false, "Content-Type": false, "X-Author": false,
 	} {
 		if got := Header(name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestNamesThatCarryCredentialsAreKnown(t *testing.T) {
+	for name, want := range map[string]bool{
+		"password": true, "passWord": true, "pass_word": true, "pass-word": true, "new.pass word": true, "user[password]": true,
+		"api_key": true, "api-key": true, "apiKey": true, "x.api.key": true, "access__key": true, "refresh-token": true, "to": false,
+		"pin": true, "user[pin]": true, "card[cvv]": true, "[pin": false, "spin": false, "pin]": false, "[]": false, "": false,
+		"page": false, "postal_code": false, "tok": false, "tok_en": true, "pass": true, "passenger": false, "assert": false,
+	} {
+		if got := Parameter(name); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
