@@ -1,8 +1,8 @@
 // Package moat is a plugin for the Caddy web server that puts layered API
 // security in front of any HTTP service: authentication (jwt_auth,
-// api_key_auth, client_cert_auth, auth), authorization (rbac), redaction of
-// responses (redact) and a tamper-evident audit trail (audit), beside rate
-// limits by mholt/caddy-ratelimit.
+// api_key_auth, signature_auth, client_cert_auth, auth), authorization (rbac),
+// redaction of responses (redact) and a tamper-evident audit trail (audit),
+// beside rate limits by mholt/caddy-ratelimit.
 //
 // Importing this package, as xcaddy does, registers every module and every
 // Caddyfile directive. There is nothing else in it.
@@ -20,4 +20,5 @@ import (
 	_ "github.com/caddy-moat/caddy-moat/modules/layers"
 	_ "github.com/caddy-moat/caddy-moat/modules/rbac"
 	_ "github.com/caddy-moat/caddy-moat/modules/redact"
+	_ "github.com/caddy-moat/caddy-moat/modules/signatureauth"
 )

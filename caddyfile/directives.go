@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/jwtauth"
 	"github.com/caddy-moat/caddy-moat/modules/rbac"
 	"github.com/caddy-moat/caddy-moat/modules/redact"
+	"github.com/caddy-moat/caddy-moat/modules/signatureauth"
 )
 
 // directive is one row of the table: a directive, how it is set up, and where
@@ -57,6 +58,10 @@ var directives = []directive{
 	{
 		"api_key_auth", credentials[apikeyauth.Provider](), httpcaddyfile.Before, "basicauth",
 		"beside jwt_auth and for the same reason: {http.auth.user.plan} is for rate limits",
+	},
+	{
+		"signature_auth", credentials[signatureauth.Provider](), httpcaddyfile.Before, "basicauth",
+		"beside api_key_auth and for the same reason",
 	},
 	{
 		"client_cert_auth", credentials[clientcertauth.Provider](), httpcaddyfile.Before, "basicauth",

@@ -279,6 +279,48 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		rule = h.methods[won].name
 	}
 	h.decide(r, decision.Allow, rule, "")
+	return h.pass(w, r, next, won)
+}
+
+// pass lets a request go on that the method won has authenticated.
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, won int) error {
+	inner, finish := w, (func(error) error)(nil)
+	m := h.methods[won].Method
+	if a, ok := m.(credential.Answerer); ok {
+		inner, finish = a.Answer(w, r)
+	}
+	err := guarded(inner, r, next, finish != nil)
+	if err != nil {
+		if late, ok := m.(credential.Late); ok {
+			if failed := late.Failed(r); failed != nil {
+				return h.refuse(w, r, won, failed)
+			}
+		}
+	}
+	if finish != nil {
+		return finish(err)
+	}
+	return err
+}
+
+// errAborted stands for a handler that has given up in the middle of an answer.
+var errAborted = caddyhttp.Error(http.StatusBadGateway, errors.New("the answer was aborted"))
+
+// guarded calls next. Where the answer is held back, one that was aborted, as
+// reverse_proxy does it by a panic, is an error: nothing of it has left.
+func guarded(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, held bool) (err error) {
+	if held {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if cause != http.ErrAbortHandler || r.Context().Err() != nil { //nolint:errorlint // it is panicked with as it is
+				panic(cause)
+			}
+			err = errAborted
+		}()
+	}
 	return next.ServeHTTP(w, r)
 }
 

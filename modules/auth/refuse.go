@@ -25,6 +25,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 		if p.RetryAfter <= 0 {
 			p.RetryAfter = defaultRetryAfter
 		}
+	case credential.Conflict: // another credential would not help
 	case credential.Missing, credential.Bad, credential.Insufficient, credential.Malformed:
 		p.Challenges = h.challenges(r, won, err)
 	}
@@ -44,6 +45,13 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 			zap.String("rule", rule),
 			zap.NamedError("cause", err.Cause),
 		)
+	}
+	if err.Kind == credential.Missing || err.Kind == credential.Bad {
+		for i := range h.methods {
+			if a, ok := h.methods[i].Method.(credential.Advertiser); ok {
+				a.Advertise(w.Header())
+			}
+		}
 	}
 	for name, values := range err.Header {
 		w.Header()[name] = append([]string(nil), values...)

@@ -61,6 +61,10 @@ const (
 	// Insufficient: a valid credential that grants too little. HTTP 403.
 	Insufficient
 
+	// Conflict: a valid credential for something that has been done already.
+	// HTTP 409.
+	Conflict
+
 	// Unavailable: whoever could verify the credential cannot be
 	// reached. HTTP 503.
 	Unavailable
@@ -123,6 +127,8 @@ func (e *Error) Status() int {
 		return http.StatusBadRequest
 	case Insufficient:
 		return http.StatusForbidden
+	case Conflict:
+		return http.StatusConflict
 	case Unavailable:
 		return http.StatusServiceUnavailable
 	}
@@ -181,6 +187,30 @@ type Connected interface {
 	// KnowsConnection reports whether the method looks at the certificate
 	// of the connection, and whether it looks at nothing else.
 	KnowsConnection() (looks, only bool)
+}
+
+// Advertiser is a method that says in a field of its own what credentials it
+// asks for, beside its challenge.
+type Advertiser interface {
+	// Advertise adds to the header of a 401.
+	Advertise(h http.Header)
+}
+
+// Answerer is a method that has something to do with the answers to requests
+// that it has authenticated.
+type Answerer interface {
+	// Answer returns the writer that the request goes on with and what is to
+	// be called, with the error of the handlers behind, when it is over. That
+	// is nil where there is nothing to do.
+	Answer(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, func(error) error)
+}
+
+// Late is a method that may learn only while the request is served that its
+// credential was not good: content that is compared as it is read.
+type Late interface {
+	// Failed says why a request that was let pass has failed after all, nil
+	// if it has not.
+	Failed(r *http.Request) *Error
 }
 
 // Publisher is a method that has something to tell everybody, such as the

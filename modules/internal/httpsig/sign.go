@@ -126,25 +126,57 @@ type Template struct {
 	Algorithm  bool      // whether the parameter alg is written
 }
 
+// CheckTemplate says what of the label and the components of a template cannot
+// stand in a signature.
+func CheckTemplate(t Template) error {
+	if c := (cursor{s: t.Label}); t.Label != "" && (c.key() != t.Label || c.bad) {
+		return fmt.Errorf("label %.40q is not a key of RFC 9651 section 3.1.2", t.Label)
+	}
+	_, err := parseComponents(t.Components)
+	return err
+}
+
+// parseComponents reads the components of a signature, none of them twice.
+func parseComponents(list []string) ([]item, error) {
+	if len(list) > maxComponents {
+		return nil, fmt.Errorf("a signature covers at most %d components", maxComponents)
+	}
+	items := make([]item, 0, len(list))
+	for _, text := range list {
+		it, err := parseComponent(text)
+		if err != nil {
+			return nil, err
+		}
+		if covers(items, &it) {
+			return nil, fmt.Errorf("component %s already specified", text)
+		}
+		items = append(items, it)
+	}
+	return items, nil
+}
+
+// Has reports whether the message has the component that is written so.
+func (m *Message) Has(component string) bool {
+	it, err := parseComponent(component)
+	if err != nil {
+		return false
+	}
+	_, fault := appendComponent(nil, m, &it)
+	return fault == nil
+}
+
 // Sign signs m and returns the values of Signature-Input and Signature.
 func (s *Signer) Sign(m *Message, t Template) (signatureInput, sig string, err error) {
 	label := t.Label
 	if label == "" {
 		label = "sig1"
 	}
-	if c := (cursor{s: label}); c.key() != label || c.bad {
-		return "", "", fmt.Errorf("label %.40q is not a key of RFC 9651 section 3.1.2", label)
+	if err := CheckTemplate(t); err != nil {
+		return "", "", err
 	}
-	items := make([]item, 0, len(t.Components))
-	for _, text := range t.Components {
-		it, err := parseComponent(text)
-		if err != nil {
-			return "", "", err
-		}
-		items = append(items, it)
-	}
-	if len(items) > maxComponents {
-		return "", "", fmt.Errorf("a signature covers at most %d components", maxComponents)
+	items, err := parseComponents(t.Components)
+	if err != nil {
+		return "", "", err
 	}
 	params := []param{{"created", t.Created.Unix()}}
 	if !t.Expires.IsZero() {

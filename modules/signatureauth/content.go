@@ -1,0 +1,90 @@
+package signatureauth
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+)
+
+// hasContent reports whether a request may have content, even if it turns out
+// to be empty (RFC 9110 section 6.4).
+func hasContent(r *http.Request) bool {
+	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
+}
+
+// verifyContent compares the content with its digest. What fits into the
+// buffer is compared at once; of what does not, the rest is compared as it is
+// read, and the result is for Failed to tell.
+func (p *Provider) verifyContent(r *http.Request, digest *httpsig.Digest) error {
+	if !hasContent(r) {
+		if !digest.Check(nil) {
+			return errDigest
+		}
+		return nil
+	}
+	limit := p.Body
+	if limit == 0 {
+		limit = defaultBody
+	}
+	if r.ContentLength <= limit { // also where it is not known
+		begin, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+		if err != nil {
+			return err
+		}
+		if int64(len(begin)) <= limit {
+			if !digest.Check(begin) {
+				return errDigest
+			}
+			r.Body = &content{Reader: bytes.NewReader(begin), Closer: r.Body}
+			return nil
+		}
+		r.Body = &content{Reader: io.MultiReader(bytes.NewReader(begin), r.Body), Closer: r.Body}
+	}
+	w := &watched{ReadCloser: digest.Reader(r.Body)}
+	r.Body = w
+	if vars := adapter.Vars(r); vars != nil {
+		vars[contentVar] = w
+	}
+	return nil
+}
+
+// contentVar is the variable under which content stands that is compared as it
+// is read.
+const contentVar = "moat.signature.content"
+
+var errDigest = &httpsig.Error{Class: httpsig.ErrDigest, Reason: "the content does not have the digest that was signed"}
+
+// content is what has been read of a body and the rest of it.
+type content struct {
+	io.Reader
+	io.Closer
+}
+
+// watched is content that is compared as it is read.
+type watched struct {
+	io.ReadCloser
+	failed failed
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.ReadCloser.Read(b)
+	if errors.Is(err, httpsig.ErrDigest) {
+		w.failed.note()
+	}
+	return n, err
+}
+
+// Failed says why a request that was let pass has failed after all: its content
+// was not what was signed.
+func (p *Provider) Failed(r *http.Request) *credential.Error {
+	w, ok := adapter.Vars(r)[contentVar].(*watched)
+	if !ok || !w.failed.noted() {
+		return nil
+	}
+	return explain(errDigest)
+}

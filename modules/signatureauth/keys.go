@@ -1,0 +1,346 @@
+package signatureauth
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
+	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
+)
+
+// Key is a key whose signatures are accepted, and whose it is.
+type Key struct {
+	// The key id, as it stands in the parameter keyid.
+	ID string `json:"keyid"`
+
+	// The one algorithm that the key is for: ed25519, ecdsa-p256-sha256,
+	// ecdsa-p384-sha384, rsa-pss-sha512, rsa-v1_5-sha256 or hmac-sha256.
+	Algorithm string `json:"alg"`
+
+	// The public key, or for hmac-sha256 the secret of at least 32 bytes,
+	// written as keys of jwt_auth are: PEM, a JWK, base64, the name of a file,
+	// or one placeholder such as `{env.SECRET}`, which a secret should be.
+	Value string `json:"value"`
+
+	// Whom the key is of, which is `{http.auth.user.id}`. Default: the key id
+	User string `json:"user,omitempty"`
+
+	// What that grants.
+	Roles  []string `json:"roles,omitempty"`
+	Scopes []string `json:"scopes,omitempty"`
+	Plan   string   `json:"plan,omitempty"`
+}
+
+// holder is a key that is ready and whom it is of.
+type holder struct {
+	key       *httpsig.Key
+	principal *principal.Principal
+	disabled  bool
+	text      string // what it was read from, to tell changes
+}
+
+// keys are holders by key id.
+type keys map[string]*holder
+
+// loadKeys makes keys of the configuration ready.
+func loadKeys(list []*Key) (keys, error) {
+	all := make(keys, len(list))
+	for i, k := range list {
+		if k == nil {
+			return nil, fmt.Errorf("key %d is null", i)
+		}
+		if all[k.ID] != nil {
+			return nil, fmt.Errorf("key %s is given twice", k.ID)
+		}
+		material := adapter.KeyMaterial{Value: k.Value, Secret: httpsig.Symmetric(k.Algorithm)}
+		text, err := material.Load(Name, "key "+k.ID)
+		if err != nil {
+			return nil, err
+		}
+		if all[k.ID], err = k.hold(text); err != nil {
+			return nil, fmt.Errorf("key %s %s: %w", k.ID, material.Source(), err)
+		}
+	}
+	return all, nil
+}
+
+// hold makes the key ready.
+func (k *Key) hold(material []byte) (*holder, error) {
+	key, err := httpsig.NewKey(k.ID, k.Algorithm, material)
+	if err != nil {
+		return nil, err
+	}
+	user := k.User
+	if user == "" {
+		user = k.ID
+	}
+	claims, err := json.Marshal(struct {
+		Subject string   `json:"sub"`
+		KeyID   string   `json:"key_id"`
+		Roles   []string `json:"roles,omitempty"`
+		Scopes  []string `json:"scopes,omitempty"`
+		Plan    string   `json:"plan,omitempty"`
+	}{user, k.ID, k.Roles, k.Scopes, k.Plan})
+	if err != nil {
+		return nil, err
+	}
+	return &holder{key: key, principal: &principal.Principal{
+		ID: user, Kind: principal.KindSignature, KeyID: k.ID,
+		Roles: slices.Clone(k.Roles), Scopes: slices.Clone(k.Scopes), Plan: k.Plan,
+		Claims: principal.NewClaims(claims),
+	}}, nil
+}
+
+// Bounds of a file of keys.
+const (
+	maxKeysFile = 16 << 20
+	maxKeys     = 100_000
+	maxLine     = 32 << 10
+	maxList     = 256
+	maxText     = 1024
+)
+
+// parseKeys reads a file of keys. What is not understood is an error: it could
+// be a restriction.
+func parseKeys(text []byte) (*keys, error) {
+	all := make(keys)
+	var s strictjson.Scanner
+	n := 0
+	for raw := range bytes.Lines(text) {
+		n++
+		raw = bytes.TrimSpace(raw)
+		if len(raw) == 0 || raw[0] == '#' {
+			continue
+		}
+		h, err := parseKey(&s, raw)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		case all[h.key.ID] != nil:
+			return nil, fmt.Errorf("line %d: the key id %s is given twice", n, h.key.ID)
+		case len(all) == maxKeys:
+			return nil, fmt.Errorf("line %d: more than %d keys", n, maxKeys)
+		}
+		all[h.key.ID] = h
+	}
+	if len(all) == 0 {
+		return nil, errors.New("it has no key")
+	}
+	return &all, nil
+}
+
+func parseKey(s *strictjson.Scanner, line []byte) (*holder, error) {
+	if len(line) > maxLine {
+		return nil, fmt.Errorf("longer than %d bytes", maxLine)
+	}
+	if err := s.Object(line); err != nil {
+		return nil, err
+	}
+	k := new(Key)
+	disabled := false
+	for i := range s.Len() {
+		m := s.Member(i)
+		ok := false
+		switch string(m.Name) {
+		case "keyid":
+			k.ID, ok = text(m.Value)
+		case "alg":
+			k.Algorithm, ok = text(m.Value)
+		case "key":
+			var b []byte
+			b, ok = strictjson.Text(m.Value)
+			k.Value = string(b)
+		case "user":
+			k.User, ok = text(m.Value)
+			ok = ok && k.User != ""
+		case "plan":
+			k.Plan, ok = text(m.Value)
+		case "roles":
+			k.Roles, ok = texts(m.Value)
+		case "scopes":
+			k.Scopes, ok = texts(m.Value)
+		case "disabled":
+			disabled = string(m.Value) == "true"
+			ok = disabled || string(m.Value) == "false"
+		default:
+			return nil, errors.New("unknown member: write keyid, alg, key, user, roles, scopes, plan and disabled")
+		}
+		if !ok {
+			return nil, fmt.Errorf("%s is not what it can be", m.Name)
+		}
+	}
+	if k.ID == "" || k.Algorithm == "" || k.Value == "" {
+		return nil, errors.New("keyid, alg and key are needed")
+	}
+	material, err := written(k.Value)
+	if err != nil {
+		return nil, fmt.Errorf("key of %s: %w", k.ID, err)
+	}
+	h, err := k.hold(material)
+	if err != nil {
+		return nil, fmt.Errorf("key of %s: %w", k.ID, err)
+	}
+	h.disabled, h.text = disabled, string(line)
+	return h, nil
+}
+
+// written returns the bytes of a key that a file of keys holds itself. It names
+// no other file, and a line of it resolves no placeholder: who may edit it
+// should not be able to have others read.
+func written(value string) ([]byte, error) {
+	if strings.HasPrefix(value, "-----BEGIN ") || strings.HasPrefix(value, "{") {
+		return []byte(value), nil
+	}
+	b, err := base64.StdEncoding.Strict().DecodeString(value)
+	if err != nil {
+		return nil, errors.New("it is neither PEM, nor a JWK, nor base64")
+	}
+	return b, nil
+}
+
+// text reads a short string without control characters.
+func text(value []byte) (string, bool) {
+	b, ok := strictjson.Text(value)
+	if !ok || len(b) > maxText || bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", false
+	}
+	return string(b), true
+}
+
+func texts(value []byte) ([]string, bool) {
+	list, ok := strictjson.Array(value)
+	if !ok {
+		return nil, false
+	}
+	var out []string
+	for e, more := list.Next(); more; e, more = list.Next() {
+		s, ok := text(e)
+		if !ok || s == "" || len(out) == maxList {
+			return nil, false
+		}
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out, true
+}
+
+// files are the files of keys that are open. A reload keeps those it names
+// again, and with them what was read last from one that is bad now.
+var files = caddy.NewUsagePool() // *keysFile by path
+
+// keysFile is a file of keys with who wants to know of its changes.
+type keysFile struct {
+	*filewatch.Kept[keys]
+	path string
+	log  *zap.Logger
+
+	mu      sync.Mutex
+	changes []listener // of the configurations that use it, latest last
+}
+
+type listener struct {
+	owner *Provider
+	tell  func(adapter.Change)
+}
+
+func (p *Provider) openFile(ctx caddy.Context) error {
+	path, err := adapter.Resolve(Name, "keys", p.KeysFile)
+	if err != nil {
+		return err
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	f, err := adapter.Share(&p.held, files, abs, func() (*keysFile, func(), error) {
+		f := &keysFile{path: path, log: caddy.Log().Named("http.authentication.providers." + Name)}
+		kept, err := filewatch.Keep(abs, maxKeysFile, parseKeys, f.report)
+		if err != nil {
+			return nil, nil, err
+		}
+		f.Kept = kept
+		return f, kept.Close, nil
+	})
+	if err == nil {
+		err = f.Verify()
+	}
+	if err != nil {
+		p.held.Release()
+		return fmt.Errorf("%s: keys %s: %w", Name, p.KeysFile, clean(err))
+	}
+	f.mu.Lock()
+	f.changes = append(f.changes, listener{p, adapter.Changes(ctx)})
+	f.mu.Unlock()
+	p.held.Add(func() { f.forget(p) })
+	p.file = f
+	return nil
+}
+
+func (f *keysFile) forget(p *Provider) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changes = slices.DeleteFunc(f.changes, func(l listener) bool { return l.owner == p })
+}
+
+// report logs what became of the file and tells the audit trails.
+func (f *keysFile) report(before, after *keys, err error) {
+	change := adapter.Change{Layer: Name, What: "keys changed", Source: f.path}
+	if err != nil {
+		change.What, change.Detail = "keys refused", clean(err).Error()
+		f.log.Error("the file of keys cannot be used; what was read last stays in force", zap.String("keys", f.path), zap.Error(clean(err)))
+	} else {
+		change.Detail = difference(*before, *after)
+		f.log.Info("the file of keys is in force", zap.String("keys", f.path), zap.Int("entries", len(*after)))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	// One of those who listen is enough: a reload has two for a while, and
+	// several sites may share one trail.
+	if n := len(f.changes); n > 0 {
+		f.changes[n-1].tell(change)
+	}
+}
+
+// maxDescribed bounds how many keys one record names.
+const maxDescribed = 50
+
+// difference says which keys came, left and changed, by their ids.
+func difference(before, after keys) string {
+	var lines []string
+	for id, h := range after {
+		if old := before[id]; old == nil {
+			lines = append(lines, "added "+id)
+		} else if old.text != h.text {
+			lines = append(lines, "changed "+id)
+		}
+	}
+	for id := range before {
+		if after[id] == nil {
+			lines = append(lines, "removed "+id)
+		}
+	}
+	slices.Sort(lines)
+	if more := len(lines) - maxDescribed; more > 0 {
+		lines = append(lines[:maxDescribed], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// clean keeps an error to one line.
+func clean(err error) error {
+	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
+}

@@ -1,0 +1,257 @@
+package signatureauth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+)
+
+// CodeUnsignable is the code of an answer that cannot be signed (502).
+const CodeUnsignable = "response_not_signable"
+
+// Responses says how answers are signed (RFC 9421 section 2.4). Answers to
+// requests that were authenticated by a signature are, and no others: refusals
+// and the pages of error routes are not.
+//
+// An answer is held back until it is whole, since its digest stands in its
+// header, so what streams comes at once in the end. One that is too large, that
+// upgrades the connection or that has trailers is refused with 502
+// response_not_signable, rather than sent without a signature. It is signed as
+// it leaves: what `redact` and `encode` did is covered.
+type Responses struct {
+	// The key id that is written into signatures, the algorithm, and the
+	// private key in PEM, or for hmac-sha256 the secret, written as keys are.
+	KeyID     string `json:"keyid"`
+	Algorithm string `json:"alg"`
+	Key       string `json:"key"`
+
+	// What is covered. Fields that an answer does not have are left out.
+	// Default: @status, content-type, content-digest, and of the request, with
+	// the parameter req, @method, @target-uri and the signature
+	Components []string `json:"components,omitempty"`
+
+	// The label of signatures. Default: sig1
+	Label string `json:"label,omitempty"`
+
+	// The largest content that is signed, in bytes. At most 64 MiB.
+	// Default: 1048576
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	signer *httpsig.Signer
+	now    func() time.Time
+}
+
+const defaultMaxBody = 1 << 20
+
+func (s *Responses) check() error {
+	switch {
+	case s.KeyID == "" || s.Algorithm == "" || s.Key == "":
+		return errors.New("sign_responses needs a key: write key <keyid> <alg> <private key>")
+	case s.MaxBody < 0 || s.MaxBody > maxBody:
+		return fmt.Errorf("sign_responses: max_body must be at most %d bytes", maxBody)
+	}
+	if err := httpsig.CheckTemplate(httpsig.Template{Label: s.Label, Components: s.Components}); err != nil {
+		return fmt.Errorf("sign_responses: %w", err)
+	}
+	return nil
+}
+
+func (s *Responses) provision() error {
+	if s.now == nil {
+		s.now = time.Now
+	}
+	material := adapter.KeyMaterial{Value: s.Key, Secret: httpsig.Symmetric(s.Algorithm)}
+	text, err := material.Load(Name, "sign_responses key "+s.KeyID)
+	if err != nil {
+		return err
+	}
+	if s.signer, err = httpsig.NewSigner(s.KeyID, s.Algorithm, text); err != nil {
+		return fmt.Errorf("sign_responses: key %s %s: %w", s.KeyID, material.Source(), err)
+	}
+	return nil
+}
+
+// requestVar is the variable under which stands what answers are about.
+const requestVar = "moat.signature.request"
+
+// asked is the request as it was signed, and the label of its signature.
+type asked struct {
+	message *httpsig.Message
+	label   string
+}
+
+// note keeps what an answer's signature will be about, before anything is
+// removed from the request.
+func (p *Provider) note(r *http.Request, m *httpsig.Message, label string) {
+	if p.SignResponses == nil {
+		return
+	}
+	if vars := adapter.Vars(r); vars != nil {
+		kept := *m
+		kept.Header = m.Header.Clone()
+		vars[requestVar] = &asked{&kept, label}
+	}
+}
+
+// Answer returns what signs the answer to a request.
+func (p *Provider) Answer(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, func(error) error) {
+	a, ok := adapter.Vars(r)[requestVar].(*asked)
+	if p.SignResponses == nil || !ok {
+		return w, nil
+	}
+	s := &signingWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, to: p.SignResponses, asked: a, head: r.Method == http.MethodHead}
+	if s.max = p.SignResponses.MaxBody; s.max == 0 {
+		s.max = defaultMaxBody
+	}
+	return s, func(err error) error { return s.finish(r, err) }
+}
+
+// signingWriter holds an answer back until it can be signed. Of what a
+// ResponseWriter can do besides, it has nothing that would go round it: neither
+// Hijack nor ReadFrom, and a Flush that waits.
+type signingWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	to    *Responses
+	asked *asked
+	head  bool
+	max   int64
+
+	status int
+	body   []byte
+	fault  error
+}
+
+// errUnsignable is what the handlers inside are told.
+var errUnsignable = errors.New("the answer cannot be signed")
+
+// WriteHeader notes the status. Informational answers pass.
+func (s *signingWriter) WriteHeader(status int) {
+	switch {
+	case status == http.StatusSwitchingProtocols:
+		s.fault = fmt.Errorf("%w: it upgrades the connection", errUnsignable)
+	case status < 200:
+		s.ResponseWriterWrapper.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if s.status == 0 {
+		s.status = status
+	}
+}
+
+func (s *signingWriter) Write(p []byte) (int, error) {
+	if s.status == 0 {
+		s.WriteHeader(http.StatusOK)
+	}
+	if int64(len(s.body)+len(p)) > s.max {
+		s.fault = fmt.Errorf("%w: it is larger than max_body, %d bytes", errUnsignable, s.max)
+		s.body = nil
+	}
+	if s.fault != nil {
+		return 0, s.fault
+	}
+	s.body = append(s.body, p...)
+	return len(p), nil
+}
+
+// WriteString is Write.
+func (s *signingWriter) WriteString(text string) (int, error) { return s.Write([]byte(text)) }
+
+// Unwrap hides what stands behind: http.ResponseController must not go round
+// this writer.
+func (s *signingWriter) Unwrap() http.ResponseWriter { return nil }
+
+// Flush does nothing: the answer leaves when it is whole.
+func (s *signingWriter) Flush() {}
+
+// FlushError does the same for http.ResponseController.
+func (s *signingWriter) FlushError() error { return nil }
+
+// finish signs the answer and lets it go.
+func (s *signingWriter) finish(r *http.Request, err error) error {
+	w := s.ResponseWriterWrapper.ResponseWriter
+	if err != nil && s.fault == nil {
+		return err // nothing has left: error routes decide the page
+	}
+	h := w.Header()
+	if s.fault == nil && (len(h["Trailer"]) > 0 || hasTrailers(h)) {
+		s.fault = fmt.Errorf("%w: it has trailers", errUnsignable)
+	}
+	if s.fault == nil {
+		if s.status == 0 {
+			s.status = http.StatusOK
+		}
+		s.fault = s.sign(h)
+	}
+	if s.fault != nil {
+		for _, name := range []string{"Content-Type", "Content-Length", "Content-Encoding", "Content-Digest", "Trailer"} {
+			h.Del(name)
+		}
+		return adapter.Refuse(w, r, &problem.Problem{
+			Status: http.StatusBadGateway, Code: CodeUnsignable, Detail: "The answer cannot be signed.", Cause: s.fault,
+		})
+	}
+	w.WriteHeader(s.status)
+	if len(s.body) > 0 {
+		_, _ = w.Write(s.body) // the client is gone if this fails
+	}
+	return nil
+}
+
+func hasTrailers(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// sign sets Content-Digest, Signature-Input and Signature.
+func (s *signingWriter) sign(h http.Header) error {
+	// What the application says of them would speak of something else.
+	h.Del("Signature")
+	h.Del("Signature-Input")
+	withContent := !s.head && s.status != http.StatusNoContent && s.status != http.StatusNotModified
+	if withContent {
+		h.Set("Content-Digest", httpsig.ContentDigest(s.body))
+	} else {
+		h.Del("Content-Digest") // of what is not there
+	}
+	m := &httpsig.Message{Status: s.status, Header: h, Request: s.asked.message, HasContent: withContent}
+	input, sig, err := s.to.signer.Sign(m, httpsig.Template{Label: s.to.Label, Components: s.components(m), Created: s.to.now()})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnsignable, err)
+	}
+	h.Set("Signature-Input", input)
+	h.Set("Signature", sig)
+	return nil
+}
+
+// components are those that the answer has, of all that are wanted.
+func (s *signingWriter) components(m *httpsig.Message) []string {
+	list := s.to.Components
+	if len(list) == 0 {
+		list = []string{"@status", "content-type", "content-digest", "@method;req", "@target-uri;req"}
+		if s.asked.label != "" {
+			list = append(list, `signature;req;key="`+s.asked.label+`"`)
+		} else {
+			list = append(list, "authorization;req")
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(c string) bool { return !m.Has(c) })
+}
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*signingWriter)(nil)
+	_ http.Flusher        = (*signingWriter)(nil)
+)

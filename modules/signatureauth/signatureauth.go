@@ -1,0 +1,465 @@
+// Package signatureauth authenticates requests by HTTP message signatures.
+package signatureauth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/replay"
+)
+
+func init() {
+	caddy.RegisterModule(Provider{})
+}
+
+const (
+	// Name is the name of the provider and of its directive.
+	Name = "signature_auth"
+
+	// CodeInvalid is the code of a signature that is not accepted (401).
+	CodeInvalid = "invalid_signature"
+
+	// CodeReplayed is the code of a signature or nonce that has been used
+	// before (401).
+	CodeReplayed = "signature_replayed"
+
+	// CodeDigest is the code of content that is not what was signed (401).
+	CodeDigest = "content_digest_mismatch"
+
+	// CodeKeyUsed is the code of an Idempotency-Key that has been used before
+	// (409).
+	CodeKeyUsed = "idempotency_key_used"
+
+	// CodeFull is the code of a signature that cannot be remembered (503).
+	CodeFull = "too_many_signatures"
+
+	defaultRealm  = "restricted"
+	defaultMaxAge = 5 * time.Minute
+	defaultLeeway = 30 * time.Second
+	maxLeeway     = 10 * time.Minute
+	maxMaxAge     = 24 * time.Hour
+	defaultBody   = 64 << 10
+	maxBody       = 64 << 20
+
+	defaultRemember = 500_000
+	maxRemember     = 50_000_000
+)
+
+// What may be used once.
+const (
+	// ReplaySignature: the same signature of the same message.
+	ReplaySignature = "signature"
+
+	// ReplayNonce: the nonce of a signature, which so is required.
+	ReplayNonce = "nonce"
+
+	// ReplayIdempotencyKey: the Idempotency-Key of a request that is not safe.
+	ReplayIdempotencyKey = "idempotency_key"
+
+	// ReplayOff: nothing.
+	ReplayOff = "off"
+)
+
+// Provider authenticates requests by HTTP message signatures (RFC 9421).
+//
+// A signature is made with one of the keys that are listed here, each with the
+// one algorithm that it is for, over at least the parts of the request that
+// `components` names. It is good for some minutes and, unless told otherwise,
+// for one request. It is about the request as the client has sent it: rewrites
+// that stand before it change nothing.
+//
+// Content is covered by the field Content-Digest (RFC 9530). Up to the size of
+// `body` it is read and compared before the request goes on. What is larger
+// passes through while it is compared, and its last byte with its end only once
+// it agrees: the upstream never sees complete content that was not signed,
+// though it may have seen the beginning.
+//
+// The older signatures of draft-cavage-http-signatures-12, as clients of Kong
+// and APISIX send them, are accepted only with `cavage`.
+//
+// A key says whose it is: `{http.auth.user.id}` is its user, or the key id,
+// `{http.auth.user.roles}`, `{http.auth.user.scopes}` and
+// `{http.auth.user.plan}` what that grants, and
+// `{http.auth.user.claims.key_id}` the key id.
+//
+// Refusals have the codes invalid_request (400: a signature that cannot be
+// read, or more than one), missing_credentials (401), invalid_signature (401:
+// not one of a known key over this request, too old or not yet valid, or it
+// covers too little: which, the log says), signature_replayed (401),
+// content_digest_mismatch (401), idempotency_key_used (409) and
+// too_many_signatures (503: no room to remember one). With 401, the field
+// Accept-Signature (RFC 9421 section 5.1) says what is asked for.
+//
+// There is no registered scheme for WWW-Authenticate that asks for these
+// signatures. The challenge is `Signature`, the one of draft-cavage.
+type Provider struct {
+	// The keys, beside those of keys_file.
+	Keys []*Key `json:"keys,omitempty"`
+
+	// A file with more keys: JSON lines such as
+	// `{"keyid":"acme-1","alg":"ed25519","key":"-----BEGIN PUBLIC KEY-----…","user":"acme","roles":["partner"]}`,
+	// where key is a key in PEM, a JWK as text, or base64. It may have scopes,
+	// plan and disabled besides. It is watched: a change is in force within a
+	// second, and a file that cannot be used leaves in force what was read
+	// last. At load it must be there and right. Global placeholders are
+	// replaced at load in its name, not in its content.
+	KeysFile string `json:"keys_file,omitempty"`
+
+	// What a signature must cover, each as it stands in a signature:
+	// `@method`, `content-type`, `@query-param;name="id"`. Default: @method;
+	// the authority, by @authority or @target-uri; the path and, if there is
+	// one, the query, by @target-uri, @request-target, or @path and @query;
+	// and content-digest where there may be content. What stands here
+	// replaces all of that.
+	Components []string `json:"components,omitempty"`
+
+	// The label or the tag of the signature that is meant, where a request may
+	// have several. Default: a request may have but one.
+	Label string `json:"label,omitempty"`
+	Tag   string `json:"tag,omitempty"`
+
+	// How long after it was created a signature is accepted. At most 24h.
+	// Default: 5m
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// How far the clock of a signer may be off. At most 10m. Default: 30s
+	Leeway *caddy.Duration `json:"leeway,omitempty"`
+
+	// What may be used once: `signature`, the same signature of the same
+	// message; `nonce`, the parameter nonce, which each signature must have
+	// then; `idempotency_key`, signatures, and besides the covered field
+	// Idempotency-Key, which requests must have then whose method is neither
+	// safe nor idempotent (RFC 9110 section 9.2); or `off`. With signature,
+	// two equal requests in one second need different nonces. What was used
+	// is remembered in memory: it survives reloads, and after a restart
+	// signatures from before it are refused. Default: signature
+	Replay string `json:"replay,omitempty"`
+
+	// How long idempotency keys are remembered. Default: 24h
+	Retention caddy.Duration `json:"retention,omitempty"`
+
+	// How many signatures or nonces are remembered at a time, some 40 bytes
+	// each. When there are more, requests are refused. Default: 500000
+	Remember int `json:"remember,omitempty"`
+
+	// How much of the content is read before the request goes on, in bytes.
+	// At most 64 MiB. Default: 65536
+	Body int64 `json:"body,omitempty"`
+
+	// Whether signatures of draft-cavage are accepted too, and what they must
+	// cover.
+	Cavage *Cavage `json:"cavage,omitempty"`
+
+	// Whether answers are signed, and how.
+	SignResponses *Responses `json:"sign_responses,omitempty"`
+
+	// The realm of the challenge. Default: restricted
+	Realm string `json:"realm,omitempty"`
+
+	// Whether Signature and Signature-Input, and an Authorization that held a
+	// signature, are removed before the upstream sees them.
+	Strip bool `json:"strip,omitempty"`
+
+	options credential.Options
+	policy  *httpsig.Policy
+	cavage  *httpsig.Cavage
+	inline  keys
+	file    *keysFile
+	used    *replay.Memory
+	held    adapter.Held
+	now     func() time.Time
+}
+
+// Cavage says that signatures of draft-cavage-http-signatures-12 are accepted,
+// in the field Authorization with the scheme Signature or, as Kong has it, hmac.
+type Cavage struct {
+	// What they must cover, in lower case. (request-target) stands for
+	// request-line and @request-target too, and date for x-date and (created).
+	// Where there may be content, digest must be covered besides. Default:
+	// (request-target), host and date
+	Headers []string `json:"headers,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (Provider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.authentication.providers.signature_auth",
+		New: func() caddy.Module { return new(Provider) },
+	}
+}
+
+// Provision loads the keys.
+func (p *Provider) Provision(ctx caddy.Context) error {
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.Realm == "" {
+		p.Realm = defaultRealm
+	}
+	if err := p.check(); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	var err error
+	if p.inline, err = loadKeys(p.Keys); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	if p.KeysFile != "" {
+		if err := p.openFile(ctx); err != nil {
+			return err
+		}
+	}
+	if err := p.openReplay(); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	if p.SignResponses != nil {
+		if err := p.SignResponses.provision(); err != nil {
+			return fmt.Errorf("%s: %w", Name, err)
+		}
+	}
+	return p.registerMetrics(ctx)
+}
+
+// check refuses what means nothing, and makes the policies. It needs nothing
+// from outside, so that the Caddyfile can be checked with it too.
+func (p *Provider) check() error {
+	if len(p.Keys) == 0 && p.KeysFile == "" {
+		return errors.New("no key is given: write key <keyid> <alg> <key>, or keys <file>")
+	}
+	leeway := defaultLeeway
+	if p.Leeway != nil {
+		leeway = time.Duration(*p.Leeway)
+	}
+	maxAge := time.Duration(p.MaxAge)
+	if maxAge == 0 {
+		maxAge = defaultMaxAge
+	}
+	switch {
+	case leeway < 0 || leeway > maxLeeway:
+		return fmt.Errorf("leeway must be between 0 and %v", maxLeeway)
+	case maxAge < 0 || maxAge > maxMaxAge:
+		return fmt.Errorf("max_age must be positive and at most %v", maxMaxAge)
+	case p.Body < 0 || p.Body > maxBody:
+		return fmt.Errorf("body must be at most %d bytes", maxBody)
+	case p.Remember < 0 || p.Remember > maxRemember:
+		return fmt.Errorf("remember must be between 1 and %d", maxRemember)
+	case p.Retention < 0:
+		return errors.New("retention must be positive")
+	case p.Retention != 0 && p.Replay != ReplayIdempotencyKey:
+		return errors.New("retention is about idempotency keys: write replay idempotency_key, too, or leave it out")
+	case p.Remember != 0 && p.Replay == ReplayOff:
+		return errors.New("remember is about replay, which is off")
+	}
+	switch p.Replay {
+	case "", ReplaySignature, ReplayNonce, ReplayIdempotencyKey, ReplayOff:
+	default:
+		return fmt.Errorf("replay takes signature, nonce, idempotency_key or off, not %.40q", p.Replay)
+	}
+	var err error
+	p.policy, err = httpsig.NewPolicy(httpsig.Options{
+		Label: p.Label, Tag: p.Tag, Components: p.Components,
+		MaxAge: maxAge, Leeway: leeway, RequireNonce: p.Replay == ReplayNonce,
+	})
+	if err != nil {
+		return err
+	}
+	if p.Cavage != nil {
+		p.cavage = &httpsig.Cavage{Headers: p.Cavage.Headers, MaxAge: maxAge, Leeway: leeway}
+		if err := p.cavage.Check(); err != nil {
+			return err
+		}
+		if p.Replay == ReplayNonce {
+			return errors.New("replay nonce: signatures of draft-cavage have no nonce: write replay signature, or leave cavage out")
+		}
+	}
+	if p.SignResponses != nil {
+		return p.SignResponses.check()
+	}
+	return nil
+}
+
+// Cleanup gives back what is shared with other instances.
+func (p *Provider) Cleanup() error {
+	p.held.Release()
+	return nil
+}
+
+// Key returns the key of that id, nil if there is none or it is disabled. Keys
+// that are written in the configuration come first.
+func (p *Provider) Key(id string) *httpsig.Key {
+	if h := p.holder(id); h != nil && !h.disabled {
+		return h.key
+	}
+	return nil
+}
+
+func (p *Provider) holder(id string) *holder {
+	if h := p.inline[id]; h != nil {
+		return h
+	}
+	if p.file != nil {
+		return (*p.file.Value())[id]
+	}
+	return nil
+}
+
+// Identify verifies the signature of the request.
+func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
+	m := message(r)
+	if p.cavage != nil && httpsig.CavagePresent(r.Header) {
+		if p.policy.Present(m) {
+			return nil, errSeveral
+		}
+		return p.identifyCavage(r, m)
+	}
+	now := p.now()
+	res, err := httpsig.Verify(m, p.policy, p, now)
+	if err != nil {
+		return nil, explain(err)
+	}
+	if res.ContentDigest {
+		digest, err := httpsig.ParseContentDigest(r.Header["Content-Digest"])
+		if err == nil {
+			err = p.verifyContent(r, digest)
+		}
+		if err != nil {
+			return nil, withKey(explain(err), res.Key)
+		}
+	}
+	if err := p.use(r, &signed{
+		key: res.Key, nonce: res.Nonce, fingerprint: res.Fingerprint, created: res.Created, until: res.Until, covers: res.Covers,
+	}, now); err != nil {
+		return nil, withKey(err, res.Key)
+	}
+	p.note(r, m, res.Label)
+	return p.holder(res.Key.ID).principal, nil
+}
+
+func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (*principal.Principal, error) {
+	now := p.now()
+	res, err := p.cavage.Verify(m, p, now)
+	if err != nil {
+		return nil, explain(err)
+	}
+	if res.Digest != nil {
+		if err := p.verifyContent(r, res.Digest); err != nil {
+			return nil, withKey(explain(err), res.Key)
+		}
+	}
+	if err := p.use(r, &signed{
+		key: res.Key, fingerprint: res.Fingerprint, created: res.Created, until: res.Until, covers: res.Covers,
+	}, now); err != nil {
+		return nil, withKey(err, res.Key)
+	}
+	p.note(r, m, "")
+	return p.holder(res.Key.ID).principal, nil
+}
+
+// message is the request as the client has sent it.
+func message(r *http.Request) *httpsig.Message {
+	t := adapter.TargetOf(r)
+	return &httpsig.Message{
+		Method: r.Method, Proto: r.Proto, Scheme: t.Scheme, Authority: t.Host,
+		Path: t.URL.EscapedPath(), Query: t.URL.RawQuery, HasQuery: t.URL.RawQuery != "" || t.URL.ForceQuery,
+		Header: r.Header, HasContent: hasContent(r),
+	}
+}
+
+var errSeveral = &credential.Error{
+	Kind: credential.Malformed, Code: credential.CodeInvalidRequest, Detail: "more than one signature",
+}
+
+// explain turns the engine's refusal into what the client is told. The reason
+// is for the log.
+func explain(err error) *credential.Error {
+	var e *httpsig.Error
+	if !errors.As(err, &e) {
+		// Nothing that the engine says; the content could not be read.
+		return &credential.Error{
+			Kind: credential.Malformed, Code: credential.CodeInvalidRequest,
+			Detail: "the content cannot be read", Cause: err,
+		}
+	}
+	out := &credential.Error{Kind: credential.Bad, Code: CodeInvalid, Detail: e.Error(), Cause: errors.New(e.Reason)}
+	switch {
+	case errors.Is(err, httpsig.ErrMissing):
+		return credential.ErrMissing
+	case errors.Is(err, httpsig.ErrMalformed):
+		out.Kind, out.Code = credential.Malformed, credential.CodeInvalidRequest
+	case errors.Is(err, httpsig.ErrDigest):
+		out.Code = CodeDigest
+	}
+	return out
+}
+
+// withKey names the key in what the record says of a refusal.
+func withKey(e *credential.Error, k *httpsig.Key) *credential.Error {
+	e.Rule = "key " + k.ID
+	return e
+}
+
+// Places says where signatures stand.
+func (p *Provider) Places(r *http.Request) []credential.Place {
+	var places []credential.Place
+	if len(r.Header["Signature-Input"]) > 0 || len(r.Header["Signature"]) > 0 {
+		places = append(places, credential.Place{Kind: "signature", At: "header Signature"})
+	}
+	if p.cavage != nil && httpsig.CavagePresent(r.Header) {
+		places = append(places, credential.Place{Kind: "signature", At: "header Authorization"})
+	}
+	return places
+}
+
+// Challenges returns the value of WWW-Authenticate (RFC 9110 section 11.6.1).
+func (p *Provider) Challenges(why *credential.Error) []string {
+	if why == nil || why.Kind == credential.Missing {
+		return []string{credential.Challenge("Signature", "realm", p.Realm)}
+	}
+	return []string{credential.Challenge("Signature", "realm", p.Realm, "error", why.Code, "error_description", why.Detail)}
+}
+
+// Advertise says what signatures are asked for.
+func (p *Provider) Advertise(h http.Header) { h.Add("Accept-Signature", p.policy.AcceptSignature()) }
+
+// Clean removes the signature from the request if the provider is configured
+// so.
+func (p *Provider) Clean(r *http.Request) {
+	if !p.Strip {
+		return
+	}
+	delete(r.Header, "Signature")
+	delete(r.Header, "Signature-Input")
+	if p.cavage != nil && httpsig.CavagePresent(r.Header) {
+		delete(r.Header, "Authorization")
+	}
+}
+
+// HandlerOptions returns what the directive says that the handler does.
+func (p *Provider) HandlerOptions() credential.Options { return p.options }
+
+// Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
+// Answers are not signed there.
+func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	return adapter.Authenticate(p, w, r)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner       = (*Provider)(nil)
+	_ caddy.CleanerUpper      = (*Provider)(nil)
+	_ caddyauth.Authenticator = (*Provider)(nil)
+	_ credential.Method       = (*Provider)(nil)
+	_ credential.WithOptions  = (*Provider)(nil)
+	_ credential.Advertiser   = (*Provider)(nil)
+	_ credential.Answerer     = (*Provider)(nil)
+	_ credential.Late         = (*Provider)(nil)
+	_ httpsig.Keys            = (*Provider)(nil)
+)

@@ -1,0 +1,121 @@
+package signatureauth
+
+import (
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/replay"
+)
+
+// failed is a flag that is set from the goroutine that reads a body.
+type failed struct{ atomic.Bool }
+
+func (f *failed) note()       { f.Store(true) }
+func (f *failed) noted() bool { return f.Load() }
+
+// memories are what has been used, by how much they remember. All sites that
+// remember as much share one, and a reload forgets nothing. One that is new
+// refuses what was signed before it, so changing the number forgets nothing
+// either.
+var memories = caddy.NewUsagePool() // *replay.Memory by int
+
+func (p *Provider) openReplay() error {
+	if p.Replay == ReplayOff {
+		return nil
+	}
+	n := p.Remember
+	if n == 0 {
+		n = defaultRemember
+	}
+	var err error
+	p.used, err = adapter.Share(&p.held, memories, n, func() (*replay.Memory, func(), error) {
+		return replay.NewMemory(n, p.now()), func() {}, nil
+	})
+	return err
+}
+
+// signed is a signature that verified, of either kind.
+type signed struct {
+	key            *httpsig.Key
+	nonce          string
+	fingerprint    [32]byte
+	created, until time.Time
+	covers         func(field string) bool
+}
+
+// Scopes of what is used.
+const (
+	scopeSignature   = "signature\x00"
+	scopeNonce       = "nonce\x00"
+	scopeIdempotency = "idempotency-key\x00"
+)
+
+// use notes what may be used once. It is the last of all checks, so that only
+// who has a key can fill the memory.
+func (p *Provider) use(r *http.Request, s *signed, now time.Time) *credential.Error {
+	if p.used == nil {
+		return nil
+	}
+	e := replay.Entry{Scope: scopeSignature + s.key.ID, Value: string(s.fingerprint[:]), Made: s.created, Until: s.until}
+	if p.Replay == ReplayNonce {
+		e.Scope, e.Value = scopeNonce+s.key.ID, s.nonce
+	}
+	if err := p.used.Use(r.Context(), e, now); err != nil {
+		return explainUse(err, time.Minute, &credential.Error{
+			Kind: credential.Bad, Code: CodeReplayed, Detail: "the signature has been used before", Cause: err,
+		})
+	}
+	if p.Replay != ReplayIdempotencyKey || repeatable(r.Method) {
+		return nil
+	}
+	field := r.Header["Idempotency-Key"]
+	if len(field) != 1 || field[0] == "" || !s.covers("idempotency-key") {
+		return &credential.Error{
+			Kind: credential.Bad, Code: CodeInvalid, Detail: httpsig.ErrRefused.Error(),
+			Cause: errors.New("there is not one Idempotency-Key that the signature covers"),
+		}
+	}
+	keep := time.Duration(p.Retention)
+	if keep == 0 {
+		keep = defaultRetention
+	}
+	e = replay.Entry{Scope: scopeIdempotency + s.key.ID, Value: field[0], Made: now, Until: now.Add(keep)}
+	if err := p.used.Use(r.Context(), e, now); err != nil {
+		return explainUse(err, time.Minute, &credential.Error{
+			Kind: credential.Conflict, Code: CodeKeyUsed, Detail: "a request with this Idempotency-Key has been accepted before", Cause: err,
+		})
+	}
+	return nil
+}
+
+// defaultRetention is how long idempotency keys are remembered.
+const defaultRetention = 24 * time.Hour
+
+// repeatable reports whether a request with this method may be repeated anyway
+// (RFC 9110 sections 9.2.1 and 9.2.2).
+func repeatable(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// explainUse is what the client is told where the memory refuses: used, or that
+// it cannot be known.
+func explainUse(err error, again time.Duration, used *credential.Error) *credential.Error {
+	switch {
+	case errors.Is(err, replay.ErrReplayed), errors.Is(err, replay.ErrOlder):
+		return used
+	case errors.Is(err, replay.ErrFull):
+		return &credential.Error{Kind: credential.Unavailable, Code: CodeFull, Detail: "the signature cannot be remembered", RetryAfter: again, Cause: err}
+	}
+	return &credential.Error{Kind: credential.Unavailable, Code: credential.CodeUnavailable, Detail: "it cannot be known whether the signature has been used before", Cause: err}
+}
