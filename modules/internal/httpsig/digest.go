@@ -190,3 +190,9 @@ func (d *digestReader) last(p []byte, n int) (int, error) {
 	}
 	return n, d.err
 }
+
+// LegacyDigest returns the value of Digest (RFC 3230) for content.
+func LegacyDigest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return "SHA-256=" + base64.StdEncoding.EncodeToString(sum[:])
+}

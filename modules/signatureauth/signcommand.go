@@ -1,0 +1,254 @@
+package signatureauth
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+)
+
+func init() {
+	adapter.RegisterCommand(signCommand)
+}
+
+// signFlags are the flags of `caddy moat sign`.
+type signFlags struct {
+	keyID, alg, key    string
+	method, body       string
+	headers            []string
+	components         []string
+	label, tag, nonce  string
+	expires            time.Duration
+	cavage, headerOnly bool
+	now                func() time.Time
+}
+
+func signCommand() *cobra.Command {
+	f := &signFlags{now: time.Now}
+	cmd := &cobra.Command{
+		Use:   "sign --keyid <id> --alg <alg> --key <private key> [flags] URL",
+		Short: "Sign a request and print it as a curl command",
+		Long: `Signs a request as signature_auth wants it (RFC 9421) and prints the curl
+command that sends it. Nothing is sent. With content, Content-Digest is added
+and covered.
+
+The key is a private key in PEM, or for hmac-sha256 the secret: the name of a
+file, {env.NAME} or {file./path}. It is never printed.`,
+		Example: `  openssl genpkey -algorithm ed25519 -out acme.pem
+  caddy moat sign --keyid acme-1 --alg ed25519 --key acme.pem \
+    --method POST --header 'Content-Type: application/json' --body order.json \
+    https://localhost:8443/orders`,
+		Args:         cobra.ExactArgs(1),
+		SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := f.sign(args[0])
+			if err != nil {
+				return err
+			}
+			return f.print(cmd.OutOrStdout(), r)
+		},
+	}
+	p := cmd.Flags()
+	p.StringVar(&f.keyID, "keyid", "", "the key id")
+	p.StringVar(&f.alg, "alg", "ed25519", "the algorithm: "+httpsig.Algorithms)
+	p.StringVar(&f.key, "key", "", "the private key or secret")
+	p.StringVarP(&f.method, "method", "X", "", "the method (default GET, with --body POST)")
+	p.StringVar(&f.body, "body", "", "a file with the content, - for the standard input")
+	p.StringArrayVarP(&f.headers, "header", "H", nil, "a header field, 'Name: value'; repeatable")
+	p.StringSliceVar(&f.components, "cover", nil, "components to cover (default @method, @target-uri and, with content, content-digest)")
+	p.StringVar(&f.label, "label", "sig1", "the label")
+	p.StringVar(&f.tag, "tag", "", "the tag")
+	p.StringVar(&f.nonce, "nonce", "", "the nonce; 'random' makes one")
+	p.DurationVar(&f.expires, "expires", 0, "when the signature expires, from now on (default: it does not say)")
+	p.BoolVar(&f.cavage, "cavage", false, "sign as draft-cavage-http-signatures-12 has it")
+	p.BoolVar(&f.headerOnly, "headers", false, "print the header fields alone, one a line")
+	return cmd
+}
+
+// signedRequest is a request with its signature.
+type signedRequest struct {
+	method, url string
+	fields      [][2]string
+	body        []byte
+	hasBody     bool
+}
+
+// sign makes the request.
+func (f *signFlags) sign(target string) (*signedRequest, error) {
+	if f.keyID == "" || f.key == "" {
+		return nil, errors.New("--keyid and --key are needed")
+	}
+	material := adapter.KeyMaterial{Value: f.key, Secret: httpsig.Symmetric(f.alg)}
+	if material.Secret && !adapter.IsPlaceholder(f.key) {
+		material.Value = "{file." + f.key + "}" // a secret on the command line is seen by everybody
+	}
+	text, err := material.Load("sign", "--key")
+	if err != nil {
+		return nil, err
+	}
+	signer, err := httpsig.NewSigner(f.keyID, f.alg, text)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("the URL must begin with https:// or http:// and a host")
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	u.Fragment = ""
+	r := &signedRequest{method: f.method, url: u.String()}
+	if err := r.read(f.body); err != nil {
+		return nil, err
+	}
+	if r.method == "" {
+		r.method = http.MethodGet
+		if r.hasBody {
+			r.method = http.MethodPost
+		}
+	}
+	if err := r.add(f.headers); err != nil {
+		return nil, err
+	}
+	m := &httpsig.Message{
+		Method: r.method, Proto: "HTTP/1.1", Scheme: u.Scheme, Authority: u.Host,
+		Path: u.EscapedPath(), Query: u.RawQuery, HasQuery: u.RawQuery != "" || u.ForceQuery, HasContent: r.hasBody,
+	}
+	if f.cavage {
+		return r, f.signCavage(r, m, signer)
+	}
+	return r, f.signMessage(r, m, signer)
+}
+
+func (f *signFlags) signMessage(r *signedRequest, m *httpsig.Message, signer *httpsig.Signer) error {
+	cover := slices.Clone(f.components)
+	if len(cover) == 0 {
+		cover = []string{"@method", "@target-uri"}
+	}
+	if r.hasBody {
+		r.fields = append(r.fields, [2]string{"Content-Digest", httpsig.ContentDigest(r.body)})
+		if !slices.Contains(cover, "content-digest") {
+			cover = append(cover, "content-digest")
+		}
+	}
+	t := httpsig.Template{Label: f.label, Components: cover, Created: f.now(), Nonce: f.nonce, Tag: f.tag}
+	if f.nonce == "random" {
+		var b [16]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return err
+		}
+		t.Nonce = hex.EncodeToString(b[:])
+	}
+	if f.expires > 0 {
+		t.Expires = t.Created.Add(f.expires)
+	}
+	m.Header = r.header()
+	input, sig, err := signer.Sign(m, t)
+	if err != nil {
+		return err
+	}
+	r.fields = append(r.fields, [2]string{"Signature-Input", input}, [2]string{"Signature", sig})
+	return nil
+}
+
+func (f *signFlags) signCavage(r *signedRequest, m *httpsig.Message, signer *httpsig.Signer) error {
+	cover := slices.Clone(f.components)
+	if len(cover) == 0 {
+		cover = []string{"(request-target)", "host", "date"}
+	}
+	r.fields = append(r.fields, [2]string{"Date", f.now().UTC().Format(http.TimeFormat)})
+	if r.hasBody {
+		r.fields = append(r.fields, [2]string{"Digest", httpsig.LegacyDigest(r.body)})
+		if !slices.Contains(cover, "digest") {
+			cover = append(cover, "digest")
+		}
+	}
+	m.Header = r.header()
+	value, err := signer.SignCavage(m, cover)
+	if err != nil {
+		return err
+	}
+	r.fields = append(r.fields, [2]string{"Authorization", value})
+	return nil
+}
+
+// read reads the content.
+func (r *signedRequest) read(name string) (err error) {
+	switch name {
+	case "":
+		return nil
+	case "-":
+		r.body, err = io.ReadAll(os.Stdin)
+	default:
+		r.body, err = os.ReadFile(name)
+	}
+	r.hasBody = true
+	return err
+}
+
+// add adds header fields that the caller has written.
+func (r *signedRequest) add(lines []string) error {
+	for _, line := range lines {
+		name, value, ok := strings.Cut(line, ":")
+		value = textproto.TrimString(value)
+		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			return errors.New("--header takes 'Name: value'")
+		}
+		r.fields = append(r.fields, [2]string{name, value})
+	}
+	return nil
+}
+
+func (r *signedRequest) header() http.Header {
+	h := make(http.Header)
+	for _, f := range r.fields {
+		h.Add(f[0], f[1])
+	}
+	return h
+}
+
+// print writes the request for a POSIX shell.
+func (f *signFlags) print(w io.Writer, r *signedRequest) error {
+	if f.headerOnly {
+		for _, field := range r.fields {
+			if _, err := fmt.Fprintf(w, "%s: %s\n", field[0], field[1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var b strings.Builder
+	b.WriteString("curl -X " + quote(r.method))
+	for _, field := range r.fields {
+		b.WriteString(" \\\n  -H " + quote(field[0]+": "+field[1]))
+	}
+	if r.hasBody {
+		// curl would add a type of its own choice.
+		if r.header().Get("Content-Type") == "" {
+			b.WriteString(" \\\n  -H " + quote("Content-Type: application/octet-stream"))
+		}
+		name := f.body
+		b.WriteString(" \\\n  --data-binary " + quote("@"+name))
+	}
+	b.WriteString(" \\\n  --path-as-is " + quote(r.url) + "\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// quote makes s one word of a POSIX shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
