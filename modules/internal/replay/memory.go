@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -122,32 +123,47 @@ func (m *Memory) Stats(now time.Time) Stats {
 	return s
 }
 
-// part is a part of the store: entries in the order in which they came, and a
-// table of chains in which they are found.
+// part is a part of the store: entries in lanes, and a table of chains in which
+// they are found.
 //
-// The order in which they came is that in which they are forgotten: an entry
-// may have to wait for one that came before it, though not longer than that
-// one lives, and nothing needs to be sorted.
+// A lane is for entries that live about equally long. The order in which they
+// came is that in which they are forgotten: an entry may have to wait for one
+// that came before it, though for less than twice as long as it lives itself,
+// and nothing needs to be sorted or moved.
 type part struct {
-	mu    sync.Mutex
-	limit int
-	heads []uint32 // of chains by mark: place + 1 of the latest entry, 0 if none
-	mask  uint32
+	mu     sync.Mutex
+	limit  int
+	count  int
+	forgot uint32   // the latest until of what was forgotten
+	heads  []uint32 // of chains by mark: place + 1 of the latest entry, 0 if none
+	mask   uint32
+
+	lanes [lanes]lane
+	used  uint64 // a bit for each lane that has entries
 
 	// Entries stand in chunks, which are there while they hold any. A place
-	// is a number of chunk and within it; places are used in a circle.
-	chunks      []*chunk
-	first, next uint32 // places
-	count       int
-	forgot      uint32 // the latest until of what was forgotten
-	spare       *chunk // the last that became empty
+	// is the number of a chunk and that of an entry in it.
+	chunks []*chunk
+	free   []uint32 // numbers of chunks that are not there
+	spare  *chunk   // the last that became empty
 
 	_ [64]byte // a cache line between locks
 }
 
-const chunkSize = 256
+// lanes are those for entries that live less than 1, 2, 4, … seconds.
+const lanes = 33
 
-type chunk [chunkSize]entry
+type lane struct {
+	first, next uint32 // places
+	count       int
+}
+
+const chunkSize = 128
+
+type chunk struct {
+	entries [chunkSize]entry
+	next    uint32 // number of the next in the lane
+}
 
 type entry struct {
 	mark  mark
@@ -164,10 +180,9 @@ func (p *part) init(limit int) {
 	// Memory that was never written to is not there, on most systems.
 	p.heads = make([]uint32, buckets)
 	p.mask = buckets - 1
-	p.chunks = make([]*chunk, limit/chunkSize+2)
 }
 
-func (p *part) at(place uint32) *entry { return &p.chunks[place/chunkSize][place%chunkSize] }
+func (p *part) at(place uint32) *entry { return &p.chunks[place/chunkSize].entries[place%chunkSize] }
 
 func (p *part) head(k *mark) *uint32 {
 	return &p.heads[binary.LittleEndian.Uint32(k[:])&p.mask]
@@ -197,56 +212,98 @@ func (p *part) use(k mark, now, until uint32) error {
 	case p.count >= p.limit:
 		return ErrFull
 	}
-	c := &p.chunks[p.next/chunkSize]
-	if *c == nil {
-		if *c, p.spare = p.spare, nil; *c == nil {
-			*c = new(chunk)
-		}
-	}
-	*p.at(p.next) = entry{mark: k, until: until, older: *head}
-	*head = p.next + 1
-	p.next = p.after(p.next)
-	p.count++
+	place := p.add(bits.Len32(until - now))
+	*p.at(place) = entry{mark: k, until: until, older: *head}
+	*head = place + 1
 	return nil
 }
 
-func (p *part) after(place uint32) uint32 {
-	if place++; place == uint32(len(p.chunks)*chunkSize) {
-		return 0
+// add returns the place for one more entry of a lane. Callers hold mu.
+func (p *part) add(n int) uint32 {
+	l := &p.lanes[n]
+	switch {
+	case l.count == 0:
+		l.first = p.chunk() * chunkSize
+		l.next = l.first
+	case l.next%chunkSize == 0: // one past the last chunk
+		c := p.chunk()
+		p.chunks[l.next/chunkSize-1].next = c
+		l.next = c * chunkSize
 	}
+	place := l.next
+	l.next++
+	l.count++
+	p.count++
+	p.used |= 1 << n
 	return place
 }
 
-// forget gives back the room of up to n entries that are past. Callers hold mu.
+// chunk returns the number of a new one.
+func (p *part) chunk() (n uint32) {
+	if last := len(p.free) - 1; last >= 0 {
+		n, p.free = p.free[last], p.free[:last]
+	} else {
+		n = uint32(len(p.chunks))
+		p.chunks = append(p.chunks, nil)
+	}
+	if p.chunks[n], p.spare = p.spare, nil; p.chunks[n] == nil {
+		p.chunks[n] = new(chunk)
+	}
+	return n
+}
+
+// forget gives back the room of up to n entries that are past, and reports
+// whether no more are to be had. Callers hold mu.
 func (p *part) forget(now uint32, n int) (done bool) {
-	for ; n > 0 && p.count > 0; n-- {
-		e := p.at(p.first)
+	for used := p.used; used != 0; {
+		i := bits.TrailingZeros64(used)
+		l := &p.lanes[i]
+		e := p.at(l.first)
 		if now < e.until {
-			return true
+			used &^= 1 << i
+			continue
 		}
-		// Whatever came later stands before it in the chain, and what
-		// came before is gone: it is the last.
+		if n--; n < 0 {
+			return false
+		}
 		link := p.head(&e.mark)
-		for *link != p.first+1 {
+		for *link != l.first+1 {
 			link = &p.at(*link - 1).older
 		}
-		*link = 0
+		*link = e.older
 		p.forgot = max(p.forgot, e.until)
-		place := p.first
-		p.first = p.after(place)
-		p.count--
-		if p.first%chunkSize == 0 {
-			p.spare, p.chunks[place/chunkSize] = p.chunks[place/chunkSize], nil
-		}
+		p.leave(i)
+		used &= p.used | ^(1 << i)
 	}
-	return p.count == 0
+	return true
 }
+
+// leave takes the first entry out of a lane. Callers hold mu.
+func (p *part) leave(n int) {
+	l := &p.lanes[n]
+	number := l.first / chunkSize
+	l.first++
+	l.count--
+	p.count--
+	if l.count == 0 {
+		p.used &^= 1 << n
+	} else if l.first%chunkSize != 0 {
+		return
+	}
+	c := p.chunks[number]
+	l.first = c.next * chunkSize
+	p.spare, p.chunks[number] = c, nil
+	p.free = append(p.free, number)
+}
+
+// sweepStep is how many entries are forgotten before others get their turn.
+const sweepStep = 256
 
 // sweep forgets all that is past and returns how many are left.
 func (p *part) sweep(now uint32) int {
 	for {
 		p.mu.Lock()
-		done, count := p.forget(now, chunkSize), p.count
+		done, count := p.forget(now, sweepStep), p.count
 		p.mu.Unlock()
 		if done {
 			return count

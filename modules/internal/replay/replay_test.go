@@ -304,15 +304,38 @@ func TestPastEntriesGiveBackTheirMemory(t *testing.T) {
 	}
 	m.Stats(later.Add(time.Hour))
 	for i := range m.parts {
+		if len(m.parts[i].chunks) != len(m.parts[i].free) {
+			t.Errorf("part %d lost %d chunks", i, len(m.parts[i].chunks)-len(m.parts[i].free))
+		}
 		held := 0
 		for _, c := range m.parts[i].chunks {
 			if c != nil {
 				held++
 			}
 		}
-		if held > 1 {
+		if held > 0 {
 			t.Errorf("part %d is empty and holds %d chunks", i, held)
 		}
+	}
+}
+
+// TestLongLivedEntriesDoNotHoldUpShortLivedOnes: idempotency keys are
+// remembered for a day, among signatures that live for minutes.
+func TestLongLivedEntriesDoNotHoldUpShortLivedOnes(t *testing.T) {
+	m := NewMemory(1000, start)
+	for i := range 100_000 {
+		now := start.Add(time.Duration(i) * time.Second)
+		if i%1000 == 0 {
+			if err := use(m, "key", strconv.Itoa(i), now.Add(100*time.Hour), now); err != nil {
+				t.Fatalf("%d: %v", i, err)
+			}
+		}
+		if err := use(m, "signature", strconv.Itoa(i), now.Add(time.Duration(50+i%300)*time.Second), now); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+	if err := use(m, "key", "0", start.Add(100*time.Hour), start.Add(99*time.Hour)); !errors.Is(err, ErrReplayed) {
+		t.Errorf("got %v", err)
 	}
 }
 
