@@ -141,10 +141,14 @@ func TestProofOfPossessionInTheBinary(t *testing.T) {
 	}
 	// What was used stays used, whatever is reloaded.
 	if err := s.reload(`
+{
+	metrics
+}
 :{$PORT} {
 	jwt_auth {
 		issuer internal
 		bind dpop nonce
+		leeway 10s
 	}
 	respond "again"
 }
@@ -156,6 +160,16 @@ func TestProofOfPossessionInTheBinary(t *testing.T) {
 	}
 	if a := s.get("PORT", "/orders", dpop, proof("7", "/orders", nonce)); a.StatusCode != 200 {
 		t.Errorf("after a reload: got %d %s", a.StatusCode, a.body)
+	}
+	metrics := fetchWith(t, http.DefaultClient, "http://"+s.admin+"/metrics")
+	for _, want := range []string{
+		`caddy_moat_replay_entries{store="dpop"} 2`,
+		`caddy_moat_replay_refused_total{reason="replayed",store="dpop"} 2`,
+		`caddy_moat_replay_refused_total{reason="full",store="dpop"} 0`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics lack %s", want)
+		}
 	}
 }
 
