@@ -363,9 +363,13 @@ func cavageBase(m *Message, p *cavageParams, kong bool) ([]byte, *Error) {
 			base = fmt.Appendf(base, "%s %s", m.Method, target)
 		case lowerName(h):
 			base = append(append(base, h...), ": "...)
+			start := len(base)
 			var err *Error
 			if base, err = appendField(base, m, &item{name: h}); err != nil {
 				return nil, err
+			}
+			if !oneLine(base[start:]) {
+				return nil, refused("a covered field holds control characters")
 			}
 		default:
 			return nil, malformed("something is covered that cannot be")

@@ -14,6 +14,7 @@ import (
 // appendBase appends the signature base of RFC 9421 section 2.5. params is the
 // value of @signature-params.
 func appendBase(dst []byte, m *Message, items []item, params string) ([]byte, *Error) {
+	left := maxWork
 	for i := range items {
 		it := &items[i]
 		for j := range i {
@@ -22,14 +23,32 @@ func appendBase(dst []byte, m *Message, items []item, params string) ([]byte, *E
 			}
 		}
 		dst = append(append(dst, it.text...), ": "...)
+		start := len(dst)
 		var err *Error
-		if dst, err = appendComponent(dst, m, it); err != nil {
+		if dst, err = appendComponent(dst, m, it, &left); err != nil {
 			return nil, err
+		}
+		if !oneLine(dst[start:]) {
+			return nil, refused("a covered component holds control characters") // it could be taken for two lines of the base
 		}
 		dst = append(dst, '\n')
 	}
 	dst = append(dst, `"@signature-params": `...)
 	return append(dst, params...), nil
+}
+
+// maxWork is how many bytes of a message are read for one signature. A
+// component of a few bytes can have a whole query or field read through, and
+// nobody has been authenticated yet.
+const maxWork = 128 << 10
+
+func oneLine(text []byte) bool {
+	for _, b := range text {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // sameComponent reports whether two identifiers are the same: name and
@@ -46,18 +65,35 @@ func sameComponent(a, b *item) bool {
 	return true
 }
 
-// appendComponent appends the value of one component.
-func appendComponent(dst []byte, m *Message, it *item) ([]byte, *Error) {
+// appendComponent appends the value of one component. It takes off left what
+// it has read.
+func appendComponent(dst []byte, m *Message, it *item, left *int) ([]byte, *Error) {
 	if err := checkParams(m, it); err != nil {
 		return nil, err
 	}
 	if _, ok := it.param("req"); ok {
 		m = m.Request
 	}
-	if strings.HasPrefix(it.name, "@") {
-		return appendDerived(dst, m, it)
+	if *left -= m.size(it.name); *left < 0 {
+		return nil, refused("what is covered is too long")
 	}
-	return appendField(dst, m, it)
+	if isField(it.name) {
+		return appendField(dst, m, it)
+	}
+	return appendDerived(dst, m, it)
+}
+
+// size is at least how many bytes are read for a component of that name.
+func (m *Message) size(name string) int {
+	if !isField(name) {
+		return len(m.Authority) + len(m.Path) + len(m.Query)
+	}
+	n := 0
+	lines, _ := m.lines(name)
+	for _, l := range lines {
+		n += len(l)
+	}
+	return n
 }
 
 // checkParams refuses parameters that a component does not have, that do not
@@ -73,9 +109,9 @@ func checkParams(m *Message, it *item) *Error {
 			ok = ok && it.name == "@query-param"
 		case "key":
 			_, ok = p.value.(string)
-			ok = ok && it.name[0] != '@'
+			ok = ok && isField(it.name)
 		case "sf", "bs":
-			ok = p.value == true && it.name != "" && it.name[0] != '@'
+			ok = p.value == true && isField(it.name)
 		case "tr":
 			return refused("trailers cannot be covered: they come after what they would have to decide about")
 		}
@@ -92,6 +128,8 @@ func checkParams(m *Message, it *item) *Error {
 	return nil
 }
 
+func isField(name string) bool { return !strings.HasPrefix(name, "@") }
+
 // appendDerived appends the value of a derived component (RFC 9421 section
 // 2.2).
 func appendDerived(dst []byte, m *Message, it *item) ([]byte, *Error) {
@@ -103,6 +141,9 @@ func appendDerived(dst []byte, m *Message, it *item) ([]byte, *Error) {
 	}
 	if m.Status != 0 {
 		return nil, malformed("a component of requests, of a response")
+	}
+	if m.Path != "" && m.Path[0] != '/' && (it.name == "@path" || it.name == "@target-uri") {
+		return nil, refused("the path is covered and the target is none") // as of OPTIONS *
 	}
 	switch it.name {
 	case "@method":
@@ -219,12 +260,7 @@ func appendField(dst []byte, m *Message, it *item) ([]byte, *Error) {
 		if i > 0 {
 			dst = append(dst, ", "...)
 		}
-		for _, b := range []byte(strings.Trim(l, " \t")) {
-			if b < ' ' && b != '\t' || b == 0x7f {
-				return nil, refused("a covered field holds control characters") // it could be taken for another line of the base
-			}
-			dst = append(dst, b)
-		}
+		dst = append(dst, strings.Trim(l, " \t")...)
 	}
 	return dst, nil
 }
@@ -252,11 +288,13 @@ func (m *Message) lines(name string) ([]string, bool) {
 
 // structured returns the strict serialization of a structured field, or of a
 // member of a dictionary. Which kind of field it is, the signature does not
-// say: a name that is known decides, else whatever kind it can be read as.
+// say, so it may be a dictionary or a list, of which an item is a special case.
+// What is both, such as `a, b`, must be written alike as either: `a, b, a` is
+// not, since a dictionary has no member twice.
 func structured(lines []string, key string, member bool) (string, bool) {
+	d, noDictionary := httpsfv.UnmarshalDictionary(lines)
 	if member {
-		d, err := httpsfv.UnmarshalDictionary(lines)
-		if err != nil {
+		if noDictionary != nil {
 			return "", false
 		}
 		v, ok := d.Get(key)
@@ -265,15 +303,19 @@ func structured(lines []string, key string, member bool) (string, bool) {
 		}
 		return marshal(v)
 	}
-	// A dictionary and a list can look alike (`a, b`) but are then written
-	// alike, and so can an item and a list of one.
-	if d, err := httpsfv.UnmarshalDictionary(lines); err == nil {
-		return marshal(d)
-	}
-	if l, err := httpsfv.UnmarshalList(lines); err == nil {
+	l, noList := httpsfv.UnmarshalList(lines)
+	switch {
+	case noDictionary != nil && noList != nil:
+		return "", false
+	case noDictionary != nil:
 		return marshal(l)
 	}
-	return "", false
+	text, ok := marshal(d)
+	if noList == nil {
+		as, _ := marshal(l)
+		ok = ok && as == text
+	}
+	return text, ok
 }
 
 func marshal(v httpsfv.StructuredFieldValue) (string, bool) {

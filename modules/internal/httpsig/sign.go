@@ -161,7 +161,7 @@ func (m *Message) Has(component string) bool {
 	if err != nil {
 		return false
 	}
-	_, fault := appendComponent(nil, m, &it)
+	_, fault := appendBase(nil, m, []item{it}, "")
 	return fault == nil
 }
 
