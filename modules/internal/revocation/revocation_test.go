@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,28 @@ func TestTokensAreRevokedByNameSubjectAndKey(t *testing.T) {
 		if got := l.Revoked(test.jti, test.sub, test.kid, test.issued, test.now); got != test.want {
 			t.Errorf("%+v: got %v", test, got)
 		}
+	}
+}
+
+// TestListIsBounded: a file that grows without end is an error, and not all of
+// the server's memory.
+func TestListIsBounded(t *testing.T) {
+	if _, err := Parse(bytes.Repeat([]byte("\n"), MaxSize+1)); err == nil {
+		t.Error("a list larger than allowed was accepted")
+	}
+	if testing.Short() {
+		t.Skip("half a million lines take a while")
+	}
+	var b bytes.Buffer
+	for i := range MaxEntries {
+		fmt.Fprintf(&b, "{\"jti\":\"%d\"}\n", i)
+	}
+	if l, err := Parse(b.Bytes()); err != nil || l.Len() != MaxEntries {
+		t.Errorf("as many entries as allowed: %v", err)
+	}
+	b.WriteString(`{"jti":"more"}`)
+	if _, err := Parse(b.Bytes()); err == nil {
+		t.Error("more entries than allowed were accepted")
 	}
 }
 
