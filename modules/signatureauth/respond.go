@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
@@ -108,7 +106,7 @@ func (p *Provider) Answer(w http.ResponseWriter, r *http.Request) (http.Response
 	if p.SignResponses == nil || !ok {
 		return w, nil
 	}
-	s := &signingWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, to: p.SignResponses, asked: a, head: r.Method == http.MethodHead}
+	s := &signingWriter{w: w, to: p.SignResponses, asked: a, head: r.Method == http.MethodHead}
 	if s.max = p.SignResponses.MaxBody; s.max == 0 {
 		s.max = defaultMaxBody
 	}
@@ -117,9 +115,10 @@ func (p *Provider) Answer(w http.ResponseWriter, r *http.Request) (http.Response
 
 // signingWriter holds an answer back until it can be signed. Of what a
 // ResponseWriter can do besides, it has nothing that would go round it: neither
-// Hijack nor ReadFrom, and a Flush that waits.
+// Hijack nor ReadFrom nor Unwrap, and a Flush that waits. That is why it embeds
+// no other writer.
 type signingWriter struct {
-	*caddyhttp.ResponseWriterWrapper
+	w     http.ResponseWriter
 	to    *Responses
 	asked *asked
 	head  bool
@@ -133,13 +132,16 @@ type signingWriter struct {
 // errUnsignable is what the handlers inside are told.
 var errUnsignable = errors.New("the answer cannot be signed")
 
+// Header returns the header of the answer.
+func (s *signingWriter) Header() http.Header { return s.w.Header() }
+
 // WriteHeader notes the status. Informational answers pass.
 func (s *signingWriter) WriteHeader(status int) {
 	switch {
 	case status == http.StatusSwitchingProtocols:
 		s.fault = fmt.Errorf("%w: it upgrades the connection", errUnsignable)
 	case status < 200:
-		s.ResponseWriterWrapper.ResponseWriter.WriteHeader(status)
+		s.w.WriteHeader(status)
 		return
 	}
 	if s.status == 0 {
@@ -165,10 +167,6 @@ func (s *signingWriter) Write(p []byte) (int, error) {
 // WriteString is Write.
 func (s *signingWriter) WriteString(text string) (int, error) { return s.Write([]byte(text)) }
 
-// Unwrap hides what stands behind: http.ResponseController must not go round
-// this writer.
-func (s *signingWriter) Unwrap() http.ResponseWriter { return nil }
-
 // Flush does nothing: the answer leaves when it is whole.
 func (s *signingWriter) Flush() {}
 
@@ -177,7 +175,7 @@ func (s *signingWriter) FlushError() error { return nil }
 
 // finish signs the answer and lets it go.
 func (s *signingWriter) finish(r *http.Request, err error) error {
-	w := s.ResponseWriterWrapper.ResponseWriter
+	w := s.w
 	if err != nil && s.fault == nil {
 		return err // nothing has left: error routes decide the page
 	}

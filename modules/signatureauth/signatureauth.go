@@ -292,23 +292,31 @@ func (p *Provider) Cleanup() error {
 	return nil
 }
 
-// Key returns the key of that id, nil if there is none or it is disabled. Keys
-// that are written in the configuration come first.
-func (p *Provider) Key(id string) *httpsig.Key {
-	if h := p.holder(id); h != nil && !h.disabled {
-		return h.key
-	}
-	return nil
+// ring is the keys that are in force for one request, and the one that was
+// found: the file may change while the request is looked at.
+type ring struct {
+	inline, file keys
+	found        *holder
 }
 
-func (p *Provider) holder(id string) *holder {
-	if h := p.inline[id]; h != nil {
-		return h
-	}
+func (p *Provider) ring() *ring {
+	r := &ring{inline: p.inline}
 	if p.file != nil {
-		return (*p.file.Value())[id]
+		r.file = *p.file.Value()
 	}
-	return nil
+	return r
+}
+
+// Key returns the key of that id, nil if there is none or it is disabled. Keys
+// that are written in the configuration come first.
+func (r *ring) Key(id string) *httpsig.Key {
+	if r.found = r.inline[id]; r.found == nil {
+		r.found = r.file[id]
+	}
+	if r.found == nil || r.found.disabled {
+		return nil
+	}
+	return r.found.key
 }
 
 // Identify verifies the signature of the request.
@@ -321,7 +329,8 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 		return p.identifyCavage(r, m)
 	}
 	now := p.now()
-	res, err := httpsig.Verify(m, p.policy, p, now)
+	ring := p.ring()
+	res, err := httpsig.Verify(m, p.policy, ring, now)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -340,12 +349,13 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 		return nil, withKey(err, res.Key)
 	}
 	p.note(r, m, res.Label)
-	return p.holder(res.Key.ID).principal, nil
+	return ring.found.principal, nil
 }
 
 func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (*principal.Principal, error) {
 	now := p.now()
-	res, err := p.cavage.Verify(m, p, now)
+	ring := p.ring()
+	res, err := p.cavage.Verify(m, ring, now)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -360,7 +370,7 @@ func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (*princip
 		return nil, withKey(err, res.Key)
 	}
 	p.note(r, m, "")
-	return p.holder(res.Key.ID).principal, nil
+	return ring.found.principal, nil
 }
 
 // message is the request as the client has sent it.
@@ -461,5 +471,5 @@ var (
 	_ credential.Advertiser   = (*Provider)(nil)
 	_ credential.Answerer     = (*Provider)(nil)
 	_ credential.Late         = (*Provider)(nil)
-	_ httpsig.Keys            = (*Provider)(nil)
+	_ httpsig.Keys            = (*ring)(nil)
 )
