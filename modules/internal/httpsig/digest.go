@@ -137,16 +137,16 @@ func (d *digestReader) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for d.err == nil {
-		n, err := d.r.Read(p)
-		d.hashes.write(p[:n])
-		n = d.shift(p[:n])
+		read, err := d.r.Read(p)
+		d.hashes.write(p[:read])
+		n := d.shift(p[:read])
 		if err != nil {
 			d.end(err)
 		}
 		if d.err != nil && n < len(p) {
 			return d.last(p, n)
 		}
-		if n > 0 {
+		if n > 0 || read == 0 { // a reader that gives nothing is the caller's to give up on
 			return n, nil
 		}
 	}
