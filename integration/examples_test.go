@@ -469,6 +469,17 @@ func TestEveryExampleHasATestAndAReadme(t *testing.T) {
 		if _, err := os.Stat(filepath.Join("..", "examples", e.Name(), "README.md")); err != nil {
 			t.Error(err)
 		}
+		// Each log has the encoder that masks credentials. A site's log
+		// without options is the default one.
+		config, err := os.ReadFile(filepath.Join("..", "examples", e.Name(), "Caddyfile"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs := regexp.MustCompile(`(?m)^\s*log\b.*\{$`).FindAll(config, -1)
+		masked := regexp.MustCompile(`(?m)^\s*format moat\b`).FindAll(config, -1)
+		if len(logs) == 0 || len(logs) != len(masked) {
+			t.Errorf("examples/%s has %d logs, %d of them mask credentials", e.Name(), len(logs), len(masked))
+		}
 	}
 }
 
