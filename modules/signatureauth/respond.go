@@ -17,8 +17,8 @@ import (
 const CodeUnsignable = "response_not_signable"
 
 // Responses says how answers are signed (RFC 9421 section 2.4). Answers to
-// requests that were authenticated by a signature are, and no others: refusals
-// and the pages of error routes are not.
+// requests that were authenticated by a signature are, and no others: a refusal
+// of the signature itself and the pages of error routes are not.
 //
 // An answer is held back until it is whole, since its digest stands in its
 // header, so what streams comes at once in the end. One that is too large, that
