@@ -59,6 +59,7 @@ func (p *Provider) openDPoP(ctx caddy.Context, leeway time.Duration) error {
 	if err != nil {
 		return err
 	}
+	shared.used.Widen(proofAge+leeway, p.now())
 	p.proofs = &dpop.Checker{MaxAge: proofAge, Leeway: leeway, Used: shared.used}
 	if p.DPoPNonce {
 		p.proofs.Nonces = shared.nonces

@@ -149,6 +149,33 @@ func TestUsedProofsSurviveAReload(t *testing.T) {
 	want(t, second, r, credential.Bad, codeProof)
 }
 
+// TestUsedProofsStayUsedWhenTheLeewayGrows: the first would not have accepted
+// the proof any more, and has forgotten it.
+func TestUsedProofsStayUsedWhenTheLeewayGrows(t *testing.T) {
+	t.Setenv("MOAT_SECRET", secret)
+	alice := newProver('a')
+	raw := sign(t, claims{"cnf": claims{"jkt": alice.thumbprint(t)}})
+	ctx := testContext(t)
+	first, err := load(t, ctx, shared+"bind dpop\nleeway 10s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := proved(raw, alice.proof(raw, claims{"jti": "used"}))
+	want(t, first, used, 0, "")
+	second, err := load(t, ctx, shared+"bind dpop\nleeway 2m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Cleanup()
+	at := now
+	second.now = func() time.Time { return at }
+	for ; at.Before(now.Add(4 * time.Minute)); at = at.Add(10 * time.Second) {
+		want(t, second, used, credential.Bad, codeProof)
+	}
+	// And there is such a thing as a proof that is that old and good.
+	want(t, second, proved(raw, alice.proof(raw, claims{"jti": "new", "iat": at.Add(-170 * time.Second).Unix()})), 0, "")
+}
+
 func TestNonceIsGivenWithARefusal(t *testing.T) {
 	alice := newProver('a')
 	raw := sign(t, claims{"cnf": claims{"jkt": alice.thumbprint(t)}})

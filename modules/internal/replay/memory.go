@@ -22,6 +22,7 @@ type Memory struct {
 	since time.Time // when it was made, in whole seconds
 	key   [sha256.Size]byte
 	parts []part
+	spans atomic.Pointer[spans] // nil until Widen
 
 	replayed, older, full atomic.Uint64
 }
@@ -67,9 +68,15 @@ func NewMemory(limit int, now time.Time) *Memory {
 // Use notes an entry. It never blocks for long: each call gives back the room
 // of a few entries that are past, and nothing is ever moved.
 func (m *Memory) Use(_ context.Context, e Entry, now time.Time) error {
-	if !e.Made.IsZero() && e.Made.Before(m.since) {
-		m.older.Add(1)
-		return ErrOlder
+	if !e.Made.IsZero() {
+		until, ok := m.until(e.Made, now)
+		if !ok || e.Made.Before(m.since) {
+			m.older.Add(1)
+			return ErrOlder
+		}
+		if until.After(e.Until) {
+			e.Until = until
+		}
 	}
 	k := m.mark(e)
 	p := &m.parts[uint(k[15])%uint(len(m.parts))]

@@ -36,7 +36,8 @@ type Entry struct {
 	// Made is when the value was made, if it says so.
 	Made time.Time
 
-	// Until is when it will not be accepted any more, used or not.
+	// Until is when it will not be accepted any more, used or not. A store may
+	// remember it for longer.
 	Until time.Time
 }
 

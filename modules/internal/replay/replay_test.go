@@ -339,6 +339,27 @@ func TestLongLivedEntriesDoNotHoldUpShortLivedOnes(t *testing.T) {
 	}
 }
 
+// TestPastEntryIsNoReplayWhileItWaitsToBeForgotten: an idempotency key is good
+// again at the end of its day, whatever stands before it.
+func TestPastEntryIsNoReplayWhileItWaitsToBeForgotten(t *testing.T) {
+	m := NewMemory(100, start)
+	for i := range 20 {
+		if err := use(m, "", strconv.Itoa(i), start.Add(40*time.Second), start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	past := start.Add(40 * time.Second)
+	if err := use(m, "", "19", past.Add(time.Minute), past); err != nil {
+		t.Fatalf("got %v", err)
+	}
+	if n := m.parts[0].count; n < 10 {
+		t.Fatalf("%d entries: the one that is past was forgotten already", n)
+	}
+	if err := use(m, "", "19", past.Add(time.Minute), past); !errors.Is(err, ErrReplayed) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestUseDoesNotAllocateForEachEntry(t *testing.T) {
 	m := NewMemory(100_000, start)
 	i := 0
