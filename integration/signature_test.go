@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"sync/atomic"
@@ -495,68 +494,6 @@ func TestSignaturesStandBesideTokens(t *testing.T) {
 				t.Errorf("%s, %s: challenges %q", name, port, a.Header.Values("WWW-Authenticate"))
 			}
 		}
-	}
-}
-
-func TestExampleSignedWebhooks(t *testing.T) {
-	acme, other := newSender(t, "acme-1"), newSender(t, "acme-1")
-	dir := t.TempDir()
-	write := func(name, text string) string {
-		t.Helper()
-		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return dir + "/" + name
-	}
-	s := startExample(t, "signed-webhooks", "SENDER_KEY="+write("sender.pub.pem", acme.public))
-	key, event := write("sender.pem", acme.private), write("event.json", `{"event":"order.paid","id":4711}`)
-	c := s.client()
-	url := "https://localhost:" + s.ports["PORT"] + "/hooks/orders"
-	sign := func(more ...string) []string {
-		t.Helper()
-		out := s.output(append([]string{"moat", "sign", "--keyid", "acme-1", "--key", key, "--headers", "--body", event, "--nonce", "random"}, append(more, url)...)...)
-		return strings.Split(strings.TrimSpace(out), "\n")
-	}
-	deliver := func(id string) []string {
-		return sign("--header", "Idempotency-Key: "+id, "--header", "Content-Type: application/json", "--cover", "@method,@target-uri,content-type,idempotency-key")
-	}
-	post := func(path string, body string, header []string) *answer {
-		t.Helper()
-		req, err := http.NewRequest("POST", "https://localhost:"+s.ports["PORT"]+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, h := range header {
-			name, value, _ := strings.Cut(h, ": ")
-			req.Header.Add(name, value)
-		}
-		resp, err := c.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if resp.ProtoMajor != 2 {
-			t.Errorf("the request went by %s", resp.Proto)
-		}
-		return &answer{Response: resp, body: string(text)}
-	}
-	const body = `{"event":"order.paid","id":4711}`
-	first := deliver("evt-1")
-	post("/hooks/orders", body, first).want(t, 200, `{"accepted_from":"acme","key":"acme-1"}`)
-	post("/hooks/orders", body, first).want(t, 401, "signature_replayed")
-	post("/hooks/orders", body, deliver("evt-1")).want(t, 409, "idempotency_key_used")
-	post("/hooks/orders", strings.Replace(body, "4711", "4712", 1), deliver("evt-2")).want(t, 401, "content_digest_mismatch")
-	post("/hooks/other", body, deliver("evt-3")).want(t, 401, "invalid_signature")
-	post("/hooks/orders", body, sign()).want(t, 401, "invalid_signature")
-	post("/hooks/orders", body, nil).want(t, 401, "missing_credentials")
-	key = write("other.pem", other.private)
-	post("/hooks/orders", body, deliver("evt-4")).want(t, 401, "invalid_signature")
-	if strings.Contains(s.log.String(), first[len(first)-1][20:60]) {
-		t.Error("a signature stands in the log")
 	}
 }
 
