@@ -153,7 +153,7 @@ func parseKey(s *strictjson.Scanner, line []byte) (*holder, error) {
 	disabled := false
 	for i := range s.Len() {
 		m := s.Member(i)
-		ok := false
+		var ok bool
 		switch string(m.Name) {
 		case "keyid":
 			k.ID, ok = text(m.Value)

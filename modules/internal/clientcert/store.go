@@ -1,29 +1,16 @@
 package clientcert
 
 import (
-	"bytes"
-	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"slices"
-	"sync/atomic"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 )
 
-// Store is a map in a file, which is watched.
-type Store struct {
-	path    string
-	report  func(Event)
-	table   atomic.Pointer[Table]
-	bad     atomic.Bool
-	watcher *filewatch.Watcher
-
-	// Of the watcher's goroutine alone, once it runs.
-	last    []byte
-	lastErr error
-}
+// Store is a map in a file, which is watched. A file that is missing or wrong
+// is an error when it is opened; later it is reported, and what was read last
+// stays in force.
+type Store struct{ *filewatch.Kept[Table] }
 
 // Event is something that became of the file.
 type Event struct {
@@ -34,67 +21,23 @@ type Event struct {
 	Added, Removed, Changed []string
 }
 
-// Open reads the map in a file and begins to watch it. A file that is missing
-// or wrong is an error now; later it is reported, and what was read last
-// stays in force.
+// Open reads the map in a file and begins to watch it.
 func Open(path string, report func(Event)) (*Store, error) {
-	s := &Store{path: path, report: report}
-	if _, err := s.read(); err != nil {
+	kept, err := filewatch.Keep(path, MaxSize, ParseTable, func(before, after *Table, err error) {
+		if err != nil {
+			report(Event{Err: err})
+			return
+		}
+		report(diff(before, after))
+	})
+	if err != nil {
 		return nil, err
 	}
-	s.watcher = filewatch.Start(path, s.reread)
-	return s, nil
+	return &Store{kept}, nil
 }
-
-// Close ends the watch.
-func (s *Store) Close() { s.watcher.Stop() }
 
 // Table returns the map that is in force.
-func (s *Store) Table() *Table { return s.table.Load() }
-
-// Bad reports whether the file cannot be used, so that what was read last is
-// in force.
-func (s *Store) Bad() bool { return s.bad.Load() }
-
-// Verify reports what is wrong with the file now, whatever is in force.
-func (s *Store) Verify() error {
-	text, err := readLimited(s.path)
-	if err == nil {
-		_, err = ParseTable(text)
-	}
-	return err
-}
-
-func (s *Store) read() (changed bool, err error) {
-	text, err := readLimited(s.path)
-	if err != nil {
-		s.last = nil
-		return false, err
-	}
-	if s.last != nil && bytes.Equal(text, s.last) {
-		return false, s.lastErr
-	}
-	s.last = text
-	table, err := ParseTable(text)
-	if err != nil {
-		return false, err
-	}
-	s.table.Store(table)
-	return true, nil
-}
-
-func (s *Store) reread() {
-	before, had := s.lastErr, s.table.Load()
-	changed, err := s.read()
-	s.lastErr = err
-	s.bad.Store(err != nil)
-	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
-		s.report(Event{Err: err})
-	case err == nil && (changed || before != nil):
-		s.report(diff(had, s.table.Load()))
-	}
-}
+func (s *Store) Table() *Table { return s.Value() }
 
 func diff(before, after *Table) (e Event) {
 	for k, entry := range after.entries {
@@ -121,21 +64,4 @@ func (k key) String() string {
 		return k.sort + " " + k.value + " of " + k.issuer
 	}
 	return k.sort + " " + k.value
-}
-
-// readLimited reads a file that is not larger than a map may be.
-func readLimited(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > MaxSize {
-		return nil, fmt.Errorf("larger than %d bytes", MaxSize)
-	}
-	return text, nil
 }
