@@ -23,8 +23,8 @@ var (
 )
 
 func (p *Provider) registerMetrics(ctx caddy.Context) error {
-	if p.used != nil {
-		if err := adapter.MeasureReplays(ctx, "signature", p.used); err != nil {
+	if p.memory != nil {
+		if err := adapter.MeasureReplays(ctx, "signature", p.memory); err != nil {
 			return err
 		}
 	}

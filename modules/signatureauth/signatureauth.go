@@ -174,7 +174,8 @@ type Provider struct {
 	cavage  *httpsig.Cavage
 	inline  keys
 	file    *keysFile
-	used    *replay.Memory
+	used    replay.Store
+	memory  *replay.Memory // what used is in this process, for metrics
 	held    adapter.Held
 	now     func() time.Time
 }

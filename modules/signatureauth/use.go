@@ -35,10 +35,14 @@ func (p *Provider) openReplay() error {
 		n = defaultRemember
 	}
 	var err error
-	p.used, err = adapter.Share(&p.held, memories, n, func() (*replay.Memory, func(), error) {
+	p.memory, err = adapter.Share(&p.held, memories, n, func() (*replay.Memory, func(), error) {
 		return replay.NewMemory(n, p.now()), func() {}, nil
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	p.used = p.memory
+	return nil
 }
 
 // signed is a signature that verified, of either kind.
