@@ -17,7 +17,11 @@ import (
 // time and links, and 4 to 8 bytes of a table for each that there is room for.
 //
 // It must outlive a reload of the configuration. It does not outlive the
-// process: what was made before is refused with ErrOlder.
+// process: what was made before is refused with ErrOlder. That goes by the time
+// that the value says, to the second. A client whose clock is ahead by less than
+// the leeway can have used one before a restart that says it was made after it.
+// To refuse these too, all others would have to wait for as long as the
+// leeway after each start; a nonce of the server has neither drawback.
 type Memory struct {
 	since time.Time // when it was made, in whole seconds
 	key   [sha256.Size]byte

@@ -411,6 +411,7 @@ func BenchmarkUse(b *testing.B) {
 	values := someValues()
 	b.Run("one", func(b *testing.B) {
 		m := NewMemory(500_000, start)
+		m.Widen(time.Minute, start)
 		if err := checkMany(m, values, 0, live, live); err != nil {
 			b.Fatal(err)
 		}
