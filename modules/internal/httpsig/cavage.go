@@ -39,8 +39,8 @@ type Cavage struct {
 
 // Check says what is wrong with the policy.
 func (c *Cavage) Check() error {
-	if c.MaxAge <= 0 || c.Leeway < 0 {
-		return errors.New("max_age must be positive, and leeway not negative")
+	if err := checkWindow(c.MaxAge, c.Leeway); err != nil {
+		return err
 	}
 	for i, h := range c.Headers {
 		switch {

@@ -51,7 +51,6 @@ var (
 type Error struct {
 	Class  error  // one of those above
 	Reason string // for the log; nothing of the message is in it
-	KeyID  string // of a signature that was made with a known key, else empty
 }
 
 // Error returns what may be told to the client.

@@ -1,6 +1,7 @@
 package httpsig
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -38,10 +39,15 @@ func NewSigner(id, alg string, material []byte) (*Signer, error) {
 	s := &Signer{ID: id, Algorithm: alg, alg: a}
 	if Symmetric(alg) {
 		// The same that makes a bad secret to verify with.
-		if _, err := NewKey(id, alg, material); err != nil {
+		k, err := NewKey(id, alg, material)
+		if err != nil {
 			return nil, err
 		}
-		s.secret = append([]byte(nil), material...)
+		s.secret = bytes.Clone(material)
+		// A JWK stands for the secret in it, which would have to be taken out.
+		if made, err := s.sign(nil); err != nil || !k.verify(nil, made) {
+			return nil, errors.New("give the secret itself to sign with, not a JWK")
+		}
 		return s, nil
 	}
 	if s.private, err = parsePrivate(material); err != nil {
@@ -178,9 +184,16 @@ func (s *Signer) Sign(m *Message, t Template) (signatureInput, sig string, err e
 	if err != nil {
 		return "", "", err
 	}
-	params := []param{{"created", t.Created.Unix()}}
-	if !t.Expires.IsZero() {
-		params = append(params, param{"expires", t.Expires.Unix()})
+	v := parameters{keyID: s.ID, created: t.Created.Unix(), hasCreated: true}
+	if v.hasExpires = !t.Expires.IsZero(); v.hasExpires {
+		v.expires = t.Expires.Unix()
+	}
+	if err := v.check(); err != nil {
+		return "", "", errors.New(err.Reason)
+	}
+	params := []param{{"created", v.created}}
+	if v.hasExpires {
+		params = append(params, param{"expires", v.expires})
 	}
 	for _, p := range []param{{"nonce", t.Nonce}, {"tag", t.Tag}, {"keyid", s.ID}} {
 		text, _ := p.value.(string)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -43,8 +42,8 @@ type Options struct {
 
 // NewPolicy makes a policy.
 func NewPolicy(o Options) (*Policy, error) {
-	if o.MaxAge <= 0 || o.Leeway < 0 {
-		return nil, errors.New("max_age must be positive, and leeway not negative")
+	if err := checkWindow(o.MaxAge, o.Leeway); err != nil {
+		return nil, err
 	}
 	if o.Label != "" {
 		if c := (cursor{s: o.Label}); c.key() != o.Label || c.bad {
@@ -71,13 +70,26 @@ func NewPolicy(o Options) (*Policy, error) {
 	return p, nil
 }
 
+// checkWindow says what is wrong with the time in which a signature is
+// accepted.
+func checkWindow(maxAge, leeway time.Duration) error {
+	const most = 365 * 24 * time.Hour // far from where sums of times overflow
+	if maxAge <= 0 || leeway < 0 {
+		return errors.New("max_age must be positive, and leeway not negative")
+	}
+	if maxAge > most || leeway > most {
+		return errors.New("max_age and leeway are at most a year")
+	}
+	return nil
+}
+
 // possible says why no request can have the component.
 func possible(it *item) error {
 	probe := &Message{Method: "GET", Scheme: "https", Authority: "a"}
 	if err := checkParams(probe, it); err != nil {
 		return errors.New(err.Reason)
 	}
-	if strings.HasPrefix(it.name, "@") {
+	if !isField(it.name) {
 		if _, err := appendDerived(nil, probe, it); err != nil && !errors.Is(err, ErrRefused) {
 			return errors.New(err.Reason)
 		}
@@ -148,8 +160,10 @@ type Result struct {
 	// them into another signature that is as good.
 	Fingerprint [sha256.Size]byte
 
-	// ContentDigest tells that the field Content-Digest is covered whole, so
-	// that content is verified once it agrees with the field.
+	// ContentDigest tells that the field Content-Digest is covered, so that
+	// content is verified once it agrees with the field. It may be covered
+	// whole, by one of its hashes, or written anew (the parameters key and sf):
+	// in each case the signer means the content.
 	ContentDigest bool
 
 	covered []item
@@ -225,7 +239,7 @@ var bases = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 func (p *Policy) result(in *input, v *parameters, key *Key, sig []byte) *Result {
 	r := &Result{
 		Key: key, Label: in.label, Created: time.Unix(v.created, 0), Nonce: v.nonce, Tag: v.tag,
-		Signature: sig, ContentDigest: covers(in.items, &contentDigest), covered: in.items,
+		Signature: sig, ContentDigest: slices.ContainsFunc(in.items, aboutContent), covered: in.items,
 	}
 	r.Until = r.Created.Add(p.maxAge + p.leeway)
 	if v.hasExpires {
@@ -235,6 +249,13 @@ func (p *Policy) result(in *input, v *parameters, key *Key, sig []byte) *Result 
 		}
 	}
 	return r
+}
+
+// aboutContent reports whether a component is the digest of the content of the
+// message itself, and not of the request that a response answers.
+func aboutContent(it item) bool {
+	_, req := it.param("req")
+	return it.name == "content-digest" && !req
 }
 
 // choose returns the one signature that the policy is about.
@@ -309,6 +330,11 @@ func (v *parameters) read(params []param) *Error {
 			return malformed("a parameter of the signature is not known, or of the wrong type")
 		}
 	}
+	return v.check()
+}
+
+// check looks at what can be said without a policy.
+func (v *parameters) check() *Error {
 	switch {
 	case !v.hasCreated:
 		return refused("created is missing")
@@ -359,7 +385,8 @@ var decoy = func() *Key {
 const decoyKey = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`
 
 // AcceptSignature returns the value of the field by which a server says what it
-// would accept (RFC 9421 section 5.1).
+// would accept (RFC 9421 section 5.1). It does not tell that keyid and, where it
+// is so, nonce are required: there they have values that the server chooses.
 func (p *Policy) AcceptSignature() string {
 	label := p.label
 	if label == "" {
@@ -369,10 +396,7 @@ func (p *Policy) AcceptSignature() string {
 	if items == nil {
 		items = []item{method, targetURI, contentDigest}
 	}
-	params := []param{{"created", true}, {"keyid", true}}
-	if p.requireNonce {
-		params = append(params, param{"nonce", true})
-	}
+	params := []param{{"created", true}}
 	if p.tag != "" {
 		params = append(params, param{"tag", p.tag})
 	}
