@@ -76,8 +76,9 @@ func (p *Provider) checkProof(r *http.Request, raw string, t *token.Token) error
 		return badProof("one proof is needed", nil)
 	}
 	now := p.now()
+	target := adapter.TargetOf(r)
 	err := p.proofs.Check(r.Context(), fields[0], dpop.Request{
-		Method: r.Method, URL: address(r), Token: raw, Thumbprint: t.Confirmation.Key,
+		Method: target.Method, URL: address(target), Token: raw, Thumbprint: t.Confirmation.Key,
 	}, now)
 	switch {
 	case err == nil:
@@ -105,7 +106,6 @@ func badProof(detail string, cause error) error {
 
 // address returns the address that the client has asked for, without its
 // query.
-func address(r *http.Request) string {
-	t := adapter.TargetOf(r)
+func address(t adapter.Target) string {
 	return t.Scheme + "://" + t.Host + t.URL.EscapedPath()
 }

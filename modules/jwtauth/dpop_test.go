@@ -111,7 +111,7 @@ func TestProofIsOfTheAddressThatTheClientHasAskedFor(t *testing.T) {
 		change(r)
 		return r
 	}
-	rewritten := func(r *http.Request) { r.URL.Path = "/rewritten" }
+	rewritten := func(r *http.Request) { r.URL.Path, r.Method = "/rewritten", http.MethodPost }
 	want(t, p, request("https://example.com/orders", rewritten), 0, "")
 	want(t, p, request("https://example.com/rewritten", rewritten), credential.Bad, codeProof)
 	plain := func(r *http.Request) { r.TLS = nil }

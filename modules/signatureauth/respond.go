@@ -106,7 +106,7 @@ func (p *Provider) Answer(w http.ResponseWriter, r *http.Request) (http.Response
 	if p.SignResponses == nil || !ok {
 		return w, nil
 	}
-	s := &signingWriter{w: w, to: p.SignResponses, asked: a, head: r.Method == http.MethodHead}
+	s := &signingWriter{w: w, to: p.SignResponses, asked: a, head: a.message.Method == http.MethodHead}
 	if s.max = p.SignResponses.MaxBody; s.max == 0 {
 		s.max = defaultMaxBody
 	}

@@ -378,7 +378,7 @@ func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (*princip
 func message(r *http.Request) *httpsig.Message {
 	t := adapter.TargetOf(r)
 	return &httpsig.Message{
-		Method: r.Method, Proto: r.Proto, Scheme: t.Scheme, Authority: t.Host,
+		Method: t.Method, Proto: r.Proto, Scheme: t.Scheme, Authority: t.Host,
 		Path: t.URL.EscapedPath(), Query: t.URL.RawQuery, HasQuery: t.URL.RawQuery != "" || t.URL.ForceQuery,
 		Header: r.Header, HasContent: hasContent(r),
 	}

@@ -76,7 +76,7 @@ func (p *Provider) use(r *http.Request, s *signed, now time.Time) *credential.Er
 			Kind: credential.Bad, Code: CodeReplayed, Detail: "the signature has been used before", Cause: err,
 		})
 	}
-	if p.Replay != ReplayIdempotencyKey || repeatable(r.Method) {
+	if p.Replay != ReplayIdempotencyKey || repeatable(r.Method) && repeatable(adapter.TargetOf(r).Method) {
 		return nil
 	}
 	field := r.Header["Idempotency-Key"]

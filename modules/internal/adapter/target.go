@@ -8,9 +8,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Target is the target of a request as the client has written it: before any
-// rewrites, and as a proxy that is trusted has seen it.
+// Target is the target of a request as the client has written it, and its
+// method: before any rewrites, and as a proxy that is trusted has seen it.
 type Target struct {
+	Method string
 	Scheme string // http or https
 	Host   string // the authority, with the port if one was written
 	URL    *url.URL
@@ -18,7 +19,7 @@ type Target struct {
 
 // TargetOf returns the target of r.
 func TargetOf(r *http.Request) Target {
-	t := Target{Scheme: "http", Host: r.Host, URL: r.URL}
+	t := Target{Method: r.Method, Scheme: "http", Host: r.Host, URL: r.URL}
 	if r.TLS != nil {
 		t.Scheme = "https"
 	}
@@ -31,7 +32,7 @@ func TargetOf(r *http.Request) Target {
 		}
 	}
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
-		t.URL = original.URL
+		t.Method, t.URL = original.Method, original.URL
 	}
 	return t
 }

@@ -1,0 +1,302 @@
+package integration
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// signedFile starts the binary with a configuration in which acme.pem and
+// server.pem are the keys of the two senders.
+func signedFile(t *testing.T, acme, srv *sender, file string, env ...string) *server {
+	t.Helper()
+	s := prepare(t, file, env...)
+	s.write("acme.pem", acme.public)
+	s.write("server.pem", srv.private)
+	s.run()
+	s.wait()
+	return s
+}
+
+// put is a PUT to /upload with a body that may not be what was signed.
+func put(header []string, length int, body string) string {
+	return fmt.Sprintf("PUT /upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n\r\n%s",
+		length, strings.Join(header, "\r\n"), body)
+}
+
+// TestProxyThatBuffersPassesOnNothingComplete: reverse_proxy may buffer content
+// or try again, and the client may go away in the middle.
+func TestProxyThatBuffersPassesOnNothingComplete(t *testing.T) {
+	type seen struct {
+		n   int64
+		err error
+	}
+	got := make(chan seen, 100)
+	up := rawUpstream(t, func(conn net.Conn, r *http.Request) {
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		n, err := io.Copy(io.Discard, r.Body)
+		got <- seen{n, err}
+		if err == nil {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+		}
+	})
+	acme := newSender(t, "acme-1")
+	var file strings.Builder
+	options := map[string]string{
+		"PORT":  "",
+		"PORT2": "request_buffers unlimited",
+		"PORT3": "request_buffers 100KiB",
+		"PORT4": "request_buffers unlimited\n\t\tlb_retries 3",
+		"PORT5": "lb_retries 3",
+	}
+	for port, option := range options {
+		fmt.Fprintf(&file, ":{$%s} {\n\tsignature_auth {\n\t\tkey acme-1 ed25519 acme.pem\n\t}\n\treverse_proxy {env.UPSTREAM} {\n\t\t%s\n\t}\n}\n", port, option)
+	}
+	s := signedFile(t, acme, newSender(t, "x"), file.String(), "UPSTREAM="+up)
+	body := strings.Repeat("0123456789", 30_000)
+	signed := func() []string {
+		return acme.sign(delivery{method: "PUT", uri: "http://localhost/upload", body: body})
+	}
+	for port, option := range options {
+		if a := raw(t, s.addr(port), put(signed(), len(body), body)); a.StatusCode != 200 {
+			t.Fatalf("%q, as signed: got %d %s", option, a.StatusCode, a.body)
+		}
+		for name, sent := range map[string]string{
+			"last byte":  body[:len(body)-1] + "x",
+			"first byte": "x" + body[1:],
+			"cut":        body[:len(body)-1],
+			"longer":     body + "x",
+		} {
+			a := raw(t, s.addr(port), put(signed(), len(sent), sent))
+			if a.StatusCode != 401 || a.code() != "content_digest_mismatch" {
+				t.Errorf("%q, %s: got %d %s", option, name, a.StatusCode, a.body)
+			}
+		}
+		// The client announces all and goes away before the end.
+		conn, err := net.Dial("tcp", s.addr(port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, put(signed(), len(body), body[:len(body)-1]))
+		conn.Close()
+	}
+	// But for those as signed, whoever was asked saw an incomplete request.
+	complete := 0
+	for done := false; !done; {
+		select {
+		case u := <-got:
+			if u.err != nil {
+				continue
+			}
+			if complete++; u.n != int64(len(body)) {
+				t.Errorf("the upstream took %d bytes for complete", u.n)
+			}
+		case <-time.After(500 * time.Millisecond):
+			done = true
+		}
+	}
+	if complete != len(options) {
+		t.Errorf("the upstream saw %d complete requests, want %d", complete, len(options))
+	}
+}
+
+// TestSignatureIsAboutTheRequestAsItWasSent: not as handlers before made it.
+func TestSignatureIsAboutTheRequestAsItWasSent(t *testing.T) {
+	acme := newSender(t, "acme-1")
+	s := signedFile(t, acme, newSender(t, "x"), `
+:{$PORT} {
+	method PUT
+	rewrite * /inside?a=b
+	signature_auth {
+		key acme-1 ed25519 acme.pem
+	}
+	respond "{method} {uri}"
+}
+`)
+	sent := acme.sign(delivery{method: "POST", uri: "http://localhost/orders"})
+	if a := s.do("PORT", "POST", "/orders", "", sent...); a.StatusCode != 200 || a.body != "PUT /inside?a=b" {
+		t.Errorf("got %d %s", a.StatusCode, a.body)
+	}
+	made := acme.sign(delivery{method: "PUT", uri: "http://localhost/inside?a=b"})
+	if a := s.do("PORT", "POST", "/orders", "", made...); a.StatusCode != 401 {
+		t.Errorf("of the request as it was made: got %d %s", a.StatusCode, a.body)
+	}
+}
+
+// TestContentIsComparedHoweverTheDigestIsCovered: whole, one of its hashes, or
+// written anew.
+func TestContentIsComparedHoweverTheDigestIsCovered(t *testing.T) {
+	acme := newSender(t, "acme-1")
+	s := signedFile(t, acme, newSender(t, "x"), `
+:{$PORT} {
+	signature_auth {
+		key acme-1 ed25519 acme.pem
+		components @method
+	}
+	respond "ok"
+}
+`)
+	const body, digest = "hello", ":LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:"
+	for _, component := range []string{`"content-digest"`, `"content-digest";key="sha-256"`, `"content-digest";sf`} {
+		value := "sha-256=" + digest
+		if strings.Contains(component, "key") {
+			value = digest
+		}
+		for sent, want := range map[string]int{body: 200, "HELLO": 401} {
+			h := acme.sign(delivery{method: "POST", uri: "http://localhost/", covered: [][2]string{{component, value}}})
+			a := s.do("PORT", "POST", "/", sent, append(h, "Content-Digest: sha-256="+digest)...)
+			if a.StatusCode != want || want == 401 && a.code() != "content_digest_mismatch" {
+				t.Errorf("%s, content %q: got %d %s, want %d", component, sent, a.StatusCode, a.body, want)
+			}
+		}
+	}
+}
+
+func TestAnswersThatGoRoundWritersAreSignedToo(t *testing.T) {
+	acme, srv := newSender(t, "acme-1"), newSender(t, "server-1")
+	up := rawUpstream(t, func(conn net.Conn, r *http.Request) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nSECRET")
+	})
+	s := signedFile(t, acme, srv, `
+:{$PORT} {
+	signature_auth {
+		key acme-1 ed25519 acme.pem
+		sign_responses {
+			key server-1 ed25519 server.pem
+		}
+	}
+	handle /files/* {
+		root public
+		file_server
+	}
+	handle {
+		reverse_proxy {env.UPSTREAM}
+	}
+}
+`, "UPSTREAM="+up)
+	text := strings.Repeat("text of a file ", 5000)
+	s.write("public/files/a.txt", text)
+	get := func(path string, more ...string) *answer {
+		return s.get("PORT", path, append(acme.sign(delivery{uri: "http://localhost" + path}), more...)...)
+	}
+	a := get("/files/a.txt")
+	if a.StatusCode != 200 || a.body != text || a.Header.Get("Content-Digest") == "" || len(a.Header.Values("Signature")) != 1 {
+		t.Errorf("a file: got %d, %d bytes, %v", a.StatusCode, len(a.body), a.Header)
+	}
+	part := get("/files/a.txt", "Range: bytes=5-8")
+	if part.StatusCode != 206 || part.body != "of a" && part.body != text[5:9] || part.Header.Get("Content-Digest") == a.Header.Get("Content-Digest") || part.Header.Get("Signature") == "" {
+		t.Errorf("a part of it: got %d %q, %v", part.StatusCode, part.body, part.Header)
+	}
+	if a := get("/files/a.txt", "If-None-Match: "+a.Header.Get("ETag")); a.StatusCode != 304 || a.Header.Get("Signature") == "" {
+		t.Errorf("not modified: got %d, %v", a.StatusCode, a.Header)
+	}
+	if a := get("/files/none.txt"); a.StatusCode != 404 || a.Header.Get("Signature") != "" {
+		t.Errorf("not found: got %d, %v", a.StatusCode, a.Header)
+	}
+	upgrade := get("/socket", "Connection: Upgrade", "Upgrade: websocket")
+	if upgrade.StatusCode < 500 || strings.Contains(upgrade.body, "SECRET") {
+		t.Errorf("an upgrade: got %d %q", upgrade.StatusCode, upgrade.body)
+	}
+}
+
+// TestErrorRoutesDecideWhatRefusalsLookLike: those that show late, too.
+func TestErrorRoutesDecideWhatRefusalsLookLike(t *testing.T) {
+	acme := newSender(t, "acme-1")
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	s := signedFile(t, acme, newSender(t, "x"), `
+:{$PORT} {
+	signature_auth {
+		key acme-1 ed25519 acme.pem
+	}
+	reverse_proxy {env.UPSTREAM}
+	handle_errors {
+		respond "{err.status_code} {http.moat.code}"
+	}
+}
+`, "UPSTREAM="+up)
+	for _, size := range []int{10, 200_000} {
+		body := strings.Repeat("x", size)
+		h := acme.sign(delivery{method: "PUT", uri: "http://localhost/upload", body: body})
+		a := raw(t, s.addr("PORT"), put(h, size, body[1:]+"y"))
+		if a.StatusCode != 401 || a.body != "401 content_digest_mismatch" || a.Header.Get("WWW-Authenticate") == "" {
+			t.Errorf("%d bytes: got %d %s", size, a.StatusCode, a.body)
+		}
+	}
+}
+
+// TestKeysFileChangesWhileRunning has one key replaced by another, a file that
+// is garbled, and what records say about it.
+func TestKeysFileChangesWhileRunning(t *testing.T) {
+	one, two := newSender(t, "one"), newSender(t, "two")
+	line := func(s *sender, more string) string {
+		return fmt.Sprintf(`{"keyid":%q,"alg":"ed25519","key":%q,"user":"acme"%s}`+"\n", s.id, s.public, more)
+	}
+	file := `
+{
+	metrics
+}
+:{$PORT} {
+	audit trail
+	signature_auth {
+		keys senders.jsonl
+	}
+	respond "{http.auth.user.id} {http.auth.user.claims.key_id}"
+}
+`
+	s := prepare(t, file)
+	s.write("senders.jsonl", line(one, ""))
+	s.run()
+	s.wait()
+	is := func(who *sender, want string) {
+		t.Helper()
+		eventually(t, func() error {
+			a := s.get("PORT", "/", who.sign(delivery{uri: "http://localhost/"})...)
+			if a.body != want && a.code() != want {
+				return fmt.Errorf("%s: got %d %s, want %s", who.id, a.StatusCode, a.body, want)
+			}
+			return nil
+		})
+	}
+	is(one, "acme one")
+	is(two, "invalid_signature")
+	s.write("senders.jsonl", line(one, `,"disabled":true`)+line(two, ""))
+	is(two, "acme two")
+	is(one, "invalid_signature")
+	s.write("senders.jsonl", line(two, "")+line(one, `,"not_before":"2020-01-01"`))
+	eventually(t, func() error {
+		if !strings.Contains(s.log.String(), "what was read last stays in force") {
+			return fmt.Errorf("the log does not say that the file is bad")
+		}
+		return nil
+	})
+	is(two, "acme two")
+	is(one, "invalid_signature")
+	if m := fetchMetrics(t, s); !strings.Contains(m, `caddy_moat_signature_keys_unusable{keys="senders.jsonl"} 1`) || !strings.Contains(m, `caddy_moat_signature_keys{keys="senders.jsonl"} 2`) {
+		t.Error("the metrics do not say that the file is bad")
+	}
+	if err := s.reload(file + "# changed\n"); err == nil {
+		t.Error("a configuration with a bad file was loaded")
+	}
+	is(two, "acme two")
+	s.stop()
+	raw := ""
+	entries, err := os.ReadDir(s.path("trail"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		body, _ := os.ReadFile(filepath.Join(s.path("trail"), e.Name()))
+		raw += string(body)
+	}
+	for _, want := range []string{"keys changed", "added two", "changed one", "keys refused", `"kind":"signature"`} {
+		if !strings.Contains(raw, want) {
+			t.Errorf("the trail lacks %s", want)
+		}
+	}
+}
