@@ -258,13 +258,6 @@ func aboutContent(it item) bool {
 	return it.name == "content-digest" && !req
 }
 
-// aboutContent reports whether a component is the digest of the content of the
-// message itself, and not of the request that a response answers.
-func aboutContent(it item) bool {
-	_, req := it.param("req")
-	return it.name == "content-digest" && !req
-}
-
 // choose returns the one signature that the policy is about.
 func (p *Policy) choose(m *Message) (*input, []byte, *Error) {
 	inputs, sigs := m.Header["Signature-Input"], m.Header["Signature"]
