@@ -190,11 +190,16 @@ func (c *couriers) stop() error {
 	if c == nil {
 		return nil
 	}
-	var errs []error
+	// All at once: each may have to be waited for.
+	errs := make(chan error, len(c.list))
 	for _, courier := range c.list {
-		errs = append(errs, courier.Stop())
+		go func() { errs <- courier.Stop() }()
 	}
-	return errors.Join(errs...)
+	var all []error
+	for range c.list {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
 }
 
 // deliver begins the deliveries of a configuration and ends those of the one
@@ -210,7 +215,7 @@ func (s *store) deliver(o trailOptions) error {
 		}
 		sinks[i] = sink
 	}
-	// A cursor belongs to one courier at a time.
+	// A cursor belongs to one courier at a time, except where one hangs.
 	if err := s.couriers.stop(); err != nil {
 		s.logger.Warn("ending a delivery", zap.Error(err))
 	}

@@ -20,7 +20,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -89,6 +88,10 @@ type Options struct {
 	// many couriers do not come back together. Defaults: 500ms, 1m
 	MinBackoff, MaxBackoff time.Duration
 
+	// Grace is how long Stop waits for a sink that does not heed the end of
+	// its context: a file on a disk that hangs. Default: 5s
+	Grace time.Duration
+
 	// Sleep waits; tests replace it. It returns early with the context.
 	Sleep func(ctx context.Context, d time.Duration)
 
@@ -112,7 +115,7 @@ func (o Options) withDefaults() Options {
 	for _, d := range []struct {
 		to  *time.Duration
 		def time.Duration
-	}{{&o.Timeout, 30 * time.Second}, {&o.Poll, time.Second}, {&o.MinBackoff, 500 * time.Millisecond}, {&o.MaxBackoff, time.Minute}} {
+	}{{&o.Timeout, 30 * time.Second}, {&o.Poll, time.Second}, {&o.MinBackoff, 500 * time.Millisecond}, {&o.MaxBackoff, time.Minute}, {&o.Grace, 5 * time.Second}} {
 		if *d.to == 0 {
 			*d.to = d.def
 		}
@@ -141,7 +144,9 @@ type Courier struct {
 	next   atomic.Int64 // cursor
 	fresh  bool         // nothing was delivered yet: what is missing before the first record was not wanted
 	cancel context.CancelFunc
-	done   sync.WaitGroup
+	done   chan struct{} // closed when the sink is out of use
+
+	abandoned atomic.Bool // another courier may have the cursor now
 }
 
 // cursor is the content of a cursor file.
@@ -157,21 +162,35 @@ func Start(source Source, sink Sink, o Options) (*Courier, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c.cancel = cancel
-	c.done.Add(1)
+	c.cancel, c.done = cancel, make(chan struct{})
 	go func() {
-		defer c.done.Done()
+		defer close(c.done)
 		c.run(ctx)
 	}()
 	return c, nil
 }
 
+// ErrHangs says that a sink went on with an attempt after Stop.
+var ErrHangs = errors.New("the sink hangs and was left to itself")
+
 // Stop ends the delivery, in the middle of an attempt if need be: what was
-// not acknowledged will be sent again by the next courier.
+// not acknowledged will be sent again by the next courier. A sink that hangs
+// holds nobody up for long; whatever comes of its attempt is no longer noted.
 func (c *Courier) Stop() error {
 	c.cancel()
-	c.done.Wait()
-	return c.sink.Close()
+	timeout := time.NewTimer(c.opt.Grace)
+	defer timeout.Stop()
+	select {
+	case <-c.done:
+		return c.sink.Close()
+	case <-timeout.C:
+	}
+	c.abandoned.Store(true)
+	go func() {
+		<-c.done
+		_ = c.sink.Close()
+	}()
+	return ErrHangs
 }
 
 // Lag is the number of durable records that the sink has not acknowledged.
@@ -181,6 +200,10 @@ func (c *Courier) Lag() int64 {
 
 // load reads the cursor, or begins one.
 func (c *Courier) load() error {
+	left, _ := filepath.Glob(c.opt.Cursor + temporary) // by a crash
+	for _, path := range left {
+		_ = os.Remove(path)
+	}
 	size := c.source.Size()
 	data, err := os.ReadFile(c.opt.Cursor)
 	if errors.Is(err, os.ErrNotExist) {
@@ -213,14 +236,16 @@ func (c *Courier) save() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(c.opt.Cursor), 0o700); err != nil {
+	dir, name := filepath.Split(c.opt.Cursor)
+	if err := os.MkdirAll(filepath.Clean(dir), 0o700); err != nil {
 		return err
 	}
-	tmp := c.opt.Cursor + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// A courier that was left to itself may be writing its own.
+	f, err := os.CreateTemp(filepath.Clean(dir), name+temporary)
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name())
 	_, err = f.Write(append(data, '\n'))
 	if err == nil {
 		err = f.Sync()
@@ -228,11 +253,14 @@ func (c *Courier) save() error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err == nil {
-		err = os.Rename(tmp, c.opt.Cursor)
+	if err == nil && !c.abandoned.Load() {
+		err = os.Rename(f.Name(), c.opt.Cursor)
 	}
 	return err
 }
+
+// temporary ends the names of cursors that are being written.
+const temporary = ".*.tmp"
 
 // run delivers until ctx ends.
 func (c *Courier) run(ctx context.Context) {

@@ -192,6 +192,59 @@ func TestHangingSinkCostsOnlyLag(t *testing.T) {
 	}
 }
 
+// deafSink goes on with an attempt whatever its context says.
+type deafSink struct {
+	fakeSink
+	begun, release chan struct{}
+}
+
+func (s *deafSink) Send(ctx context.Context, log string, batch []Record) error {
+	close(s.begun)
+	<-s.release
+	return s.fakeSink.Send(ctx, log, batch)
+}
+
+// TestSinkThatHeedsNothingIsLeftToItself: a file on a disk that hangs keeps no
+// reload waiting, and what becomes of it does not disturb the next courier.
+func TestSinkThatHeedsNothingIsLeftToItself(t *testing.T) {
+	dir := t.TempDir()
+	log := &fakeLog{name: "l"}
+	log.add(5)
+	deaf := &deafSink{begun: make(chan struct{}), release: make(chan struct{})}
+	deaf.news = make(chan struct{}, 1)
+	o := quick(dir)
+	o.Grace = time.Millisecond
+	old, err := Start(log, deaf, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-deaf.begun
+	if err := old.Stop(); !errors.Is(err, ErrHangs) {
+		t.Errorf("Stop: %v", err)
+	}
+	next := &fakeSink{news: make(chan struct{}, 1)}
+	c, err := Start(log, next, quick(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.add(5)
+	if got := next.await(t, 10); got[0].Index != 0 {
+		t.Errorf("the next courier begins at %d: what nobody acknowledged is lost", got[0].Index)
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	close(deaf.release)
+	<-old.done // it has sent its five records after all
+	data, err := os.ReadFile(filepath.Join(dir, "cursor"))
+	if err != nil || !strings.Contains(string(data), `"next":10`) {
+		t.Errorf("the cursor is %s, %v", data, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.tmp")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
 // TestFailuresAreRepeatedLessAndLessOftenAndNotInStep looks at how long couriers
 // of a sink that is down wait.
 func TestFailuresAreRepeatedLessAndLessOftenAndNotInStep(t *testing.T) {

@@ -64,8 +64,12 @@ func (s *File) write(buf []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.f.Write(buf); err != nil {
-		_ = s.f.Truncate(end)
+	if n, err := s.f.Write(buf); err != nil {
+		// Unless somebody else has written behind it, as the next courier
+		// may have if this one was given up.
+		if info, serr := s.f.Stat(); serr == nil && info.Size() == end+int64(n) {
+			_ = s.f.Truncate(end)
+		}
 		return err
 	}
 	return s.f.Sync()
