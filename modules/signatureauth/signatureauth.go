@@ -139,9 +139,14 @@ type Provider struct {
 	// then; `idempotency_key`, signatures, and besides the covered field
 	// Idempotency-Key, which requests must have then whose method is neither
 	// safe nor idempotent (RFC 9110 section 9.2); or `off`. With signature,
-	// two equal requests in one second need different nonces. What was used
-	// is remembered in memory: it survives reloads, and after a restart
-	// signatures from before it are refused. Default: signature
+	// two equal requests in one second need different nonces.
+	//
+	// What was used is remembered in memory. It survives reloads. A restart
+	// forgets it: signatures from before are refused then, but for those that
+	// are dated after it, by a signer whose clock was ahead; idempotency keys
+	// are good again, under new signatures. All sites with the same number to
+	// remember share one memory. An idempotency key is that of a user at a
+	// host, whichever of its keys signs. Default: signature
 	Replay string `json:"replay,omitempty"`
 
 	// How long idempotency keys are remembered. Default: 24h
@@ -173,6 +178,7 @@ type Provider struct {
 	policy  *httpsig.Policy
 	cavage  *httpsig.Cavage
 	inline  keys
+	span    time.Duration // for how long after it was created a signature is accepted
 	file    *keysFile
 	used    replay.Store
 	memory  *replay.Memory // what used is in this process, for metrics
@@ -264,6 +270,7 @@ func (p *Provider) check() error {
 	default:
 		return fmt.Errorf("replay takes signature, nonce, idempotency_key or off, not %.40q", p.Replay)
 	}
+	p.span = maxAge + leeway
 	var err error
 	p.policy, err = httpsig.NewPolicy(httpsig.Options{
 		Label: p.Label, Tag: p.Tag, Components: p.Components,
@@ -345,7 +352,7 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 		}
 	}
 	if err := p.use(r, &signed{
-		key: res.Key, nonce: res.Nonce, fingerprint: res.Fingerprint, created: res.Created, until: res.Until, covers: res.Covers,
+		key: res.Key, user: ring.found.principal.ID, nonce: res.Nonce, fingerprint: res.Fingerprint, created: res.Created, until: res.Until, covers: res.Covers,
 	}, now); err != nil {
 		return nil, withKey(err, res.Key)
 	}
@@ -366,7 +373,7 @@ func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (*princip
 		}
 	}
 	if err := p.use(r, &signed{
-		key: res.Key, fingerprint: res.Fingerprint, created: res.Created, until: res.Until, covers: res.Covers,
+		key: res.Key, user: ring.found.principal.ID, fingerprint: res.Fingerprint, created: res.Created, until: res.Until, covers: res.Covers,
 	}, now); err != nil {
 		return nil, withKey(err, res.Key)
 	}

@@ -3,6 +3,7 @@ package signatureauth
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,9 @@ func (p *Provider) openReplay() error {
 	if err != nil {
 		return err
 	}
+	// A signature that was used and forgotten where they are good for a minute
+	// would be good again where they are for five, or after a reload.
+	p.memory.Widen(p.span, p.now())
 	p.used = p.memory
 	return nil
 }
@@ -48,18 +52,27 @@ func (p *Provider) openReplay() error {
 // signed is a signature that verified, of either kind.
 type signed struct {
 	key            *httpsig.Key
+	user           string
 	nonce          string
 	fingerprint    [32]byte
 	created, until time.Time
 	covers         func(field string) bool
 }
 
-// Scopes of what is used.
-const (
-	scopeSignature   = "signature\x00"
-	scopeNonce       = "nonce\x00"
-	scopeIdempotency = "idempotency-key\x00"
-)
+// scopeSignature is that of signatures. The fingerprint has all in it that tells
+// them apart.
+const scopeSignature = "signature"
+
+// scopeOfNonce: nonces are those of a key. Another site may have another key
+// with the same id, whose owner must not use them up.
+func scopeOfNonce(k *httpsig.Key) string { return "nonce\x00" + k.Thumbprint() + "\x00" + k.ID }
+
+// scopeOfIdempotency: an event that is delivered again after the sender has
+// changed its key is still the same. What is of the same name at another host
+// is not, since that may be somebody else's.
+func scopeOfIdempotency(r *http.Request, user string) string {
+	return "idempotency-key\x00" + strings.ToLower(adapter.TargetOf(r).Host) + "\x00" + user
+}
 
 // use notes what may be used once. It is the last of all checks, so that only
 // who has a key can fill the memory.
@@ -67,9 +80,9 @@ func (p *Provider) use(r *http.Request, s *signed, now time.Time) *credential.Er
 	if p.used == nil {
 		return nil
 	}
-	e := replay.Entry{Scope: scopeSignature + s.key.ID, Value: string(s.fingerprint[:]), Made: s.created, Until: s.until}
+	e := replay.Entry{Scope: scopeSignature, Value: string(s.fingerprint[:]), Made: s.created, Until: s.until}
 	if p.Replay == ReplayNonce {
-		e.Scope, e.Value = scopeNonce+s.key.ID, s.nonce
+		e.Scope, e.Value = scopeOfNonce(s.key), s.nonce
 	}
 	if err := p.used.Use(r.Context(), e, now); err != nil {
 		return explainUse(err, time.Minute, &credential.Error{
@@ -90,7 +103,7 @@ func (p *Provider) use(r *http.Request, s *signed, now time.Time) *credential.Er
 	if keep == 0 {
 		keep = defaultRetention
 	}
-	e = replay.Entry{Scope: scopeIdempotency + s.key.ID, Value: field[0], Made: now, Until: now.Add(keep)}
+	e = replay.Entry{Scope: scopeOfIdempotency(r, s.user), Value: field[0], Made: now, Until: now.Add(keep)}
 	if err := p.used.Use(r.Context(), e, now); err != nil {
 		return explainUse(err, time.Minute, &credential.Error{
 			Kind: credential.Conflict, Code: CodeKeyUsed, Detail: "a request with this Idempotency-Key has been accepted before", Cause: err,

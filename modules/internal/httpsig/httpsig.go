@@ -178,6 +178,10 @@ func printable(s string) bool {
 // verify reports whether sig is the key's signature of base.
 func (k *Key) verify(base, sig []byte) bool { return k.key.Verify(k.alg.jose, base, sig) == nil }
 
+// Thumbprint tells keys apart that have the same id (RFC 7638). It is empty for
+// a shared secret.
+func (k *Key) Thumbprint() string { return k.key.Thumbprint() }
+
 // Keys finds keys by their id. It returns nil for an id that it does not know.
 type Keys interface {
 	Key(id string) *Key
