@@ -23,7 +23,14 @@ import (
 //
 //	Authorization: hmac username="…",algorithm="…",headers="…",signature="…"
 //
-// as clients of Kong's hmac-auth send it, who list request-line.
+// as clients of Kong's hmac-auth send it, who list request-line or, for versions
+// of Kong that have it, @request-target.
+//
+// APISIX is so from version 3.11 on; before, it had fields named X-HMAC. Kong
+// writes the line of @request-target in its own way, and takes a request-line
+// without the query too, for which a query could be added to what was signed;
+// we do not. Where a field is not there, Kong signs an empty value and APISIX
+// nothing; here that is refused. Of their algorithms there is hmac-sha256 alone.
 //
 // The field Signature of the draft is not read: it has got another meaning.
 type Cavage struct {
@@ -214,7 +221,7 @@ func (c *Cavage) verify(m *Message, keys Keys, now time.Time) (*CavageResult, *E
 			p.headers = []string{"(created)"}
 		}
 	}
-	if what := c.uncovered(m, p.headers); what != "" {
+	if what := c.uncovered(m, p.headers, kong); what != "" {
 		return nil, refused(what)
 	}
 	made, err := c.date(m, &p, now)
@@ -264,7 +271,7 @@ func cavageAlgorithm(name, of string) bool {
 }
 
 // uncovered says what of the least is not covered, empty if nothing.
-func (c *Cavage) uncovered(m *Message, headers []string) string {
+func (c *Cavage) uncovered(m *Message, headers []string, kong bool) string {
 	for i, h := range headers {
 		if slices.Contains(headers[:i], h) {
 			return "a field is covered twice"
@@ -281,7 +288,8 @@ func (c *Cavage) uncovered(m *Message, headers []string) string {
 		ok := has(want)
 		switch want {
 		case "(request-target)":
-			ok = ok || has("request-line", "@request-target")
+			// Outside of Kong, request-line is a field as others.
+			ok = ok || has("@request-target") || kong && has("request-line")
 		case "date":
 			ok = ok || has("x-date", "(created)")
 		}
@@ -344,21 +352,29 @@ func cavageBase(m *Message, p *cavageParams, kong bool) ([]byte, *Error) {
 		base = append(append(base, p.keyID...), '\n')
 	}
 	target := string(appendTarget(nil, m))
+	lower := strings.ToLower(m.Method)
+	if !oneLine([]byte(m.Method+target+m.Proto)) || strings.ToUpper(m.Method) != m.Method {
+		return nil, refused("the method or the target would be signed as those of another request")
+	}
+	// Section 2.3: not with the names of algorithms that are older than they.
+	timed := !apisix && !kong && !slices.ContainsFunc([]string{"rsa", "hmac", "ecdsa"}, func(prefix string) bool {
+		return strings.HasPrefix(p.algorithm, prefix)
+	})
 	for i, h := range p.headers {
 		if i > 0 {
 			base = append(base, '\n')
 		}
 		switch {
 		case h == "(request-target)" && !apisix && !kong:
-			base = fmt.Appendf(base, "%s: %s %s", h, strings.ToLower(m.Method), target)
-		case h == "(created)" && !apisix && !kong:
+			base = fmt.Appendf(base, "%s: %s %s", h, lower, target)
+		case h == "(created)" && timed && p.hasCreated:
 			base = fmt.Appendf(base, "%s: %d", h, p.created)
-		case h == "(expires)" && !apisix && !kong && p.hasExpires:
+		case h == "(expires)" && timed && p.hasExpires:
 			base = fmt.Appendf(base, "%s: %d", h, p.expires)
 		case h == "request-line" && kong:
 			base = fmt.Appendf(base, "%s %s %s", m.Method, target, m.Proto)
 		case h == "@request-target" && kong:
-			base = fmt.Appendf(base, "%s: %s %s", h, strings.ToLower(m.Method), target)
+			base = fmt.Appendf(base, "%s: %s %s", h, lower, target)
 		case h == "@request-target":
 			base = fmt.Appendf(base, "%s %s", m.Method, target)
 		case lowerName(h):
