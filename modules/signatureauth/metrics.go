@@ -23,10 +23,8 @@ var (
 )
 
 func (p *Provider) registerMetrics(ctx caddy.Context) error {
-	if p.memory != nil {
-		if err := adapter.MeasureReplays(ctx, "signature", p.memory); err != nil {
-			return err
-		}
+	if err := p.measure(ctx); err != nil {
+		return err
 	}
 	c, err := adapter.Register(ctx, &collector{files: make(map[string]*keysFile)})
 	if err != nil {

@@ -149,10 +149,11 @@ type Provider struct {
 	// host, whichever of its keys signs. Default: signature
 	Replay string `json:"replay,omitempty"`
 
-	// How long idempotency keys are remembered. Default: 24h
+	// How long idempotency keys are remembered, of which all sites together
+	// remember two million. A restart forgets them. Default: 24h
 	Retention caddy.Duration `json:"retention,omitempty"`
 
-	// How many signatures or nonces are remembered at a time, some 40 bytes
+	// How many signatures or nonces are remembered at a time, 30 to 60 bytes
 	// each. When there are more, requests are refused. Default: 500000
 	Remember int `json:"remember,omitempty"`
 
@@ -182,8 +183,12 @@ type Provider struct {
 	file    *keysFile
 	used    replay.Store
 	memory  *replay.Memory // what used is in this process, for metrics
-	held    adapter.Held
-	now     func() time.Time
+
+	delivered replay.Store // of idempotency keys
+	keysUsed  *replay.Memory
+
+	held adapter.Held
+	now  func() time.Time
 }
 
 // Cavage says that signatures of draft-cavage-http-signatures-12 are accepted,

@@ -384,7 +384,7 @@ func TestLargeContentIsNeverCompleteUnlessSigned(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		got, err := io.ReadAll(r.Body)
-		failed := p.Failed(r)
+		failed := p.Failed(r, err)
 		switch {
 		case test.good && (err != nil || !bytes.Equal(got, content) || failed != nil):
 			t.Errorf("%s: %d bytes, %v, failed %v", name, len(got), err, failed)
@@ -552,5 +552,49 @@ func TestCleanTakesTheSignatureOut(t *testing.T) {
 			t.Errorf("strip %t: left %v", strip, r.Header)
 		}
 		_ = p.Cleanup()
+	}
+}
+
+// TestReloadOfAnotherModeForgetsNothing: what is to be remembered changes, and
+// how much.
+func TestReloadOfAnotherModeForgetsNothing(t *testing.T) {
+	acme := ed25519Pair(t, "acme-1")
+	key := "key acme-1 ed25519 `" + acme.public + "`\n"
+	n := 0
+	send := func(p *Provider, r *http.Request) string {
+		_, err := p.Identify(r)
+		return refusal(err)
+	}
+	signed := func() *http.Request {
+		r := request(http.MethodPost, "https://example.com/orders", nil)
+		r.Header.Set("Idempotency-Key", "k1")
+		sign(t, acme.Signer, r, func(x *httpsig.Template) {
+			n++
+			x.Nonce = string(rune('a' + n))
+			x.Components = append(x.Components, "idempotency-key")
+		})
+		return r
+	}
+	first := provide(t, key)
+	used := signed()
+	if code := send(first, used); code != "" {
+		t.Fatal(code)
+	}
+	for _, mode := range []string{"nonce", "idempotency_key", "signature"} {
+		next := provide(t, key+"replay "+mode)
+		_ = first.Cleanup()
+		if code := send(next, used); code != CodeReplayed {
+			t.Errorf("after a reload to %s: got %q", mode, code)
+		}
+		first = next
+	}
+	first = provide(t, key+"replay idempotency_key\nremember 1000")
+	if code := send(first, signed()); code != "" {
+		t.Fatal(code)
+	}
+	larger := provide(t, key+"replay idempotency_key\nremember 2000")
+	_ = first.Cleanup()
+	if code := send(larger, signed()); code != CodeKeyUsed {
+		t.Errorf("after a reload with another size: got %q", code)
 	}
 }

@@ -25,7 +25,7 @@ func (f *failed) noted() bool { return f.Load() }
 // remember as much share one, and a reload forgets nothing. One that is new
 // refuses what was signed before it, so changing the number forgets nothing
 // either.
-var memories = caddy.NewUsagePool() // *replay.Memory by int
+var memories = caddy.NewUsagePool() // *replay.Memory by int, or "idempotency keys"
 
 func (p *Provider) openReplay() error {
 	if p.Replay == ReplayOff {
@@ -46,6 +46,29 @@ func (p *Provider) openReplay() error {
 	// would be good again where they are for five, or after a reload.
 	p.memory.Widen(p.span, p.now())
 	p.used = p.memory
+	if p.Replay == ReplayIdempotencyKey {
+		p.keysUsed, err = adapter.Share(&p.held, memories, "idempotency keys", func() (*replay.Memory, func(), error) {
+			return replay.NewMemory(rememberedKeys, p.now()), func() {}, nil
+		})
+		p.delivered = p.keysUsed
+	}
+	return err
+}
+
+// rememberedKeys is how many idempotency keys all sites remember together. It
+// cannot be set: a memory of another size would be another one, and keys do not
+// say when they were made, so that it could refuse those from before it.
+const rememberedKeys = 2_000_000
+
+func (p *Provider) measure(ctx caddy.Context) error {
+	if p.memory != nil {
+		if err := adapter.MeasureReplays(ctx, "signature", p.memory); err != nil {
+			return err
+		}
+	}
+	if p.keysUsed != nil {
+		return adapter.MeasureReplays(ctx, "idempotency_key", p.keysUsed)
+	}
 	return nil
 }
 
@@ -80,14 +103,18 @@ func (p *Provider) use(r *http.Request, s *signed, now time.Time) *credential.Er
 	if p.used == nil {
 		return nil
 	}
-	e := replay.Entry{Scope: scopeSignature, Value: string(s.fingerprint[:]), Made: s.created, Until: s.until}
+	// The signature itself in every mode: a reload may change the mode, and
+	// must not make good again what has been used.
+	uses := []replay.Entry{{Scope: scopeSignature, Value: string(s.fingerprint[:]), Made: s.created, Until: s.until}}
 	if p.Replay == ReplayNonce {
-		e.Scope, e.Value = scopeOfNonce(s.key), s.nonce
+		uses = append(uses, replay.Entry{Scope: scopeOfNonce(s.key), Value: s.nonce, Made: s.created, Until: s.until})
 	}
-	if err := p.used.Use(r.Context(), e, now); err != nil {
-		return explainUse(err, time.Minute, &credential.Error{
-			Kind: credential.Bad, Code: CodeReplayed, Detail: "the signature has been used before", Cause: err,
-		})
+	for _, e := range uses {
+		if err := p.used.Use(r.Context(), e, now); err != nil {
+			return explainUse(err, time.Minute, &credential.Error{
+				Kind: credential.Bad, Code: CodeReplayed, Detail: "the signature has been used before", Cause: err,
+			})
+		}
 	}
 	if p.Replay != ReplayIdempotencyKey || repeatable(r.Method) && repeatable(adapter.TargetOf(r).Method) {
 		return nil
@@ -103,8 +130,8 @@ func (p *Provider) use(r *http.Request, s *signed, now time.Time) *credential.Er
 	if keep == 0 {
 		keep = defaultRetention
 	}
-	e = replay.Entry{Scope: scopeOfIdempotency(r, s.user), Value: field[0], Made: now, Until: now.Add(keep)}
-	if err := p.used.Use(r.Context(), e, now); err != nil {
+	e := replay.Entry{Scope: scopeOfIdempotency(r, s.user), Value: field[0], Made: now, Until: now.Add(keep)}
+	if err := p.delivered.Use(r.Context(), e, now); err != nil {
 		return explainUse(err, time.Minute, &credential.Error{
 			Kind: credential.Conflict, Code: CodeKeyUsed, Detail: "a request with this Idempotency-Key has been accepted before", Cause: err,
 		})
