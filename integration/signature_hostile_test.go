@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -103,6 +104,42 @@ func TestProxyThatBuffersPassesOnNothingComplete(t *testing.T) {
 	}
 	if complete != len(options) {
 		t.Errorf("the upstream saw %d complete requests, want %d", complete, len(options))
+	}
+}
+
+// TestContentThatWasNotSignedIsNotTheUpstreamsFault: one sender could take the
+// application away from all others, where failures of the upstream are counted.
+func TestContentThatWasNotSignedIsNotTheUpstreamsFault(t *testing.T) {
+	acme := newSender(t, "acme-1")
+	var asked atomic.Int64
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
+			_, _ = io.WriteString(w, "served")
+		}
+	})
+	site := func(port, option string) string {
+		return ":{$" + port + "} {\n\tsignature_auth {\n\t\tkey acme-1 ed25519 acme.pem\n\t\t" + option +
+			"\n\t}\n\treverse_proxy {env.UPSTREAM} {\n\t\tmax_fails 1\n\t\tfail_duration 1h\n\t\tlb_retries 3\n\t}\n}\n"
+	}
+	s := signedFile(t, acme, newSender(t, "x"),
+		site("PORT", "")+site("PORT2", "sign_responses {\n\t\t\tkey server-1 ed25519 server.pem\n\t\t}"), "UPSTREAM="+up)
+	body := strings.Repeat("0123456789", 30_000)
+	for _, port := range []string{"PORT", "PORT2"} {
+		asked.Store(0)
+		for range 3 {
+			h := acme.sign(delivery{method: "PUT", uri: "http://localhost/upload", body: body})
+			if a := raw(t, s.addr(port), put(h, len(body), body[1:]+"x")); a.StatusCode != 401 || a.code() != "content_digest_mismatch" {
+				t.Errorf("%s: got %d %s", port, a.StatusCode, a.body)
+			}
+		}
+		if n := asked.Load(); n > 3 {
+			t.Errorf("%s: the upstream was asked %d times for three requests", port, n)
+		}
+		h := acme.sign(delivery{method: "PUT", uri: "http://localhost/upload", body: body})
+		if a := raw(t, s.addr(port), put(h, len(body), body)); a.StatusCode != 200 || a.body != "served" {
+			t.Errorf("%s, afterwards: got %d %s", port, a.StatusCode, a.body)
+		}
 	}
 }
 

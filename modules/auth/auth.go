@@ -289,12 +289,14 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	if a, ok := m.(credential.Answerer); ok {
 		inner, finish = a.Answer(w, r)
 	}
+	late, mayFail := m.(credential.Late)
+	if mayFail {
+		inner = late.Guard(inner, r)
+	}
 	err := guarded(inner, r, next, finish != nil)
-	if err != nil {
-		if late, ok := m.(credential.Late); ok {
-			if failed := late.Failed(r); failed != nil {
-				return h.refuse(w, r, won, failed)
-			}
+	if mayFail {
+		if failed := late.Failed(r, err); failed != nil {
+			return h.refuse(w, r, won, failed)
 		}
 	}
 	if finish != nil {

@@ -2,9 +2,13 @@ package signatureauth
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
@@ -69,22 +73,58 @@ type content struct {
 type watched struct {
 	io.ReadCloser
 	failed failed
+	unsent bool // the answer that says that the client has gone was held back
 }
+
+// errGone is how reading ends. It is also a context.Canceled, so that
+// reverse_proxy takes it for the client's doing, which it is: it neither tries
+// again nor counts a failure of the upstream, which one sender could take away
+// from all others that way.
+var errGone = fmt.Errorf("%w: %w", errDigest, context.Canceled)
 
 func (w *watched) Read(b []byte) (int, error) {
 	n, err := w.ReadCloser.Read(b)
 	if errors.Is(err, httpsig.ErrDigest) {
 		w.failed.note()
+		err = errGone
 	}
 	return n, err
 }
 
+// Guard returns the writer for a request whose content is compared as it is
+// read.
+func (p *Provider) Guard(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	c, ok := adapter.Vars(r)[contentVar].(*watched)
+	if !ok {
+		return w
+	}
+	return &guardedWriter{&caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, c}
+}
+
+// guardedWriter holds back the status with which reverse_proxy notes that the
+// client has gone: it is still there, and gets an answer.
+type guardedWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	content *watched
+}
+
+// statusGone is what reverse_proxy says of a client that has gone.
+const statusGone = 499
+
+func (g *guardedWriter) WriteHeader(status int) {
+	if status == statusGone && g.content.failed.noted() {
+		g.content.unsent = true
+		return
+	}
+	g.ResponseWriterWrapper.WriteHeader(status)
+}
+
 // Failed says why a request that was let pass has failed after all: its content
 // was not what was signed.
-func (p *Provider) Failed(r *http.Request) *credential.Error {
+func (p *Provider) Failed(r *http.Request, err error) *credential.Error {
 	w, ok := adapter.Vars(r)[contentVar].(*watched)
-	if !ok || !w.failed.noted() {
-		return nil
+	if !ok || !w.failed.noted() || err == nil && !w.unsent {
+		return nil // an answer that came before the end of the content stays
 	}
 	return explain(errDigest)
 }

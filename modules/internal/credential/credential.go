@@ -208,9 +208,13 @@ type Answerer interface {
 // Late is a method that may learn only while the request is served that its
 // credential was not good: content that is compared as it is read.
 type Late interface {
+	// Guard returns the writer that the request goes on with.
+	Guard(w http.ResponseWriter, r *http.Request) http.ResponseWriter
+
 	// Failed says why a request that was let pass has failed after all, nil
-	// if it has not.
-	Failed(r *http.Request) *Error
+	// if it has not or if it has been answered. err is that of the handlers
+	// behind.
+	Failed(r *http.Request, err error) *Error
 }
 
 // Publisher is a method that has something to tell everybody, such as the
