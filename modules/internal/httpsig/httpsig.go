@@ -137,6 +137,9 @@ type Key struct {
 // NewKey admits a key. material is a public key or certificate in PEM or DER
 // or a JWK, or, for hmac-sha256, the secret of at least 32 bytes. What makes a
 // bad key is the same as for tokens: see jwk.Static.
+//
+// The salt of rsa-pss-sha512 has 64 bytes and no other number (RFC 9421 section
+// 3.3.1). Node takes as many as fit unless it is told saltLength: 64.
 func NewKey(id, alg string, material []byte) (*Key, error) {
 	if err := checkKeyID(id); err != nil {
 		return nil, err
