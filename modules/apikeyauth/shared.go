@@ -1,10 +1,7 @@
 package apikeyauth
 
 import (
-	"errors"
-	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -31,18 +28,11 @@ type storeKey struct {
 // shared is a store with its background work, as a caddy.Destructor.
 type shared struct {
 	*apikey.Store
+	*adapter.Announcer
 	path string
 	log  *zap.Logger
 	stop chan struct{}
 	done sync.WaitGroup
-
-	mu      sync.Mutex
-	changes []listener // of the configurations that use it, latest last
-}
-
-type listener struct {
-	owner *Provider
-	tell  func(adapter.Change)
 }
 
 func (p *Provider) open(ctx caddy.Context, path string, pepper *apikey.Pepper) error {
@@ -52,8 +42,8 @@ func (p *Provider) open(ctx caddy.Context, path string, pepper *apikey.Pepper) e
 	}
 	key := storeKey{abs, pepper.Check(), p.NoLastUsed}
 	v, loaded, err := stores.LoadOrNew(key, func() (caddy.Destructor, error) {
-		s := &shared{path: path, stop: make(chan struct{}), log: caddy.Log().Named("http.authentication.providers." + Name)}
-		store, err := apikey.Open(abs, pepper, s.report)
+		s := &shared{Announcer: adapter.NewAnnouncer(Name, "the store of API keys", "keys", path), path: path, stop: make(chan struct{}), log: caddy.Log().Named("http.authentication.providers." + Name)}
+		store, err := apikey.Open(abs, pepper, s.reportFile)
 		if err != nil {
 			return nil, err
 		}
@@ -75,26 +65,13 @@ func (p *Provider) open(ctx caddy.Context, path string, pepper *apikey.Pepper) e
 			return err
 		}
 	}
-	s.mu.Lock()
-	s.changes = append(s.changes, listener{p, adapter.Changes(ctx)})
-	s.mu.Unlock()
+	leave := s.Enlist(ctx, p)
 	p.store = s.Store
 	p.release = func() {
-		s.forget(p)
+		leave()
 		_, _ = stores.Delete(key)
 	}
 	return nil
-}
-
-func (s *shared) forget(p *Provider) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, l := range s.changes {
-		if l.owner == p {
-			s.changes = append(s.changes[:i:i], s.changes[i+1:]...)
-			return
-		}
-	}
 }
 
 // Destruct ends the background work.
@@ -124,53 +101,10 @@ func (s *shared) flush() {
 	}
 }
 
-// report logs what became of the file and tells the audit trails.
-func (s *shared) report(e apikey.Event) {
-	change := adapter.Change{Layer: Name, What: "keys changed", Source: s.path, Detail: describe(e)}
+func (s *shared) reportFile(e apikey.Event) {
 	if e.Err != nil {
-		change.What = "keys refused"
-		s.log.Error("the store of API keys cannot be used; what was read last stays in force", zap.String("store", s.path), zap.Error(clean(e.Err)))
-	} else {
-		s.log.Info("the store of API keys is in force", zap.String("store", s.path),
-			zap.Int("added", len(e.Added)), zap.Int("removed", len(e.Removed)), zap.Int("changed", len(e.Changed)))
+		s.Refused(e.Err)
+		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	// One of those who listen is enough: a reload has two for a while, and
-	// several sites may share one trail.
-	if n := len(s.changes); n > 0 {
-		s.changes[n-1].tell(change)
-	}
-}
-
-// maxDescribed bounds how many keys one record names.
-const maxDescribed = 50
-
-func describe(e apikey.Event) string {
-	if e.Err != nil {
-		return clean(e.Err).Error()
-	}
-	lines := make([]string, 0, maxDescribed+1)
-	more := 0
-	for _, group := range []struct {
-		what string
-		ids  []string
-	}{{"added", e.Added}, {"removed", e.Removed}, {"changed", e.Changed}} {
-		for _, id := range group.ids {
-			if len(lines) == maxDescribed {
-				more++
-				continue
-			}
-			lines = append(lines, group.what+" "+id)
-		}
-	}
-	if more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(lines, "\n")
-}
-
-// clean keeps an error to one line.
-func clean(err error) error {
-	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
+	s.InForce(e.Added, e.Removed, e.Changed)
 }

@@ -289,24 +289,6 @@ func await(t *testing.T, p *Provider, chain []*x509.Certificate, want string) {
 	t.Fatalf("got %s, want %s", got, want)
 }
 
-func TestChangesOfTheMapAreAnnouncedOnce(t *testing.T) {
-	c := &clients{path: "map", log: caddy.Log()}
-	var told []adapter.Change
-	for range 2 {
-		c.changes = append(c.changes, listener{new(Provider), func(ch adapter.Change) { told = append(told, ch) }})
-	}
-	many := make([]string, maxDescribed+2)
-	for i := range many {
-		many[i] = "dns a"
-	}
-	c.report(clientcert.Event{Added: many})
-	c.report(clientcert.Event{Err: errors.New("line 1:\nwrong")})
-	if len(told) != 2 || told[0].Layer != Name || told[0].What != "clients changed" || !strings.HasSuffix(told[0].Detail, "added dns a\nand 2 more") ||
-		told[1].What != "clients refused" || told[1].Detail != "line 1: wrong" {
-		t.Errorf("got %+v", told)
-	}
-}
-
 func TestOptionsForTheHandler(t *testing.T) {
 	p := &Provider{options: credential.Options{Optional: true}}
 	o := p.HandlerOptions()
