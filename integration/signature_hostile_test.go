@@ -337,3 +337,101 @@ func TestKeysFileChangesWhileRunning(t *testing.T) {
 		}
 	}
 }
+
+// TestSignaturesOverHTTP2 has both sides of the proxy speak HTTP/2.
+func TestSignaturesOverHTTP2(t *testing.T) {
+	acme := newSender(t, "acme-1")
+	var complete, asked atomic.Int64
+	up := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			if _, err := io.Copy(io.Discard, r.Body); err == nil {
+				complete.Add(1)
+			}
+			fmt.Fprintf(w, "%s %s", r.Proto, r.Header.Get("X-User"))
+		}),
+		Protocols: new(http.Protocols),
+	}
+	up.Protocols.SetUnencryptedHTTP2(true)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = up.Serve(ln) }()
+	t.Cleanup(func() { _ = up.Close() })
+	s := signedFile(t, acme, newSender(t, "x"), `
+{
+	skip_install_trust
+	http_port {$HTTP_PORT}
+}
+https://localhost:{$PORT} {
+	signature_auth {
+		key acme-1 ed25519 acme.pem
+		forward sub X-User
+	}
+	reverse_proxy h2c://{$UPSTREAM}
+}
+`, "UPSTREAM="+ln.Addr().String())
+	var c *http.Client
+	eventually(t, func() error {
+		c = s.client()
+		resp, err := c.Get("https://localhost:" + s.ports["PORT"] + "/")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	})
+	host := "localhost:" + s.ports["PORT"]
+	body := strings.Repeat("0123456789", 30_000)
+	for _, tc := range []struct {
+		name, authority, signed, sent string
+		length                        bool
+		status                        int
+		code                          string
+	}{
+		{"as signed", host, host, body, true, 200, ""},
+		{"without a length", host, host, body, false, 200, ""},
+		{"small", host, host, "hello", true, 200, ""},
+		{"capitals", "LOCALHOST:" + s.ports["PORT"], host, "hello", true, 200, ""},
+		{"another port", host, "localhost:1", "hello", true, 401, "invalid_signature"},
+		{"the port left out", host, "localhost", "hello", true, 401, "invalid_signature"},
+		{"changed", host, host, body[1:] + "x", true, 401, "content_digest_mismatch"},
+		{"changed, without a length", host, host, body[1:] + "x", false, 401, "content_digest_mismatch"},
+		{"cut", host, host, body[1:], false, 401, "content_digest_mismatch"},
+		{"empty", host, host, "", false, 401, "content_digest_mismatch"},
+	} {
+		before := complete.Load()
+		signed := body
+		if tc.sent == "hello" {
+			signed = tc.sent
+		}
+		var reader io.Reader = strings.NewReader(tc.sent)
+		if !tc.length {
+			reader = io.MultiReader(reader)
+		}
+		req, err := http.NewRequest("PUT", "https://"+host+"/upload", reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = tc.authority
+		for _, h := range acme.sign(delivery{method: "PUT", uri: "https://" + tc.signed + "/upload", body: signed}) {
+			name, value, _ := strings.Cut(h, ": ")
+			req.Header.Add(name, value)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		text, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		a := &answer{Response: resp, body: string(text)}
+		want := "HTTP/2.0 acme-1"
+		if resp.ProtoMajor != 2 || a.StatusCode != tc.status || a.code() != tc.code || tc.status == 200 && a.body != want {
+			t.Errorf("%s: got %s %d %s", tc.name, resp.Proto, a.StatusCode, a.body)
+		}
+		if done := complete.Load() - before; (done == 1) != (tc.status == 200) {
+			t.Errorf("%s: the upstream saw %d complete requests", tc.name, done)
+		}
+	}
+}
