@@ -9,10 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
@@ -245,16 +243,7 @@ var files = caddy.NewUsagePool() // *keysFile by path
 // keysFile is a file of keys with who wants to know of its changes.
 type keysFile struct {
 	*filewatch.Kept[keys]
-	path string
-	log  *zap.Logger
-
-	mu      sync.Mutex
-	changes []listener // of the configurations that use it, latest last
-}
-
-type listener struct {
-	owner *Provider
-	tell  func(adapter.Change)
+	*adapter.Announcer
 }
 
 func (p *Provider) openFile(ctx caddy.Context) error {
@@ -267,7 +256,7 @@ func (p *Provider) openFile(ctx caddy.Context) error {
 		return err
 	}
 	f, err := adapter.Share(&p.held, files, abs, func() (*keysFile, func(), error) {
-		f := &keysFile{path: path, log: caddy.Log().Named("http.authentication.providers." + Name)}
+		f := &keysFile{Announcer: adapter.NewAnnouncer(Name, "the file of keys", "keys", path)}
 		kept, err := filewatch.Keep(abs, maxKeysFile, parseKeys, f.report)
 		if err != nil {
 			return nil, nil, err
@@ -280,67 +269,37 @@ func (p *Provider) openFile(ctx caddy.Context) error {
 	}
 	if err != nil {
 		p.held.Release()
-		return fmt.Errorf("%s: keys %s: %w", Name, p.KeysFile, clean(err))
+		return fmt.Errorf("%s: keys %s: %w", Name, p.KeysFile, adapter.OneLine(err))
 	}
-	f.mu.Lock()
-	f.changes = append(f.changes, listener{p, adapter.Changes(ctx)})
-	f.mu.Unlock()
-	p.held.Add(func() { f.forget(p) })
+	p.held.Add(f.Enlist(ctx, p))
 	p.file = f
 	return nil
 }
 
-func (f *keysFile) forget(p *Provider) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.changes = slices.DeleteFunc(f.changes, func(l listener) bool { return l.owner == p })
-}
-
-// report logs what became of the file and tells the audit trails.
 func (f *keysFile) report(before, after *keys, err error) {
-	change := adapter.Change{Layer: Name, What: "keys changed", Source: f.path}
 	if err != nil {
-		change.What, change.Detail = "keys refused", clean(err).Error()
-		f.log.Error("the file of keys cannot be used; what was read last stays in force", zap.String("keys", f.path), zap.Error(clean(err)))
-	} else {
-		change.Detail = difference(*before, *after)
-		f.log.Info("the file of keys is in force", zap.String("keys", f.path), zap.Int("entries", len(*after)))
+		f.Refused(err)
+		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	// One of those who listen is enough: a reload has two for a while, and
-	// several sites may share one trail.
-	if n := len(f.changes); n > 0 {
-		f.changes[n-1].tell(change)
-	}
+	f.InForce(difference(*before, *after))
 }
-
-// maxDescribed bounds how many keys one record names.
-const maxDescribed = 50
 
 // difference says which keys came, left and changed, by their ids.
-func difference(before, after keys) string {
-	var lines []string
+func difference(before, after keys) (added, removed, changed []string) {
 	for id, h := range after {
 		if old := before[id]; old == nil {
-			lines = append(lines, "added "+id)
+			added = append(added, id)
 		} else if old.text != h.text {
-			lines = append(lines, "changed "+id)
+			changed = append(changed, id)
 		}
 	}
 	for id := range before {
 		if after[id] == nil {
-			lines = append(lines, "removed "+id)
+			removed = append(removed, id)
 		}
 	}
-	slices.Sort(lines)
-	if more := len(lines) - maxDescribed; more > 0 {
-		lines = append(lines[:maxDescribed], fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(lines, "\n")
-}
-
-// clean keeps an error to one line.
-func clean(err error) error {
-	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
+	slices.Sort(added)
+	slices.Sort(removed)
+	slices.Sort(changed)
+	return added, removed, changed
 }
