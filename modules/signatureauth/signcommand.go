@@ -30,7 +30,7 @@ type signFlags struct {
 	keyID, alg, key    string
 	method, body       string
 	headers            []string
-	components         []string
+	cover              []string
 	label, tag, nonce  string
 	expires            time.Duration
 	cavage, headerOnly bool
@@ -44,7 +44,7 @@ func signCommand() *cobra.Command {
 		Short: "Sign a request and print it as a curl command",
 		Long: `Signs a request as signature_auth wants it (RFC 9421) and prints the curl
 command that sends it. Nothing is sent. With content, Content-Digest is added
-and covered.
+and covered. A header field Host is the authority that is signed.
 
 The key is a private key in PEM, or for hmac-sha256 the secret: the name of a
 file, {env.NAME} or {file./path}. It is never printed.`,
@@ -69,8 +69,8 @@ file, {env.NAME} or {file./path}. It is never printed.`,
 	p.StringVarP(&f.method, "method", "X", "", "the method (default GET, with --body POST)")
 	p.StringVar(&f.body, "body", "", "a file with the content, - for the standard input")
 	p.StringArrayVarP(&f.headers, "header", "H", nil, "a header field, 'Name: value'; repeatable")
-	p.StringSliceVar(&f.components, "cover", nil, "components to cover (default @method, @target-uri and, with content, content-digest)")
-	p.StringVar(&f.label, "label", "sig1", "the label")
+	p.StringArrayVar(&f.cover, "cover", nil, "components to cover, with commas between them; repeatable (default @method,@target-uri; content-digest is added with content)")
+	p.StringVar(&f.label, "label", "", "the label (default sig1)")
 	p.StringVar(&f.tag, "tag", "", "the tag")
 	p.StringVar(&f.nonce, "nonce", "", "the nonce; 'random' makes one")
 	p.DurationVar(&f.expires, "expires", 0, "when the signature expires, from now on (default: it does not say)")
@@ -104,14 +104,10 @@ func (f *signFlags) sign(target string) (*signedRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(target)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, errors.New("the URL must begin with https:// or http:// and a host")
+	u, err := parseTarget(target)
+	if err != nil {
+		return nil, err
 	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
-	u.Fragment = ""
 	r := &signedRequest{method: f.method, url: u.String()}
 	if err := r.read(f.body); err != nil {
 		return nil, err
@@ -122,11 +118,14 @@ func (f *signFlags) sign(target string) (*signedRequest, error) {
 			r.method = http.MethodPost
 		}
 	}
+	if !httpguts.ValidHeaderFieldName(r.method) { // both are tokens
+		return nil, errors.New("--method is not the name of a method")
+	}
 	if err := r.add(f.headers); err != nil {
 		return nil, err
 	}
 	m := &httpsig.Message{
-		Method: r.method, Proto: "HTTP/1.1", Scheme: u.Scheme, Authority: u.Host,
+		Method: r.method, Proto: "HTTP/1.1", Scheme: u.Scheme, Authority: r.authority(u),
 		Path: u.EscapedPath(), Query: u.RawQuery, HasQuery: u.RawQuery != "" || u.ForceQuery, HasContent: r.hasBody,
 	}
 	if f.cavage {
@@ -135,13 +134,67 @@ func (f *signFlags) sign(target string) (*signedRequest, error) {
 	return r, f.signMessage(r, m, signer)
 }
 
+// parseTarget reads the URL, which must be one that curl requests as it stands.
+func parseTarget(target string) (*url.URL, error) {
+	u, err := url.Parse(target)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("the URL must begin with https:// or http:// and a host")
+	case u.User != nil:
+		return nil, errors.New("the URL has a user in it, which curl would send as Authorization: leave it out")
+	case strings.ContainsFunc(u.RawQuery, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return nil, errors.New("the query of the URL has characters that must be percent-encoded, such as %20 for a space")
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	u.Fragment = ""
+	return u, nil
+}
+
+// authority is what curl sends as Host: what the caller says, else that of the
+// URL without the port that the scheme has anyway.
+func (r *signedRequest) authority(u *url.URL) string {
+	if host := r.header().Get("Host"); host != "" {
+		return host
+	}
+	return strings.TrimSuffix(u.Host, map[string]string{"http": ":80", "https": ":443"}[u.Scheme])
+}
+
+// split divides what --cover holds at the commas that are not in the name of a
+// query parameter or the key of a member.
+func split(list []string) (components []string) {
+	for _, text := range list {
+		start, quoted := 0, false
+		for i := 0; i < len(text); i++ {
+			switch {
+			case text[i] == '\\' && quoted:
+				i++ // the next one is not the end of the string
+			case text[i] == '"':
+				quoted = !quoted
+			case text[i] == ',' && !quoted:
+				components = append(components, text[start:i])
+				start = i + 1
+			}
+		}
+		components = append(components, text[start:])
+	}
+	return components
+}
+
 func (f *signFlags) signMessage(r *signedRequest, m *httpsig.Message, signer *httpsig.Signer) error {
-	cover := slices.Clone(f.components)
+	if f.expires < 0 {
+		return errors.New("--expires lies in the past")
+	}
+	if err := r.without("Signature", "Signature-Input"); err != nil {
+		return err
+	}
+	cover := split(f.cover)
 	if len(cover) == 0 {
 		cover = []string{"@method", "@target-uri"}
 	}
 	if r.hasBody {
-		r.fields = append(r.fields, [2]string{"Content-Digest", httpsig.ContentDigest(r.body)})
+		r.addDefault("Content-Digest", httpsig.ContentDigest(r.body))
 		if !slices.Contains(cover, "content-digest") {
 			cover = append(cover, "content-digest")
 		}
@@ -167,13 +220,19 @@ func (f *signFlags) signMessage(r *signedRequest, m *httpsig.Message, signer *ht
 }
 
 func (f *signFlags) signCavage(r *signedRequest, m *httpsig.Message, signer *httpsig.Signer) error {
-	cover := slices.Clone(f.components)
+	if f.label != "" || f.tag != "" || f.nonce != "" || f.expires != 0 {
+		return errors.New("--label, --tag, --nonce and --expires are of RFC 9421: leave them or --cavage out")
+	}
+	if err := r.without("Authorization"); err != nil {
+		return err
+	}
+	cover := split(f.cover)
 	if len(cover) == 0 {
 		cover = []string{"(request-target)", "host", "date"}
 	}
-	r.fields = append(r.fields, [2]string{"Date", f.now().UTC().Format(http.TimeFormat)})
+	r.addDefault("Date", f.now().UTC().Format(http.TimeFormat))
 	if r.hasBody {
-		r.fields = append(r.fields, [2]string{"Digest", httpsig.LegacyDigest(r.body)})
+		r.addDefault("Digest", httpsig.LegacyDigest(r.body))
 		if !slices.Contains(cover, "digest") {
 			cover = append(cover, "digest")
 		}
@@ -214,6 +273,24 @@ func (r *signedRequest) add(lines []string) error {
 	return nil
 }
 
+// addDefault adds a field unless the caller has written it.
+func (r *signedRequest) addDefault(name, value string) {
+	if len(r.header()[http.CanonicalHeaderKey(name)]) == 0 {
+		r.fields = append(r.fields, [2]string{name, value})
+	}
+}
+
+// without makes sure that the caller has not written the fields that hold the
+// signature: there would be two.
+func (r *signedRequest) without(names ...string) error {
+	for _, name := range names {
+		if len(r.header()[http.CanonicalHeaderKey(name)]) > 0 {
+			return fmt.Errorf("--header %s: the signature is made here", name)
+		}
+	}
+	return nil
+}
+
 func (r *signedRequest) header() http.Header {
 	h := make(http.Header)
 	for _, f := range r.fields {
@@ -233,9 +310,17 @@ func (f *signFlags) print(w io.Writer, r *signedRequest) error {
 		return nil
 	}
 	var b strings.Builder
-	b.WriteString("curl -X " + quote(r.method))
+	if r.method == http.MethodHead && !r.hasBody {
+		b.WriteString("curl --head") // with -X it waits for content
+	} else {
+		b.WriteString("curl -X " + quote(r.method))
+	}
 	for _, field := range r.fields {
-		b.WriteString(" \\\n  -H " + quote(field[0]+": "+field[1]))
+		text := field[0] + ": " + field[1]
+		if field[1] == "" {
+			text = field[0] + ";" // with a colon, curl leaves the field out
+		}
+		b.WriteString(" \\\n  -H " + quote(text))
 	}
 	if r.hasBody {
 		// curl would add a type of its own choice.
@@ -245,7 +330,7 @@ func (f *signFlags) print(w io.Writer, r *signedRequest) error {
 		name := f.body
 		b.WriteString(" \\\n  --data-binary " + quote("@"+name))
 	}
-	b.WriteString(" \\\n  --path-as-is " + quote(r.url) + "\n")
+	b.WriteString(" \\\n  --globoff --path-as-is " + quote(r.url) + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
