@@ -14,6 +14,7 @@ import (
 // 401 and tries the next provider, so the error, which it logs, is only for
 // credentials that could not be checked.
 func Authenticate(m credential.Method, w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	EndToEnd(r)
 	who, err := m.Identify(r)
 	if err != nil {
 		var ce *credential.Error
