@@ -52,9 +52,22 @@ func TestDigestsThatAreRefused(t *testing.T) {
 	content := []byte("content")
 	good256, good512 := ContentDigest(content), digest512(content)
 	for _, lines := range [][]string{
-		nil, {""}, {"sha-256"}, {"sha-256=1"}, {"sha-256=::"}, {"sha-256=:AA==:"}, {"sha-512=:AA==:, " + good256}, {"sha-256=" + good512[8:]},
-		{good256, good256}, {good256 + ", " + good256}, {good256 + ","}, {strings.ToUpper(good256[:7]) + good256[7:]}, {good256 + ";x"},
-		{"md5=:XrY7u+Ae7tCTyyK7j1rNww==:"}, {"unixsum=:AA==:"}, {"unixsum=1, " + good256},
+		nil,
+		{""},
+		{"sha-256"},
+		{"sha-256=1"},
+		{"sha-256=::"},
+		{"sha-256=:AA==:"},
+		{"sha-512=:AA==:, " + good256},
+		{"sha-256=" + good512[8:]},
+		{good256, good256},
+		{good256 + ", " + good256},
+		{good256 + ","},
+		{strings.ToUpper(good256[:7]) + good256[7:]},
+		{good256 + ";x"},
+		{"md5=:XrY7u+Ae7tCTyyK7j1rNww==:"},
+		{"unixsum=:AA==:"},
+		{"unixsum=1, " + good256},
 		{"sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg==:"}, // RFC 9530 B.5, padded once too often
 		{strings.Repeat(" ", maxField) + good256},
 		{"a=:AA==:, b=:AA==:, c=:AA==:, d=:AA==:, e=:AA==:, f=:AA==:, g=:AA==:, h=:AA==:, " + good256},

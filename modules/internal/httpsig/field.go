@@ -109,10 +109,7 @@ func (c *cursor) next() bool {
 	c.space()
 	c.expect(',')
 	c.space()
-	if c.i == len(c.s) {
-		c.bad = true // a comma in the end
-	}
-	return !c.bad
+	return !c.bad // after a comma in the end, the key is missing
 }
 
 func (c *cursor) space() {

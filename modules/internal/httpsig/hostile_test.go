@@ -170,6 +170,7 @@ func TestSpoiledMessagesAreRefused(t *testing.T) {
 		"components reordered":     {swapInput(`"@method" "@target-uri"`, `"@target-uri" "@method"`), ErrRefused, spoiled},
 		"a component more":         {swapInput(`"x-list"`, `"x-list" "date"`), ErrRefused, spoiled},
 		"a component twice":        {swapInput(`"x-list"`, `"x-list" "x-list"`), ErrMalformed, "covered twice"},
+		"twice in another order":   {swapInput(`"x-list"`, `"x-list";sf;key="a" "x-list";key="a";sf`), ErrMalformed, "covered twice"},
 		"a component unknown":      {swapInput(`"x-list"`, `"@foo"`), ErrMalformed, "not known"},
 		"a component without name": {swapInput(`"x-list"`, `"";key="a"`), ErrMalformed, "no name of a field"},
 		"a component of a trailer": {swapInput(`"x-list"`, `"x-list";tr`), ErrRefused, "trailers"},

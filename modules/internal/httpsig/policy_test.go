@@ -59,12 +59,26 @@ func TestErrorsHoldNothingOfTheMessage(t *testing.T) {
 
 func TestPoliciesThatAreRefused(t *testing.T) {
 	for _, o := range []Options{
-		{}, {MaxAge: -1}, {MaxAge: time.Minute, Leeway: -1}, {MaxAge: math.MaxInt64, Leeway: time.Second}, {MaxAge: time.Minute, Leeway: math.MaxInt64},
-		{MaxAge: 1, Label: "A"}, {MaxAge: 1, Label: "a b"}, {MaxAge: 1, Tag: "\n"},
-		{MaxAge: 1, Components: []string{""}}, {MaxAge: 1, Components: []string{"@foo"}}, {MaxAge: 1, Components: []string{"Date"}},
-		{MaxAge: 1, Components: []string{"@method", "@method"}}, {MaxAge: 1, Components: []string{`"x";sf`, `x;sf`}}, {MaxAge: 1, Components: []string{"@status"}},
-		{MaxAge: 1, Components: []string{"date;tr"}}, {MaxAge: 1, Components: []string{"date;req"}}, {MaxAge: 1, Components: []string{`"";key="a"`}},
-		{MaxAge: 1, Components: []string{"@query-param"}}, {MaxAge: 1, Components: []string{"date date"}}, {MaxAge: 1, Components: []string{"@method;sf"}},
+		{},
+		{MaxAge: -1},
+		{MaxAge: time.Minute, Leeway: -1},
+		{MaxAge: math.MaxInt64, Leeway: time.Second},
+		{MaxAge: time.Minute, Leeway: math.MaxInt64},
+		{MaxAge: 1, Label: "A"},
+		{MaxAge: 1, Label: "a b"},
+		{MaxAge: 1, Tag: "\n"},
+		{MaxAge: 1, Components: []string{""}},
+		{MaxAge: 1, Components: []string{"@foo"}},
+		{MaxAge: 1, Components: []string{"Date"}},
+		{MaxAge: 1, Components: []string{"@method", "@method"}},
+		{MaxAge: 1, Components: []string{`"x";sf`, `x;sf`}},
+		{MaxAge: 1, Components: []string{"@status"}},
+		{MaxAge: 1, Components: []string{"date;tr"}},
+		{MaxAge: 1, Components: []string{"date;req"}},
+		{MaxAge: 1, Components: []string{`"";key="a"`}},
+		{MaxAge: 1, Components: []string{"@query-param"}},
+		{MaxAge: 1, Components: []string{"date date"}},
+		{MaxAge: 1, Components: []string{"@method;sf"}},
 	} {
 		if p, err := NewPolicy(o); err == nil {
 			t.Errorf("%+v: accepted as %+v", o, p)
@@ -95,9 +109,16 @@ func TestKeysThatAreRefused(t *testing.T) {
 func TestSignersThatAreRefused(t *testing.T) {
 	jwk := `{"kty":"oct","k":"` + base64.RawURLEncoding.EncodeToString(sharedSecret()) + `"}`
 	for _, c := range []struct{ id, alg, material string }{
-		{"", "ed25519", testKeyEd25519Private}, {"k", "x", testKeyEd25519Private}, {"k", "ed25519", testKeyEd25519Public}, {"k", "ed25519", ""},
-		{"k", "ed25519", testKeyP256Private}, {"k", "ecdsa-p384-sha384", testKeyP256Private}, {"k", "rsa-pss-sha512", testKeyEd25519Private},
-		{"k", "hmac-sha256", "short"}, {"k", "hmac-sha256", testKeyEd25519Private}, {"k", "hmac-sha256", jwk},
+		{"", "ed25519", testKeyEd25519Private},
+		{"k", "x", testKeyEd25519Private},
+		{"k", "ed25519", testKeyEd25519Public},
+		{"k", "ed25519", ""},
+		{"k", "ed25519", testKeyP256Private},
+		{"k", "ecdsa-p384-sha384", testKeyP256Private},
+		{"k", "rsa-pss-sha512", testKeyEd25519Private},
+		{"k", "hmac-sha256", "short"},
+		{"k", "hmac-sha256", testKeyEd25519Private},
+		{"k", "hmac-sha256", jwk},
 		{"k", "ed25519", strings.Replace(testKeyEd25519Private, "MC4CAQ", "MC4CAg", 1)},
 	} {
 		if _, err := NewSigner(c.id, c.alg, []byte(c.material)); err == nil {

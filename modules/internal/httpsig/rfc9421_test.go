@@ -485,6 +485,8 @@ func TestComponentValues(t *testing.T) {
 		{testResponse(200, responseDigest, "23"), `"@status"`, "200", true},
 		{testResponse(200, responseDigest, "23"), `"@status";req`, "", false},
 		{testResponse(200, responseDigest, "23"), `"@method"`, "", false},
+		{testResponse(200, responseDigest, "23"), `"@method";req=1`, "", false},
+		{testResponse(200, responseDigest, "23"), `"@method";req="a"`, "", false},
 		{testResponse(200, responseDigest, "23"), `"@query-param";name="Pet";req`, "dog", true},
 		{testResponse(200, responseDigest, "23"), `"@query-param";name="Pet"`, "", false},
 		{testResponse(200, responseDigest, "23"), `"host";req`, "example.com", true},
