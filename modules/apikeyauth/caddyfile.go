@@ -24,28 +24,8 @@ import (
 // forward are sub (the owner), key_id, plan, roles and scopes. The directive's
 // matcher is the business of who registers the directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume directive name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	seen := make(adapter.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if known, err := adapter.UnmarshalOption(d, &p.options); err != nil {
-			return err
-		} else if known {
-			continue
-		}
-		if d.Val() != "from" {
-			if err := seen.Check(d); err != nil {
-				return err
-			}
-		}
-		if err := p.unmarshalOption(d); err != nil {
-			return err
-		}
-		if err := adapter.NoBlock(d); err != nil {
-			return err
-		}
+	if err := adapter.UnmarshalBlock(d, &p.options, "from", p.unmarshalOption); err != nil {
+		return err
 	}
 	if p.Store == "" || p.Pepper == "" {
 		return d.Errf("%s needs a store and a pepper line: store /etc/moat/api.keys and pepper {env.API_KEY_PEPPER}", Name)

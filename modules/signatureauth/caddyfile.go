@@ -47,28 +47,8 @@ import (
 // scopes. The directive's matcher is the business of who registers the
 // directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume directive name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	seen := make(adapter.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if known, err := adapter.UnmarshalOption(d, &p.options); err != nil {
-			return err
-		} else if known {
-			continue
-		}
-		if d.Val() != "key" {
-			if err := seen.Check(d); err != nil {
-				return err
-			}
-		}
-		if err := p.unmarshalOption(d); err != nil {
-			return err
-		}
-		if err := adapter.NoBlock(d); err != nil {
-			return err
-		}
+	if err := adapter.UnmarshalBlock(d, &p.options, "key", p.unmarshalOption); err != nil {
+		return err
 	}
 	if err := p.check(); err != nil {
 		return d.Errf("%s: %v", Name, err)

@@ -35,6 +35,37 @@ func UnmarshalOption(d *caddyfile.Dispenser, o *credential.Options) (known bool,
 	return false, nil
 }
 
+// UnmarshalBlock reads the directive of an authentication method that has no
+// arguments: its block, with the options that every method has and those that
+// option reads. Each of the latter may stand once, unless it is repeatable, and
+// has no block that option leaves unread.
+func UnmarshalBlock(d *caddyfile.Dispenser, o *credential.Options, repeatable string, option func(*caddyfile.Dispenser) error) error {
+	d.Next() // consume directive name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := make(Once)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if known, err := UnmarshalOption(d, o); err != nil {
+			return err
+		} else if known {
+			continue
+		}
+		if d.Val() != repeatable {
+			if err := seen.Check(d); err != nil {
+				return err
+			}
+		}
+		if err := option(d); err != nil {
+			return err
+		}
+		if err := NoBlock(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // UnmarshalForward reads the rest of a line `forward <claim pointer> <header>`.
 func UnmarshalForward(d *caddyfile.Dispenser) (credential.Forward, error) {
 	var f credential.Forward
