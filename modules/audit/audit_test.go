@@ -326,6 +326,43 @@ func TestClientThatHangsUpIsRecorded(t *testing.T) {
 	}
 }
 
+// TestBodyMayBeReadWhileTheRecordIsMade: an upstream may answer before it has
+// read the body, of which the transport then still sends the rest.
+func TestBodyMayBeReadWhileTheRecordIsMade(t *testing.T) {
+	e := newEnv(t)
+	var reading sync.WaitGroup
+	e.serve(`,"request_body":65536`, func(w http.ResponseWriter, r *http.Request) error {
+		body, half := r.Body, make(chan struct{})
+		reading.Go(func() {
+			b := make([]byte, 1)
+			for n := 0; ; n++ {
+				if n == 100 {
+					close(half)
+				}
+				if _, err := body.Read(b); err != nil {
+					return
+				}
+			}
+		})
+		<-half
+		_, err := io.WriteString(w, "answered")
+		return err
+	})
+	for range 20 {
+		req, err := http.NewRequest(http.MethodPost, e.url("/"), strings.NewReader(`{"a":"`+strings.Repeat("x", 5000)+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, body, _ := e.do(req); status != 200 {
+			t.Fatalf("got %d %s", status, body)
+		}
+	}
+	reading.Wait()
+	if list := e.stop(); len(list) != 20 {
+		t.Errorf("%d records", len(list))
+	}
+}
+
 // secrets are the credentials that the next test sends everywhere they may
 // turn up.
 var secrets = []string{"Sekret1Token", "Sekret2Cookie", "Sekret3Key", "Sekret4Query", "Sekret5Proxy", "Sekret6Dpop", "Sekret7Form", "Sekret8Json", "Sekret9Set", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln", "Sekret10Lone", "Sekret11Answer"}
