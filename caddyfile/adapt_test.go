@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,14 +34,39 @@ func adapt(t *testing.T, caddyfile string) (string, error) {
 	return out.String(), nil
 }
 
-func TestGoldens(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.caddyfiletest")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no golden files: %v", err)
+// golden is a file below testdata/<directive>/ok or testdata/<directive>/err.
+type golden struct {
+	path, directive string
+	refused         bool
+}
+
+// goldens lists all golden files and refuses those that lie elsewhere.
+func goldens(t *testing.T) []golden {
+	t.Helper()
+	var found []golden
+	err := filepath.WalkDir("testdata", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".caddyfiletest" {
+			return err
+		}
+		parts := strings.Split(filepath.ToSlash(path), "/")
+		if len(parts) != 4 || parts[2] != "ok" && parts[2] != "err" {
+			t.Errorf("%s: a golden file lies in testdata/<directive>/ok if it adapts and in testdata/<directive>/err if it is refused", path)
+			return nil
+		}
+		found = append(found, golden{path, parts[1], parts[2] == "err"})
+		return nil
+	})
+	if err != nil || len(found) == 0 {
+		t.Fatalf("%d golden files: %v", len(found), err)
 	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) {
-			content, err := os.ReadFile(file)
+	return found
+}
+
+func TestGoldens(t *testing.T) {
+	for _, g := range goldens(t) {
+		name := strings.TrimSuffix(strings.TrimPrefix(filepath.ToSlash(g.path), "testdata/"), ".caddyfiletest")
+		t.Run(name, func(t *testing.T) {
+			content, err := os.ReadFile(g.path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,11 +75,14 @@ func TestGoldens(t *testing.T) {
 				t.Fatalf("no line %q", separator)
 			}
 			got, err := adapt(t, input)
+			if refused := err != nil; refused != g.refused {
+				t.Fatalf("%s: refused: %t, which does not fit its directory: %v", g.path, refused, err)
+			}
 			if err != nil {
 				got = err.Error()
 			}
 			if *update {
-				if err := os.WriteFile(file, []byte(input+separator+got+"\n"), 0o644); err != nil {
+				if err := os.WriteFile(g.path, []byte(input+separator+got+"\n"), 0o644); err != nil {
 					t.Fatal(err)
 				}
 				return
@@ -68,26 +97,20 @@ func TestGoldens(t *testing.T) {
 // TestEveryDirectiveHasGoldens asks for at least one file that adapts and one
 // that is refused, for each row of the table.
 func TestEveryDirectiveHasGoldens(t *testing.T) {
+	good, bad := map[string]bool{}, map[string]bool{}
+	for _, g := range goldens(t) {
+		if g.refused {
+			bad[g.directive] = true
+		} else {
+			good[g.directive] = true
+		}
+	}
 	for _, d := range directives {
-		var good, bad bool
-		files, err := filepath.Glob("testdata/" + d.name + "_*.caddyfiletest")
-		if err != nil {
-			t.Fatal(err)
+		if !good[d.name] {
+			t.Errorf("%s: no golden that adapts; add testdata/%s/ok/….caddyfiletest", d.name, d.name)
 		}
-		for _, file := range files {
-			content, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, want, _ := strings.Cut(string(content), separator)
-			if strings.HasPrefix(want, "{") {
-				good = true
-			} else {
-				bad = true
-			}
-		}
-		if !good || !bad {
-			t.Errorf("%s: a golden that adapts: %t, a golden that is refused: %t; add testdata/%s_….caddyfiletest", d.name, good, bad, d.name)
+		if !bad[d.name] {
+			t.Errorf("%s: no golden that is refused; add testdata/%s/err/….caddyfiletest", d.name, d.name)
 		}
 	}
 }
