@@ -179,7 +179,9 @@ func printable(s string) bool {
 }
 
 // verify reports whether sig is the key's signature of base.
-func (k *Key) verify(base, sig []byte) bool { return k.key.Verify(k.alg.jose, base, sig) == nil }
+func (k *Key) verify(base, sig []byte) bool {
+	return k.key.Verify(k.alg.jose, string(base), sig) == nil
+}
 
 // Thumbprint tells keys apart that have the same id (RFC 7638). It is empty for
 // a shared secret.

@@ -1,14 +1,14 @@
 package issuer
 
 import (
-	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // Mint signs a token that expires after ttl. Claims are those beyond iss,
@@ -43,21 +43,9 @@ func (i *Issuer) Mint(claims map[string]any, typ string, ttl time.Duration) (str
 	all["exp"] = now.Add(ttl).Unix()
 	all["jti"] = base64.RawURLEncoding.EncodeToString(id)
 	s := i.signer(now)
-	header, err := json.Marshal(struct {
-		Alg string `json:"alg"`
-		Kid string `json:"kid"`
-		Typ string `json:"typ"`
-	}{"EdDSA", s.public.ID, typ})
-	if err != nil {
-		return "", err
-	}
-	payload, err := json.Marshal(all)
-	if err != nil {
-		return "", err
-	}
-	b64 := base64.RawURLEncoding.EncodeToString
-	signed := b64(header) + "." + b64(payload)
-	return signed + "." + b64(ed25519.Sign(s.private, []byte(signed))), nil
+	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims(all))
+	t.Header["kid"], t.Header["typ"] = s.public.ID, typ
+	return t.SignedString(s.private)
 }
 
 // signer returns the key that signs at the time now: the newest that has

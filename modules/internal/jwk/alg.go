@@ -1,49 +1,50 @@
 package jwk
 
 import (
-	"crypto"
+	"crypto/rsa"
 	_ "crypto/sha256" // for crypto.Hash.New
 	_ "crypto/sha512" // for crypto.Hash.New
 	"slices"
-)
 
-// family is a kind of key together with a kind of signature.
-type family uint8
-
-const (
-	famHMAC family = iota + 1
-	famPKCS1
-	famPSS
-	famECDSA
-	famEd25519
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // algorithm is one signature algorithm of RFC 7518 section 3.1, RFC 8037
-// section 3.1 or RFC 9864 section 2.2.
+// section 3.1 or RFC 9864 section 2.2, and the golang-jwt signing method that
+// verifies it. Which keys fit an algorithm is decided here, when a key is
+// admitted, and not by the method.
 type algorithm struct {
 	name   string
-	family family
-	hash   crypto.Hash
-	curve  string // of the one curve that the algorithm is for
+	method jwt.SigningMethod
+	secret int // length in bytes of the shortest secret; 0 for public keys
+}
+
+// pss returns the method with a salt as long as the hash, which RFC 7518
+// section 3.5 requires. The library's own accepts a salt of any length.
+func pss(m *jwt.SigningMethodRSAPSS) jwt.SigningMethod {
+	return &jwt.SigningMethodRSAPSS{
+		SigningMethodRSA: m.SigningMethodRSA,
+		Options:          &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
+	}
 }
 
 // algorithms are all that are known. "none" is not among them and never will
 // be: RFC 8725 section 3.2.
 var algorithms = []algorithm{
-	{"RS256", famPKCS1, crypto.SHA256, ""},
-	{"RS384", famPKCS1, crypto.SHA384, ""},
-	{"RS512", famPKCS1, crypto.SHA512, ""},
-	{"PS256", famPSS, crypto.SHA256, ""},
-	{"PS384", famPSS, crypto.SHA384, ""},
-	{"PS512", famPSS, crypto.SHA512, ""},
-	{"ES256", famECDSA, crypto.SHA256, "P-256"},
-	{"ES384", famECDSA, crypto.SHA384, "P-384"},
-	{"ES512", famECDSA, crypto.SHA512, "P-521"},
-	{"EdDSA", famEd25519, 0, "Ed25519"},
-	{"Ed25519", famEd25519, 0, "Ed25519"},
-	{"HS256", famHMAC, crypto.SHA256, ""},
-	{"HS384", famHMAC, crypto.SHA384, ""},
-	{"HS512", famHMAC, crypto.SHA512, ""},
+	{"RS256", jwt.SigningMethodRS256, 0},
+	{"RS384", jwt.SigningMethodRS384, 0},
+	{"RS512", jwt.SigningMethodRS512, 0},
+	{"PS256", pss(jwt.SigningMethodPS256), 0},
+	{"PS384", pss(jwt.SigningMethodPS384), 0},
+	{"PS512", pss(jwt.SigningMethodPS512), 0},
+	{"ES256", jwt.SigningMethodES256, 0},
+	{"ES384", jwt.SigningMethodES384, 0},
+	{"ES512", jwt.SigningMethodES512, 0},
+	{"EdDSA", jwt.SigningMethodEdDSA, 0},
+	{"Ed25519", jwt.SigningMethodEdDSA, 0},
+	{"HS256", jwt.SigningMethodHS256, 32},
+	{"HS384", jwt.SigningMethodHS384, 48},
+	{"HS512", jwt.SigningMethodHS512, 64},
 }
 
 // find returns the algorithm called name, or nil. Names are compared exactly:

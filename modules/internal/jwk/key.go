@@ -9,7 +9,7 @@
 package jwk
 
 import (
-	"crypto/ed25519"
+	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -34,11 +34,10 @@ type Key struct {
 	// algorithm that fits the kind of key and its curve.
 	Alg string
 
-	// Exactly one of these is set.
-	rsa    *rsaKey
-	ecdsa  *ecdsaKey
-	ed     ed25519.PublicKey
-	secret *hmacKey
+	// Exactly one of these is set. public is an *rsa.PublicKey,
+	// *ecdsa.PublicKey or ed25519.PublicKey.
+	public crypto.PublicKey
+	secret []byte
 
 	algs []string // what fits the kind of key and its curve
 }
@@ -67,37 +66,20 @@ func (k *Key) Symmetric() bool { return k.secret != nil }
 // Public returns the public key as *rsa.PublicKey, *ecdsa.PublicKey or
 // ed25519.PublicKey. It is nil for a shared secret, which does not leave the
 // Key. The caller must not change it.
-func (k *Key) Public() any {
-	switch {
-	case k.rsa != nil:
-		return k.rsa.pub
-	case k.ecdsa != nil:
-		return k.ecdsa.pub
-	case k.ed != nil:
-		return k.ed
-	}
-	return nil
-}
+func (k *Key) Public() any { return k.public }
 
-// Verify checks that sig is a signature made by the key with alg over the
-// bytes signed. It returns ErrAlgorithm or ErrSignature if not.
-func (k *Key) Verify(alg string, signed, sig []byte) error {
+// Verify checks that sig is a signature made by the key with alg over the text
+// signed. It returns ErrAlgorithm or ErrSignature if not.
+func (k *Key) Verify(alg, signed string, sig []byte) error {
 	a := find(alg)
 	if a == nil || !k.Fits(alg) {
 		return ErrAlgorithm
 	}
-	ok := false
-	switch a.family {
-	case famPKCS1, famPSS:
-		ok = k.rsa.verify(a, signed, sig)
-	case famECDSA:
-		ok = k.ecdsa.verify(a, signed, sig)
-	case famEd25519:
-		ok = len(sig) == ed25519.SignatureSize && ed25519.Verify(k.ed, signed, sig)
-	case famHMAC:
-		ok = k.secret.verify(a, signed, sig)
+	var key any = k.secret
+	if k.public != nil {
+		key = k.public
 	}
-	if !ok {
+	if a.method.Verify(signed, sig, key) != nil {
 		return ErrSignature
 	}
 	return nil

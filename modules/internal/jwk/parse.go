@@ -238,11 +238,7 @@ func newRSA(pub *rsa.PublicKey) (*Key, error) {
 	case pub.E < 1<<16+1 || pub.E&1 == 0:
 		return nil, errors.New("exponent is even or smaller than 65537")
 	}
-	prepared, err := newRSAKey(pub)
-	if err != nil {
-		return nil, err
-	}
-	return &Key{rsa: prepared, algs: []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}}, nil
+	return &Key{public: pub, algs: []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}}, nil
 }
 
 func newEC(crv string, x, y []byte) (*Key, error) {
@@ -267,7 +263,7 @@ func newEC(crv string, x, y []byte) (*Key, error) {
 	if err != nil {
 		return nil, errors.New("point is not on the curve")
 	}
-	return &Key{ecdsa: &ecdsaKey{pub, crv, size}, algs: []string{alg}}, nil
+	return &Key{public: pub, algs: []string{alg}}, nil
 }
 
 func newEd25519(x []byte) (*Key, error) {
@@ -277,15 +273,15 @@ func newEd25519(x []byte) (*Key, error) {
 	if !soundEd25519(x) {
 		return nil, errors.New("point is not on the curve or of small order")
 	}
-	return &Key{ed: slices.Clone(x), algs: []string{"EdDSA", "Ed25519"}}, nil
+	return &Key{public: ed25519.PublicKey(slices.Clone(x)), algs: []string{"EdDSA", "Ed25519"}}, nil
 }
 
 // newSecret makes a shared secret fit for the algorithms whose hash is not
 // longer than the secret, RFC 7518 section 3.2.
 func newSecret(secret []byte) (*Key, error) {
-	k := &Key{secret: &hmacKey{secret: slices.Clone(secret)}}
+	k := &Key{secret: slices.Clone(secret)}
 	for _, a := range algorithms {
-		if a.family == famHMAC && len(secret) >= a.hash.Size() {
+		if a.secret > 0 && len(secret) >= a.secret {
 			k.algs = append(k.algs, a.name)
 		}
 	}

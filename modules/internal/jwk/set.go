@@ -2,6 +2,9 @@ package jwk
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -134,15 +137,17 @@ func (k *Key) append(b []byte) []byte {
 // of: those that the kind of key requires, in alphabetical order, without space.
 func (k *Key) required() []byte {
 	b64 := base64.RawURLEncoding.EncodeToString
-	switch {
-	case k.rsa != nil:
+	switch pub := k.public.(type) {
+	case *rsa.PublicKey:
 		return fmt.Appendf(nil, `{"e":"%s","kty":"RSA","n":"%s"}`,
-			b64(big.NewInt(int64(k.rsa.pub.E)).Bytes()), b64(k.rsa.pub.N.Bytes()))
-	case k.ecdsa != nil:
-		point, _ := k.ecdsa.pub.Bytes() // cannot fail: newEC has checked the point
+			b64(big.NewInt(int64(pub.E)).Bytes()), b64(pub.N.Bytes()))
+	case *ecdsa.PublicKey:
+		point, _ := pub.Bytes() // cannot fail: newEC has checked the point
+		half := (len(point) - 1) / 2
 		return fmt.Appendf(nil, `{"crv":"%s","kty":"EC","x":"%s","y":"%s"}`,
-			k.ecdsa.curve, b64(point[1:1+k.ecdsa.size]), b64(point[1+k.ecdsa.size:]))
-	default:
-		return fmt.Appendf(nil, `{"crv":"Ed25519","kty":"OKP","x":"%s"}`, b64(k.ed))
+			pub.Curve.Params().Name, b64(point[1:1+half]), b64(point[1+half:]))
+	case ed25519.PublicKey:
+		return fmt.Appendf(nil, `{"crv":"Ed25519","kty":"OKP","x":"%s"}`, b64(pub))
 	}
+	return nil
 }

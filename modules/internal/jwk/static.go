@@ -35,7 +35,7 @@ func Static(alg string, material []byte) (*Key, error) {
 	}
 	if !slices.Contains(k.algs, alg) {
 		if k.Symmetric() {
-			return nil, fmt.Errorf("key for %s: secret of %d bytes is too short: %d are needed", alg, len(k.secret.secret), a.hash.Size())
+			return nil, fmt.Errorf("key for %s: secret of %d bytes is too short: %d are needed", alg, len(k.secret), a.secret)
 		}
 		return nil, fmt.Errorf("key for %s: the key is for %v", alg, k.algs)
 	}
@@ -53,17 +53,17 @@ func static(a *algorithm, material []byte) (*Key, error) {
 	}
 	if looksLikeJWK(text) {
 		k, err := parse(text)
-		if err == nil && k.Symmetric() != (a.family == famHMAC) {
+		if err == nil && k.Symmetric() != (a.secret > 0) {
 			err = errMixed(a)
 		}
 		return k, err
 	}
-	if a.family == famHMAC {
+	if a.secret > 0 {
 		if looksLikeKey(text) || isDER(material) {
 			return nil, errMixed(a)
 		}
-		if len(material) < a.hash.Size() {
-			return nil, fmt.Errorf("secret of %d bytes is too short: %d are needed", len(material), a.hash.Size())
+		if len(material) < a.secret {
+			return nil, fmt.Errorf("secret of %d bytes is too short: %d are needed", len(material), a.secret)
 		}
 		return newSecret(material)
 	}
@@ -78,7 +78,7 @@ func static(a *algorithm, material []byte) (*Key, error) {
 }
 
 func errMixed(a *algorithm) error {
-	if a.family == famHMAC {
+	if a.secret > 0 {
 		return errors.New("it is a key of another kind, not a secret: a public key must never serve as shared secret")
 	}
 	return errors.New("it is a shared secret, not a public key")

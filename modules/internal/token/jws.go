@@ -23,7 +23,7 @@ var workPool = sync.Pool{New: func() any { return new(work) }}
 // jws is a JWS in compact serialization, RFC 7515 section 7.1, taken apart
 // and not verified. All of it stands in the memory of a work.
 type jws struct {
-	signed    []byte // what the signature is over
+	signed    string // what the signature is over
 	headerLen int    // of the header in signed
 	header    []byte
 	payload   []byte
@@ -65,7 +65,7 @@ func (w *work) split(raw string) (jws, bool) {
 			return jws{}, false
 		}
 	}
-	return jws{signed: text[:second], headerLen: first, header: parts[0], payload: parts[1], sig: parts[2]}, true
+	return jws{signed: raw[:second], headerLen: first, header: parts[0], payload: parts[1], sig: parts[2]}, true
 }
 
 var base64url = base64.RawURLEncoding.Strict()

@@ -9,7 +9,4 @@ require (
 	github.com/caddy-moat/caddy-moat v0.0.0-00010101000000-000000000000
 )
 
-require (
-	filippo.io/bigmod v0.1.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
-)
+require github.com/golang-jwt/jwt/v5 v5.3.1 // indirect

@@ -78,7 +78,7 @@ func TestSignatures(t *testing.T) {
 					}
 					err := keyErr
 					if err == nil {
-						err = key.Verify(c.alg, msg, sig)
+						err = key.Verify(c.alg, string(msg), sig)
 					}
 					if err == nil {
 						accepted++
