@@ -20,7 +20,26 @@ type fault struct {
 	// `unreadable pass` lets them through.
 	passable bool
 
+	// hint is what the administrator can write, if it is not what is said of
+	// every passable fault.
+	hint string
+
 	cause error
+}
+
+// advice is what the administrator can do about bodies with this fault.
+func (f *fault) advice() string {
+	switch {
+	case f.hint != "":
+		return f.hint
+	case f.passable:
+		return "if such bodies cannot carry what is to be hidden, name their media type: pass <media type>"
+	case f.reason == "syntax":
+		return "the body is not JSON from this offset on; `caddy moat redact --config <file> < body` says the same of a copy of it"
+	case f.reason == "truncated":
+		return "the service ended its body too early; its own log may say why"
+	}
+	return ""
 }
 
 func (f *fault) Error() string {

@@ -23,9 +23,12 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 	rw.closed = true
 	rw.stopTimer()
 	defer rw.done()
-	if f := body.failed(); f != nil && !rw.committed {
-		rw.outer.restore(rw.w.Header())
-		return rw.h.refuse(rw.w, rw.r, f)
+	if f := body.failed(); f != nil {
+		if !rw.committed {
+			rw.outer.restore(rw.w.Header())
+			return rw.h.refuse(rw.w, rw.r, f)
+		}
+		rw.h.cut(rw.r, f) // of the request: the upstream has answered what it had of it
 	}
 	switch {
 	case err != nil && !rw.fault.is() && rw.refusal == nil:
@@ -120,17 +123,31 @@ func (rw *responseWriter) recovered(cause any, body *requestBody) error {
 	rw.endDecoding(errAborted)
 	rw.mu.Lock()
 	defer rw.mu.Unlock()
+	if rw.closed { // the panic is that of finish, which has said why
+		panic(cause)
+	}
 	rw.closed = true
 	rw.stopTimer()
 	defer rw.done()
-	if err, ok := cause.(error); !ok || !errors.Is(err, http.ErrAbortHandler) || rw.upgraded || rw.r.Context().Err() != nil {
+	if err, ok := cause.(error); !ok || !errors.Is(err, http.ErrAbortHandler) || rw.upgraded {
 		panic(cause)
 	}
-	if rw.committed {
-		rw.reset()
+	f := body.failed()
+	if rw.committed || rw.r.Context().Err() != nil {
+		// Whoever writes to us has only seen that we take nothing more: the
+		// reason is known here alone.
+		if f == nil && rw.fault.is() {
+			f = unreadableResponse(&rw.fault)
+		}
+		if f != nil {
+			rw.h.cut(rw.r, f)
+		}
+		if rw.committed {
+			rw.reset()
+		}
 		panic(cause)
 	}
-	if f := body.failed(); f != nil {
+	if f != nil {
 		rw.outer.restore(rw.w.Header())
 		return rw.h.refuse(rw.w, rw.r, f)
 	}
@@ -163,11 +180,16 @@ func (rw *responseWriter) endDecoding(err error) {
 
 // abort ends the connection so that nobody takes what has left for the whole.
 func (rw *responseWriter) abort(f *fault) {
-	p := unreadableResponse(f)
-	rw.h.note(rw.r, p, "aborted")
-	adapter.Decisions(rw.r).Add(decision.Decision{Layer: "redact", Result: decision.Error, Code: p.Code})
+	rw.h.cut(rw.r, unreadableResponse(f))
 	rw.reset()
 	panic(http.ErrAbortHandler)
+}
+
+// cut says why a message ends before its end.
+func (h *Handler) cut(r *http.Request, p *problem.Problem) {
+	h.note(r, p, "aborted")
+	h.metrics.decided.WithLabelValues("redact", decision.Error, p.Code).Inc()
+	adapter.Decisions(r).Add(decision.Decision{Layer: "redact", Result: decision.Error, Code: p.Code})
 }
 
 // reset makes the end of an aborted body known to a client of HTTP/1.0, where
@@ -239,8 +261,12 @@ func (h *Handler) note(r *http.Request, p *problem.Problem, what string) {
 	fields := []zap.Field{zap.String("code", p.Code), zap.String("method", r.Method), zap.String("path", r.URL.Path)}
 	if f != nil {
 		fields = append(fields, zap.String("reason", f.reason))
-		if f.passable {
-			fields = append(fields, zap.String("hint", "if such bodies cannot carry what is to be hidden, name their media type: pass <media type>"))
+		var at *redaction.Error
+		if errors.As(f.cause, &at) {
+			fields = append(fields, zap.Int64("offset", at.Offset))
+		}
+		if hint := f.advice(); hint != "" {
+			fields = append(fields, zap.String("hint", hint))
 		}
 	}
 	if p.Cause != nil {

@@ -57,6 +57,13 @@ func newContext(t testing.TB) caddy.Context {
 // provision makes a working handler of a block without its braces.
 func provision(t testing.TB, options string) *Handler {
 	t.Helper()
+	h, _ := provisionIn(t, options)
+	return h
+}
+
+// provisionIn is provision that tells the context.
+func provisionIn(t testing.TB, options string) (*Handler, caddy.Context) {
+	t.Helper()
 	h, err := parse("redact {\n" + options + "\n}")
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +72,7 @@ func provision(t testing.TB, options string) *Handler {
 	if err := h.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return h
+	return h, ctx
 }
 
 // site is a server with redact in front of something.

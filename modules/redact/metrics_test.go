@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 func TestMetrics(t *testing.T) {
@@ -29,6 +31,23 @@ func TestMetrics(t *testing.T) {
 	} {
 		serve(t, h, answers(200, a.contentType, a.body)).get(as(a.caller))
 	}
+	got := counted(t, ctx)
+	want := []string{
+		"caddy_moat_decisions_total code= layer=redact result=allow 1",
+		"caddy_moat_decisions_total code= layer=redact result=skip 1",
+		"caddy_moat_decisions_total code=unreadable_response layer=redact result=error 2",
+		"caddy_moat_redact_fields_total 2",
+		"caddy_moat_redact_refusals_total code=unreadable_response reason=media_type 1",
+		"caddy_moat_redact_refusals_total code=unreadable_response reason=truncated 1",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// counted returns what our metrics say, a line for each.
+func counted(t testing.TB, ctx caddy.Context) []string {
+	t.Helper()
 	families, err := ctx.GetMetricsRegistry().Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -47,17 +66,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	want := []string{
-		"caddy_moat_decisions_total code= layer=redact result=allow 1",
-		"caddy_moat_decisions_total code= layer=redact result=skip 1",
-		"caddy_moat_decisions_total code=unreadable_response layer=redact result=error 2",
-		"caddy_moat_redact_fields_total 2",
-		"caddy_moat_redact_refusals_total code=unreadable_response reason=media_type 1",
-		"caddy_moat_redact_refusals_total code=unreadable_response reason=truncated 1",
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
+	return got
 }
 
 func TestConnectIsRefusedUnlessAllowed(t *testing.T) {
