@@ -31,6 +31,7 @@ import (
 //		requests {
 //			<rules, except and only as above>
 //			pass <media type>...
+//			match_case
 //		}
 //
 //		unreadable  block|pass
@@ -123,11 +124,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 	case "max_event":
 		return unmarshalSize(d, &h.MaxEvent)
 	case "hide_errors":
-		if d.NextArg() {
-			return d.Errf("hide_errors takes no argument, but '%s' follows it", d.Val())
-		}
-		h.HideErrors = true
-		return nil
+		return unmarshalFlag(d, &h.HideErrors)
 	case "hash_key":
 		return unmarshalKey(d, &h.HashKey)
 	}
@@ -187,6 +184,8 @@ func (h *Handler) unmarshalRequests(d *caddyfile.Dispenser) error {
 			err = unmarshalGroup(d, &h.Requests.Groups)
 		case name == "pass":
 			err = unmarshalList(d, &h.Requests.Pass, "a media type, such as multipart/form-data")
+		case name == "match_case":
+			err = unmarshalFlag(d, &h.Requests.MatchCase)
 		default:
 			err = d.Errf("unrecognized subdirective '%s' in requests", name)
 		}
@@ -209,6 +208,19 @@ func unmarshalList(d *caddyfile.Dispenser, to *[]string, what string) error {
 		return d.Errf("%v", err)
 	}
 	*to = append(*to, args...)
+	return nil
+}
+
+// unmarshalFlag reads an option that is on where it is written.
+func unmarshalFlag(d *caddyfile.Dispenser, to *bool) error {
+	name := d.Val()
+	if d.NextArg() {
+		return d.Errf("%s takes no argument, but '%s' follows it", name, d.Val())
+	}
+	if *to {
+		return d.Errf("%s already specified", name)
+	}
+	*to = true
 	return nil
 }
 

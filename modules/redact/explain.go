@@ -111,7 +111,7 @@ func alone(rule oneRule, l limits, body []byte) (after *node, mark string, err e
 		}
 		rule.Action = redaction.Replace(mark)
 	}
-	p, err := redaction.Compile([]redaction.Rule{rule.Rule}, redaction.Options{MaxDepth: l.depth, MaxValue: l.value})
+	p, err := redaction.Compile([]redaction.Rule{rule.Rule}, redaction.Options{MaxDepth: l.depth, MaxValue: l.value, FoldCase: l.fold})
 	if err != nil {
 		return nil, "", err
 	}

@@ -195,6 +195,7 @@ func (h *Handler) compile(keys *keyring) error {
 	if h.Requests == nil {
 		return nil
 	}
+	opts.fold = !h.Requests.MatchCase
 	if h.requests, err = newViews(h.Requests.Rules, h.Requests.Groups, keys, opts, nil); err != nil {
 		return fmt.Errorf("redact: requests: %w", err)
 	}

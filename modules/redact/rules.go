@@ -79,6 +79,11 @@ func (g *Group) title() string {
 // longer than `hold` may have partly reached the upstream when a fault is
 // found in them; the upstream then sees an aborted request, never one that
 // looks complete.
+//
+// The client spells the names in a request, and many upstreams (Go's
+// encoding/json, the web defaults of .NET) read a name whatever its case. So
+// names in selectors match here whatever their case, by Unicode's simple case
+// folding: is_admin is also Is_Admin, and with U+017F for its s.
 type Requests struct {
 	// Rules for every caller.
 	Rules []Rule `json:"rules,omitempty"`
@@ -89,6 +94,10 @@ type Requests struct {
 	// Media types that pass unread, such as multipart/form-data. A body that
 	// looks like JSON is redacted even so.
 	Pass []string `json:"pass,omitempty"`
+
+	// Makes names match only as they are spelled. It is for an upstream to
+	// which names that differ in case are different members. Default: false.
+	MatchCase bool `json:"match_case,omitempty"`
 }
 
 // usage is what each action is followed by, before the selectors: how many

@@ -10,7 +10,10 @@ import (
 )
 
 // limits bound what a body may cost.
-type limits struct{ depth, value int }
+type limits struct {
+	depth, value int
+	fold         bool // names match whatever their case
+}
 
 // tagKey is what entity tags are sealed with, nil if they are dropped.
 type tagKey struct {
@@ -131,7 +134,7 @@ func (v *views) make(key uint64) (*view, error) {
 	}
 	made := new(view)
 	for i := range made.programs {
-		p, err := redaction.Compile(rules, redaction.Options{MaxDepth: v.limits.depth, MaxValue: v.limits.value, Sequence: i == 1})
+		p, err := redaction.Compile(rules, redaction.Options{MaxDepth: v.limits.depth, MaxValue: v.limits.value, Sequence: i == 1, FoldCase: v.limits.fold})
 		if err != nil {
 			return nil, err
 		}

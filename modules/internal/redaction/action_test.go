@@ -241,7 +241,7 @@ func TestProgramIsSharedByGoroutines(t *testing.T) {
 					t.Error(in, err)
 					return
 				}
-				if want := reference(t, p.rules, []byte(in)); withoutSpace(t, []byte(got)) != want {
+				if want := reference(t, p.rules, []byte(in), false); withoutSpace(t, []byte(got)) != want {
 					t.Errorf("%s = %s, want %s", in, got, want)
 					return
 				}
@@ -288,7 +288,7 @@ func TestExponentialRulesStayBounded(t *testing.T) {
 	}
 	short := in[:strings.IndexByte(in, '\n')+1]
 	got, err := run(p, short, 100)
-	if want := reference(t, p.rules, []byte(short)); err != nil || strings.TrimSpace(got) != want {
+	if want := reference(t, p.rules, []byte(short), false); err != nil || strings.TrimSpace(got) != want {
 		t.Errorf("%s, %v, want %s", got, err, want)
 	}
 }

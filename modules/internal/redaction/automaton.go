@@ -76,8 +76,8 @@ type automaton struct {
 	root   atomic.Pointer[state]
 }
 
-func newAutomaton(rules []Rule, paths []jsonpath.Path) *automaton {
-	a := &automaton{rules: rules, names: newNames(), states: map[string]*state{}}
+func newAutomaton(rules []Rule, paths []jsonpath.Path, fold bool) *automaton {
+	a := &automaton{rules: rules, names: newNames(fold), states: map[string]*state{}}
 	for r, path := range paths {
 		if len(path) == 0 {
 			a.whole = append(a.whole, int32(r))

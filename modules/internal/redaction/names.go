@@ -3,6 +3,7 @@ package redaction
 import (
 	"encoding/binary"
 	"math/bits"
+	"unicode/utf8"
 )
 
 // names gives each member name that a rule mentions a number from 1 on. What
@@ -18,17 +19,21 @@ type names struct {
 	// whether it is worth a look. After the empty name
 	// a text has the closing quote.
 	filter [256]uint64
-	rawOf  int // no spelling of a name in JSON is longer, quotes not counted
+	rawOf  int  // no spelling of a name in JSON is longer, quotes not counted
+	fold   bool // names match whatever their case; those in list are folded
 }
 
 const maxNames = 1<<16 - 2
 
-func newNames() *names {
-	return &names{list: []string{""}, ids: map[string]uint16{}}
+func newNames(fold bool) *names {
+	return &names{list: []string{""}, ids: map[string]uint16{}, fold: fold}
 }
 
 // add returns the number of name.
 func (n *names) add(name string) uint16 {
+	if n.fold {
+		name = FoldName(name)
+	}
 	id, ok := n.ids[name]
 	if !ok {
 		id = uint16(len(n.list))
@@ -37,6 +42,10 @@ func (n *names) add(name string) uint16 {
 		// \u00xx for every byte of ASCII is the longest spelling;
 		// other characters need at most 12 bytes for 4 of their own.
 		n.rawOf = max(n.rawOf, 6*len(name))
+		if n.fold {
+			_, _, escaped := spellings(name)
+			n.rawOf = max(n.rawOf, escaped)
+		}
 	}
 	return id
 }
@@ -51,26 +60,45 @@ func (n *names) build() {
 	n.slots = make([]uint16, size)
 	n.next = make([]uint16, len(n.list))
 	for id := 1; id < len(n.list); id++ {
-		if name := n.list[id]; name == "" {
-			n.filter['"'] |= 1
-		} else {
-			n.filter[name[0]] |= 1 << (len(name) % 64)
-		}
+		n.let(n.list[id])
 		h := hashName([]byte(n.list[id])) >> n.shift
 		n.next[id] = n.slots[h]
 		n.slots[h] = uint16(id)
 	}
 }
 
+// let makes the filter pass name.
+func (n *names) let(name string) {
+	switch {
+	case name == "":
+		n.filter['"'] |= 1
+	case !n.fold:
+		n.filter[name[0]] |= 1 << (len(name) % 64)
+	default:
+		least, most, _ := spellings(name)
+		lengths := uint64(0)
+		for i := least; i <= min(most, least+63); i++ {
+			lengths |= 1 << (i % 64)
+		}
+		first, _ := utf8.DecodeRuneInString(name)
+		variants(first, func(v rune) {
+			n.filter[string(v)[0]] |= lengths
+		})
+	}
+}
+
 // find returns the number of name, 0 if no rule mentions it.
 func (n *names) find(name []byte) int {
+	if n.fold {
+		name = appendFold(make([]byte, 0, 64), name)
+	}
 	return n.match(n.slots[hashName(name)>>n.shift], name)
 }
 
 // findIn is find for the name that is p[from:to]. It may look at the bytes
 // around it, which saves the branches on its length.
 func (n *names) findIn(p []byte, from, to int) int {
-	if to < 8 || from+8 > len(p) || from >= to {
+	if n.fold || to < 8 || from+8 > len(p) || from >= to {
 		return n.find(p[from:to])
 	}
 	head := binary.LittleEndian.Uint64(p[from:])

@@ -64,6 +64,11 @@ type Options struct {
 	// concatenated JSON, and RFC 7464 sequences with their record separators.
 	// What was written up to the end of a value has left when Write returns.
 	Sequence bool
+
+	// FoldCase makes names match whatever their case, by Unicode's simple
+	// case folding. It is for texts whose names somebody spells who would
+	// like to get past the rules, to a reader that is as liberal.
+	FoldCase bool
 }
 
 const (
@@ -124,7 +129,7 @@ func Compile(rules []Rule, o Options) (*Program, error) {
 
 // link makes the automaton.
 func (p *Program) link(paths []jsonpath.Path) {
-	p.auto = newAutomaton(p.rules, paths)
+	p.auto = newAutomaton(p.rules, paths, p.options.FoldCase)
 	p.nameMax = shortName
 	for i := range p.rules {
 		action := &p.rules[i].Action

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -117,13 +118,51 @@ func selectChildren(n *node, sel jsonpath.Selector) []*node {
 	return list
 }
 
+// caseless is the same for names that differ only in case: upper case first, as
+// that is not what the package does.
+func caseless(name string) string {
+	name = strings.NewReplacer("\u0130", "I", "\u0131", "I").Replace(name)
+	return strings.Map(func(r rune) rune {
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			if f < r {
+				r = f
+			}
+		}
+		return r
+	}, name)
+}
+
+func (n *node) fold() {
+	for i := range n.names {
+		n.names[i] = caseless(n.names[i])
+	}
+	for _, c := range n.nodes {
+		c.fold()
+	}
+}
+
+func foldPath(path jsonpath.Path) {
+	for i := range path {
+		for j := range path[i].Selectors {
+			s := &path[i].Selectors[j]
+			s.Name = caseless(s.Name)
+		}
+	}
+}
+
 // reference returns text redacted and without space.
-func reference(t testing.TB, rules []Rule, text []byte) string {
+func reference(t testing.TB, rules []Rule, text []byte, fold bool) string {
 	root := parseTree(t, text)
+	if fold {
+		root.fold()
+	}
 	for i, r := range rules {
 		path, err := jsonpath.ParseSelector(r.Selector)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if fold {
+			foldPath(path)
 		}
 		for _, n := range selectNodes(root, path) {
 			n.hits = append(n.hits, i)
