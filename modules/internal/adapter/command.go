@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -29,12 +31,22 @@ func RegisterCommand(make func() *cobra.Command) {
 			CobraFunc: func(root *cobra.Command) {
 				root.Args = cobra.NoArgs
 				root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+				// Caddy's own template, which the root of all commands
+				// has, sends the reader to Caddy's manual.
+				root.SetHelpTemplate(root.HelpTemplate() + "\nFull documentation is available at:\n" + manual() + "\n")
 				for _, make := range commands {
 					root.AddCommand(make())
 				}
 			},
 		})
 	})
+}
+
+// manual is the address of the manual: the page on the commands in the
+// repository that this module's path names.
+func manual() string {
+	path, _, _ := strings.Cut(reflect.TypeFor[Change]().PkgPath(), "/modules/")
+	return "https://" + path + "/blob/main/docs/commands.md"
 }
 
 // LoadConfig reads a configuration file and returns it as Caddy's JSON. A
