@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/query"
 )
 
 // namesMethod reports whether r asks for another method than that of its
@@ -15,9 +17,14 @@ func namesMethod(r *http.Request) bool {
 			return true
 		}
 	}
-	query := r.URL.RawQuery
-	if plain, err := url.QueryUnescape(query); err == nil {
-		query = plain
+	for pair := range strings.FieldsFuncSeq(r.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
+		sent, _, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(sent); err == nil {
+			sent = plain
+		}
+		if query.CanMean(sent, "_method") {
+			return true
+		}
 	}
-	return strings.Contains(strings.ToLower(query), "_method")
+	return false
 }

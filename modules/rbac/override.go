@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/query"
 	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
 )
 
@@ -71,7 +72,7 @@ func readings(r *http.Request, main reading) ([]reading, error) {
 			methods = append(methods, values...)
 		}
 	}
-	if strings.ContainsAny(r.URL.RawQuery, "_%") {
+	if strings.ContainsAny(r.URL.RawQuery, "_%.+[") {
 		methods = append(methods, queryMethods(r.URL.RawQuery)...)
 	}
 	if methods == nil && paths == nil {
@@ -105,12 +106,12 @@ func readings(r *http.Request, main reading) ([]reading, error) {
 
 // queryMethods returns the methods that the parameter _method names. It reads
 // as generously as anybody could: parameters may be separated by semicolons,
-// one that is garbled does not spoil the others, and `_method[]` is one too.
-func queryMethods(query string) (methods []string) {
-	for pair := range strings.FieldsFuncSeq(query, func(c rune) bool { return c == '&' || c == ';' }) {
+// one that is garbled does not spoil the others, and `_method[]`, `.method`
+// and whatever else package query knows is one too.
+func queryMethods(raw string) (methods []string) {
+	for pair := range strings.FieldsFuncSeq(raw, func(c rune) bool { return c == '&' || c == ';' }) {
 		name, value, _ := strings.Cut(pair, "=")
-		name, _, _ = strings.Cut(decoded(name), "[")
-		if !strings.EqualFold(strings.TrimSpace(name), "_method") {
+		if !query.CanMean(decoded(name), "_method") {
 			continue
 		}
 		// Nobody takes an empty name for a method.

@@ -36,10 +36,16 @@
 // but for case: two programs could read these differently.
 //
 // A query parameter or header field that was sent more than once has no one
-// value: reading it is an error, and so is reading a query that is malformed.
-// Otherwise the expression could be decided on one value and the request
-// served with another. A field whose name has underscores or dots counts for
-// the one with hyphens too. The fields that carry credentials (Authorization,
+// value: reading it is an error, and so is reading a query that is malformed
+// or has more than 1000 parameters. Otherwise the expression could be decided
+// on one value and the request served with another. The same goes for what
+// somebody may take for the parameter that is asked for (see package query):
+// beside tenant=a, or instead of it, tenant[]=b, tenant[x]=b, Tenant=b or
+// +tenant=b leave query.tenant without a value, has(query.tenant) and "tenant"
+// in query without a result. A member of the body that is there in another
+// spelling only, in capitals or without underscores, cannot be asked for
+// either. A field whose name has underscores or dots counts for
+// the one with hyphens too; the names of fields have no case. The fields that carry credentials (Authorization,
 // Proxy-Authorization, Cookie) cannot be read either: what they prove is in
 // claims, once it has been verified.
 //
@@ -73,7 +79,7 @@ var (
 	ErrMissing = errors.New("a claim, parameter or field that it reads is missing")
 	ErrType    = errors.New("a value does not have the type that it needs")
 	ErrCost    = errors.New("it costs too much to evaluate")
-	ErrSent    = errors.New("a query parameter or header field that it reads has no one value")
+	ErrSent    = errors.New("a query parameter, header field or member of the body that it reads has no one value")
 	ErrBody    = errors.New("the request's body cannot be read as JSON of the allowed size")
 	ErrResult  = errors.New("its result is not true or false")
 	ErrFailed  = errors.New("it failed")

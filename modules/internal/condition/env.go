@@ -3,7 +3,6 @@ package condition
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"cel.dev/cel-go/interpreter"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/query"
 )
 
 // Env is what expressions see of one request. It is used by one goroutine,
@@ -61,7 +61,7 @@ func readBody(b Body) any {
 	if v == nil {
 		return types.NullValue
 	}
-	return v
+	return oneReading(v)
 }
 
 // activation resolves an expression's variables.
@@ -182,18 +182,19 @@ var many = types.WrapErr(ErrSent)
 
 // readQuery returns the query's parameters, or an error value.
 func readQuery(raw string) any {
-	values, err := url.ParseQuery(raw)
+	q, err := query.Parse(raw)
 	if err != nil {
 		return many
 	}
-	m := make(map[string]any, len(values))
-	for k, v := range values {
-		m[k] = any(many)
-		if len(v) == 1 {
-			m[k] = v[0]
+	names := q.Names()
+	m := make(map[string]any, len(names))
+	for _, name := range names {
+		m[name] = any(many)
+		if v, count := q.Get(name); count == query.One {
+			m[name] = v
 		}
 	}
-	return m
+	return &parameters{types.NewStringInterfaceMap(adapter{types.DefaultTypeAdapter}, m), q}
 }
 
 // readHeader returns the header's fields.
@@ -214,7 +215,7 @@ func readHeader(h http.Header, host string) any {
 	if host != "" {
 		m["host"] = host
 	}
-	return m
+	return &fields{types.NewStringInterfaceMap(adapter{types.DefaultTypeAdapter}, m)}
 }
 
 // hyphens gives a field the name that servers mix its name up with. Behind a

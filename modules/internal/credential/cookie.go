@@ -3,6 +3,7 @@ package credential
 import (
 	"net/http"
 	"net/textproto"
+	"net/url"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -37,8 +38,28 @@ func cookies(lines []string, want string) (raw string, n int) {
 // piece, whatever stands round the name.
 func isCookie(piece, name string) bool {
 	n, _, _ := strings.Cut(piece, "=")
-	return strings.Contains(n, name) && strings.TrimFunc(n, notInName) == name
+	return strings.Contains(n, name) && strings.TrimFunc(n, notInName) == name || isSpelling(n, name)
 }
+
+// isSpelling reports whether PHP would take a cookie for that of the name: it
+// decodes names, reads "." and " " as "_" and what follows a bracket as an
+// index.
+func isSpelling(sent, name string) bool {
+	if !strings.ContainsAny(sent, "%[+") && !strings.ContainsAny(name, "_.") {
+		return false
+	}
+	if decoded, err := url.QueryUnescape(sent); err == nil {
+		sent = decoded
+	}
+	sent = strings.TrimLeft(sent, " ")
+	sent, index, found := strings.Cut(sent, "[")
+	if found && !strings.Contains(index, "]") {
+		sent += "_" + index
+	}
+	return underscores.Replace(sent) == underscores.Replace(name)
+}
+
+var underscores = strings.NewReplacer(".", "_", " ", "_")
 
 func unquote(value string) string {
 	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {

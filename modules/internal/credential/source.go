@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/query"
 )
 
 // Bearer is the authentication scheme of RFC 6750.
@@ -188,20 +190,35 @@ func (s *Source) read(r *http.Request) (raw string, n int, _ state) {
 		if r.URL.RawQuery == "" {
 			return "", 0, readable
 		}
-		query, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil {
-			// Somebody else may read a credential in what we cannot.
+		raw, n = s.inQuery(r.URL.RawQuery)
+		if n < 0 {
 			return "", 0, unreadable
-		}
-		for _, v := range query[s.Query] {
-			raw = v
-			n++
 		}
 	}
 	if n == 1 && (raw == "" || separated(raw)) {
 		return "", 0, unreadable
 	}
 	return raw, n, readable
+}
+
+// inQuery returns the credential in a query and how many there are: -1 where
+// somebody else may read one in what cannot be read here, or in what is spelled
+// otherwise, such as access_token[] for access_token.
+func (s *Source) inQuery(text string) (raw string, n int) {
+	values, err := url.ParseQuery(text)
+	if err != nil {
+		return "", -1
+	}
+	for name, list := range values {
+		switch {
+		case name == s.Query:
+			n += len(list)
+			raw = list[0]
+		case query.CanMean(name, s.Query):
+			return "", -1
+		}
+	}
+	return raw, n
 }
 
 // separated reports whether raw holds what separates values. To look for one
@@ -276,16 +293,16 @@ func (s *Source) remove(r *http.Request) {
 	}
 }
 
-// removeParameter takes the parameters of that name out of a query and leaves
-// the others as they are.
-func removeParameter(query, name string) string {
-	if query == "" {
+// removeParameter takes the parameters of that name, however it is spelled, out
+// of a query and leaves the others as they are.
+func removeParameter(text, name string) string {
+	if text == "" {
 		return ""
 	}
 	var kept []string
-	for pair := range strings.SplitSeq(query, "&") {
+	for pair := range strings.SplitSeq(text, "&") {
 		n, _, _ := strings.Cut(pair, "=")
-		if decoded, err := url.QueryUnescape(n); err == nil && decoded == name {
+		if decoded, err := url.QueryUnescape(n); err == nil && query.CanMean(decoded, name) {
 			continue
 		}
 		kept = append(kept, pair)
