@@ -97,6 +97,19 @@ func (rw *responseWriter) process(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
+	if rw.label.charset == superCharset && rw.mode != passing {
+		if n := ascii(p); n < len(p) {
+			if err := rw.pass(p[:n]); err != nil {
+				return err
+			}
+			return rw.fail(beyondASCII())
+		}
+	}
+	return rw.pass(p)
+}
+
+// pass gives bytes to what treats them.
+func (rw *responseWriter) pass(p []byte) error {
 	var err error
 	switch rw.mode {
 	case rewriting:
@@ -179,7 +192,7 @@ func (rw *responseWriter) fixHeader(final bool) {
 		rw.describe(h)
 		removeAnnounced(h, rw.trailers)
 	}
-	if rw.decoding != nil {
+	if rw.decoding != nil || redacted && rw.label.doubt != "" { // what was read as JSON is not encoded
 		delete(h, "Content-Encoding")
 	}
 	if redacted && final && rw.mode != dropping && len(rw.held) > 0 {

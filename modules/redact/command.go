@@ -153,6 +153,9 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	l := readLabel(http.Header{"Content-Type": {p.contentType}}, pass)
 	k, f := judge(l, body[:min(len(body), maxSpace)])
+	if !f.is() && l.charset == superCharset && ascii(body) < len(body) && (k == document || k == sequence || k == events) {
+		f = beyondASCII()
+	}
 	if f.is() && !h.passes(&f) {
 		return &f
 	}

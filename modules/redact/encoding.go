@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -24,33 +26,58 @@ const (
 
 var errRatio = fmt.Errorf("a compressed body that becomes more than %d times longer", maxRatio)
 
-// coding returns the one content coding of h, empty for none. More than one,
-// or one that is not known, is a fault.
-func coding(h http.Header) (string, fault) {
+// coding is what a message says of how its body is encoded.
+type coding struct {
+	name  string // of the content coding that is to be decoded, empty for none
+	label bool   // what stands there is no coding at all, such as UTF-8
+	doubt string // why it is not known what the body is; for the log
+}
+
+// readCoding reads the Content-Encoding of h, all its lines.
+func readCoding(h http.Header) (c coding) {
+	if values := h["Content-Transfer-Encoding"]; values != nil && !untransformed(values) {
+		c.doubt = "a Content-Transfer-Encoding, which HTTP does not have"
+	}
 	values := h["Content-Encoding"]
 	if len(values) == 0 {
-		return "", fault{}
+		return c
 	}
-	name := ""
 	for _, v := range values {
-		for c := range strings.SplitSeq(v, ",") {
-			c = strings.ToLower(strings.TrimSpace(c))
-			if c == "" || c == "identity" {
-				continue
+		for name := range strings.SplitSeq(v, ",") {
+			switch name = strings.ToLower(strings.TrimSpace(name)); name {
+			case "", "identity":
+			case "none", "utf-8", "utf8", "binary", "8bit", "7bit", "aws-chunked":
+				c.label = true
+			case "gzip", "x-gzip", "br", "zstd", "deflate": // x-gzip: RFC 9110 section 8.4.1.3
+				if c.name != "" {
+					c.doubt = "stacked content codings"
+				}
+				c.name = strings.TrimPrefix(name, "x-")
+			default:
+				c.doubt = "a content coding that is not known"
 			}
-			if name != "" {
-				return "", fault{reason: "encoding", detail: "stacked content codings", passable: true}
-			}
-			name = c
 		}
 	}
-	switch name {
-	case "", "gzip", "br", "zstd":
-		return name, fault{}
-	case "x-gzip": // RFC 9110 section 8.4.1.3
-		return "gzip", fault{}
+	if c.label && c.name != "" {
+		c.doubt = "stacked content codings"
 	}
-	return "", fault{reason: "encoding", detail: "a content coding that is not known", passable: true}
+	if c.doubt != "" {
+		c.name = ""
+	}
+	return c
+}
+
+// untransformed reports whether values of Content-Transfer-Encoding, a field
+// of MIME, leave a body as it is.
+func untransformed(values []string) bool {
+	for _, v := range values {
+		switch strings.ToLower(strings.TrimSpace(v)) {
+		case "", "7bit", "8bit", "binary", "identity":
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // newDecoder decodes r. It ends with an error if anything follows the encoded
@@ -61,6 +88,12 @@ func newDecoder(name string, r io.Reader) (io.ReadCloser, error) {
 	switch name {
 	case "gzip":
 		z, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, err
+		}
+		d.out = z
+	case "deflate":
+		z, err := newInflater(in)
 		if err != nil {
 			return nil, err
 		}
@@ -78,6 +111,21 @@ func newDecoder(name string, r io.Reader) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("no decoder for %q", name)
 	}
 	return d, nil
+}
+
+// newInflater decodes the coding deflate, which is the zlib format, and in many
+// servers the bare data inside it (RFC 9110 section 8.4.1.2).
+func newInflater(in *countingReader) (io.Reader, error) {
+	head, err := in.r.Peek(2)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	// RFC 1950 section 2.2: the method deflate, a window of at most 32 KiB, and
+	// a check of both bytes.
+	if len(head) == 2 && head[0]&0x0f == 8 && head[0]>>4 <= 7 && (int(head[0])<<8|int(head[1]))%31 == 0 {
+		return zlib.NewReader(in)
+	}
+	return flate.NewReader(in), nil
 }
 
 type decoder struct {

@@ -73,7 +73,12 @@ func (m mediaTypes) contain(mediaType string) bool {
 type label struct {
 	kind      kind
 	mediaType string // lower case, for the log and for `pass`; empty if there is none
-	charset   bool   // it names a charset other than UTF-8
+	charset   charset
+
+	// doubt says why the bytes may not be what they look like, since they
+	// are encoded in a way that is not known. Nothing passes then that is
+	// not understood.
+	doubt string
 }
 
 // readLabel reads the Content-Type fields of h.
@@ -104,11 +109,7 @@ func readLabel(h http.Header, pass mediaTypes) label {
 	if (l.kind == opaque || l.kind == media) && pass.contain(mediaType) {
 		l.kind = listed
 	}
-	switch strings.ToLower(params["charset"]) {
-	case "", "utf-8", "utf8", "us-ascii", "ascii":
-	default:
-		l.charset = true
-	}
+	l.charset = readCharset(params["charset"])
 	return l
 }
 
@@ -147,18 +148,18 @@ func labelled(mediaType string) (kind, bool) {
 // of them, if they are fewer than sniffLen). The label alone decides where
 // it says JSON: what claims to be JSON is read as JSON or refused.
 func judge(l label, first []byte) (kind, fault) {
+	if l.doubt != "" && !looksLikeJSON(first) && (l.kind != events || !looksLikeEvents(first)) {
+		return opaque, fault{reason: "encoding", detail: l.doubt}
+	}
 	switch l.kind {
 	case document, sequence, events:
-		if l.charset {
-			return opaque, fault{reason: "charset", detail: "JSON in a charset other than UTF-8"}
-		}
-		return l.kind, fault{}
+		return l.kind, l.charset.fault()
 	}
 	if looksLikeJSON(first) {
-		if l.charset {
-			return opaque, fault{reason: "charset", detail: "JSON in a charset other than UTF-8"}
-		}
-		return document, fault{}
+		return document, l.charset.fault()
+	}
+	if carriesEvents(first) {
+		return events, l.charset.fault()
 	}
 	if n := narrowed(first); n != nil && look(n) != isNot {
 		// UTF-16 or UTF-32, with or without a byte order mark. No JSON
@@ -167,6 +168,10 @@ func judge(l label, first []byte) (kind, fault) {
 	}
 	if len(first) >= maxSpace && look(first) == isOpen {
 		return opaque, fault{reason: "media_type", detail: "a body that begins with too much space to know what it is"}
+	}
+	if l.kind != media && l.charset == otherCharset {
+		// In UTF-7 and EBCDIC, say, JSON does not look like it.
+		return opaque, fault{reason: "charset", detail: "text in a charset that is not known"}
 	}
 	switch l.kind {
 	case media:
@@ -188,7 +193,9 @@ func judge(l label, first []byte) (kind, fault) {
 func decisive(l label, first []byte) bool {
 	switch l.kind {
 	case document, sequence, events:
-		return true
+		if l.doubt == "" {
+			return true
+		}
 	}
 	switch look(first) {
 	case isJSON:
@@ -248,6 +255,33 @@ func look(b []byte) verdict {
 		}
 	}
 	return isNot
+}
+
+// looksLikeEvents reports whether b begins like a stream of Server-Sent Events:
+// with a field, a comment or an empty line.
+func looksLikeEvents(b []byte) bool {
+	b = bytes.TrimPrefix(b, bom)
+	for _, begin := range [...]string{"data:", "event:", "id:", "retry:", ":", "\n", "\r"} {
+		if bytes.HasPrefix(b, []byte(begin)) {
+			return true
+		}
+	}
+	return false
+}
+
+// carriesEvents reports whether b begins like a stream of events with JSON in
+// their data.
+func carriesEvents(b []byte) bool {
+	if !looksLikeEvents(b) {
+		return false
+	}
+	for len(b) > 0 {
+		var l eventLine
+		if l, b = cutLine(b); l.data && looksLikeJSON(l.value) {
+			return true
+		}
+	}
+	return false
 }
 
 func trimSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n\x1e") }

@@ -68,7 +68,7 @@ func TestLabels(t *testing.T) {
 		"audio/x+xml":                     {kind: opaque, mediaType: "audio/x+xml"},
 		"text/html":                       {kind: listed, mediaType: "text/html"},
 		"text/css":                        {kind: opaque, mediaType: "text/css"},
-		"application/json; charset=utf-7": {kind: document, mediaType: "application/json", charset: true},
+		"application/json; charset=utf-7": {kind: document, mediaType: "application/json", charset: otherCharset},
 		"application/json, text/html":     {kind: opaque, mediaType: "a malformed Content-Type"},
 	} {
 		h := http.Header{"Content-Type": {contentType}}

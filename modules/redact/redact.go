@@ -51,9 +51,11 @@ const (
 //
 // Towards the upstream, Accept-Encoding becomes identity and the fields that
 // ask for a part or a validation of an answer (Range, If-Range, and on GET and
-// HEAD If-None-Match, If-Modified-Since and If-Match) are removed. gzip, br
-// and zstd that come unasked are decoded, unless they become more than 200
-// times longer beyond the first 16 MiB. From a redacted answer the fields
+// HEAD If-None-Match, If-Modified-Since and If-Match) are removed. gzip,
+// deflate, br and zstd that come unasked are decoded, unless they become more
+// than 200 times longer beyond the first 16 MiB. Under any other coding, or
+// more than one, a body that looks like JSON is read as it stands, and every
+// other one is refused, whatever `unreadable` and `pass` say. From a redacted answer the fields
 // that described the original bytes are removed: ETag (but see `etag`),
 // Last-Modified, Digest, Content-Digest, Repr-Digest, Content-MD5,
 // Accept-Ranges, and trailers. Where the answer depends on the caller, it is
@@ -86,7 +88,8 @@ type Handler struct {
 
 	// What happens to an answer that cannot be read: "block" refuses it, and
 	// "pass" lets it through. Broken JSON is refused in either case. So is a
-	// part of a JSON document. Default: block.
+	// part of a JSON document, and whatever is in a content coding or a
+	// charset that is not known. Default: block.
 	Unreadable string `json:"unreadable,omitempty"`
 
 	// Media types that pass unread, such as text/html or text/*. A body that

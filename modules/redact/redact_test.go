@@ -2,7 +2,9 @@ package redact
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
+	"compress/zlib"
 	"fmt"
 	"io"
 	"net"
@@ -124,7 +126,10 @@ func TestUnreadableBodiesAreRefused(t *testing.T) {
 		"prefix against scripts":  {"Content-Type: application/json", ")]}',\n" + body},
 		"too deep":                {"Content-Type: application/json", strings.Repeat("[", 600) + strings.Repeat("]", 600)},
 		"charset UTF-16":          {"Content-Type: application/json; charset=utf-16", body},
-		"charset latin 1":         {"Content-Type: application/json; charset=iso-8859-1", body},
+		"charset latin 1":         {"Content-Type: application/json; charset=iso-8859-1", "{\"ssn\":\"" + secret + "\",\"n\":\"\xfc\"}"},
+		"charset UTF-7":           {"Content-Type: application/json; charset=utf-7", body},
+		"charset EBCDIC":          {"Content-Type: application/json; charset=cp037", body},
+		"charset with shifts":     {"Content-Type: application/json; charset=iso-2022-jp", body},
 		"XML":                     {"Content-Type: application/xml", "<a><ssn>" + secret + "</ssn></a>"},
 		"SOAP":                    {"Content-Type: application/soap+xml", "<a><ssn>" + secret + "</ssn></a>"},
 		"SVG":                     {"Content-Type: image/svg+xml", "<svg>" + secret + "</svg>"},
@@ -141,7 +146,11 @@ func TestUnreadableBodiesAreRefused(t *testing.T) {
 		"two labels":              {"Content-Type: image/png\nContent-Type: text/csv", "ssn=" + secret},
 		"malformed label":         {"Content-Type: ;;;", "ssn=" + secret},
 		"text labelled as image":  {"Content-Type: image/png", "ssn=" + secret},
-		"unknown coding":          {"Content-Type: application/json\nContent-Encoding: rot13", body},
+		"unknown coding":          {"Content-Type: application/json\nContent-Encoding: rot13", `"ssn` + secret},
+		"unknown coding, text":    {"Content-Type: text/csv\nContent-Encoding: rot13", secret},
+		"unknown coding, image":   {"Content-Type: image/png\nContent-Encoding: rot13", secret},
+		"gzip within gzip":        {"Content-Type: application/json\nContent-Encoding: gzip", gz(gz(body))},
+		"base64 of MIME":          {"Content-Type: application/json\nContent-Transfer-Encoding: base64", secret},
 		"stacked codings":         {"Content-Type: application/json\nContent-Encoding: gzip, gzip", gz(gz(body))},
 		"stacked codings, lines":  {"Content-Type: application/json\nContent-Encoding: gzip\nContent-Encoding: br", gz(body)},
 		"deflate":                 {"Content-Type: application/json\nContent-Encoding: deflate", body},
@@ -197,6 +206,22 @@ func gz(s string) string {
 	return b.String()
 }
 
+func zlibbed(s string) string {
+	var b bytes.Buffer
+	w := zlib.NewWriter(&b)
+	_, _ = io.WriteString(w, s)
+	_ = w.Close()
+	return b.String()
+}
+
+func deflated(s string) string {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, 9)
+	_, _ = io.WriteString(w, s)
+	_ = w.Close()
+	return b.String()
+}
+
 func br(s string) string {
 	var b bytes.Buffer
 	w := brotli.NewWriter(&b)
@@ -234,6 +259,18 @@ func TestReadableBodiesAreRedactedWhateverTheirLabel(t *testing.T) {
 		"RFC 7464":            {"Content-Type: application/json-seq", "\x1e" + body + "\n\x1e" + body + "\n", "\x1e" + masked + "\n\x1e" + masked + "\n"},
 		"gzip":                {"Content-Type: application/json\nContent-Encoding: gzip", gz(body), masked},
 		"x-gzip":              {"Content-Type: application/json\nContent-Encoding: X-GZIP", gz(body), masked},
+		"deflate":             {"Content-Type: application/json\nContent-Encoding: Deflate", zlibbed(body), masked},
+		"deflate, bare":       {"Content-Type: application/json\nContent-Encoding: deflate", deflated(body), masked},
+		"coding UTF-8":        {"Content-Type: application/json\nContent-Encoding: UTF-8", body, masked},
+		"unknown coding":      {"Content-Type: application/json\nContent-Encoding: rot13", body, masked},
+		"known and unknown":   {"Content-Type: application/json\nContent-Encoding: gzip\nContent-Encoding: x", body, masked},
+		"stacked, yet plain":  {"Content-Type: text/plain\nContent-Encoding: gzip, gzip", body, masked},
+		"lines, unknown":      {"Content-Type: application/x-ndjson\nContent-Encoding: x", body + "\n" + body, masked + "\n" + masked},
+		"events, none":        {"Content-Type: text/event-stream\nContent-Encoding: none", "data: {\"ssn\":1}\n\n", "data: {}\n\n"},
+		"events, unknown":     {"Content-Type: text/event-stream\nContent-Encoding: x", ": hi\n\ndata: {\"ssn\":1}\n\n", ": hi\n\ndata: {}\n\n"},
+		"base64 of MIME":      {"Content-Type: application/json\nContent-Transfer-Encoding: base64", body, masked},
+		"latin 1":             {"Content-Type: application/json; charset=ISO-8859-1", body, masked},
+		"GBK, as text":        {"Content-Type: text/plain; charset=gbk", body, masked},
 		"brotli":              {"Content-Type: application/json\nContent-Encoding: br", br(body), masked},
 		"zstd":                {"Content-Type: application/json\nContent-Encoding: zstd", zst(body), masked},
 		"identity":            {"Content-Type: application/json\nContent-Encoding: identity", body, masked},
@@ -253,7 +290,7 @@ func TestReadableBodiesAreRedactedWhateverTheirLabel(t *testing.T) {
 						t.Errorf("%s: %q", name, v)
 					}
 				}
-				if v := a.header.Get("Content-Encoding"); v != "" && v != "identity" {
+				if v := a.header.Get("Content-Encoding"); v != "" && v != "identity" && v != "UTF-8" && v != "none" {
 					t.Errorf("Content-Encoding: %q", v)
 				}
 			})
@@ -313,7 +350,19 @@ func TestUnreadablePassLetsOnlyPassWhatIsNoJSON(t *testing.T) {
 	}{
 		{"Content-Type: text/csv", "a,b\n", "a,b\n"},
 		{"X: y", "hello", "hello"},
-		{"Content-Type: text/csv\nContent-Encoding: rot13", "abc", "abc"},
+		{"Content-Type: text/csv\nContent-Encoding: rot13", "abc", ""},
+		{"Content-Type: text/csv\nContent-Encoding: none", "abc", "abc"},
+		{"Content-Type: text/csv\nContent-Encoding: utf-8, binary", "abc", "abc"},
+		{"Content-Type: text/csv\nContent-Encoding: gzip, utf-8", gz("abc"), ""},
+		{"Content-Type: text/csv\nContent-Transfer-Encoding: base64", "YWJj", ""},
+		{"Content-Type: text/csv\nContent-Transfer-Encoding: Binary", "abc", "abc"},
+		{"Content-Type: application/json\nContent-Encoding: UTF-8", body, masked},
+		{"Content-Type: application/json\nContent-Encoding: compress", "\x1f\x9d" + body, ""},
+		{"Content-Type: text/event-stream\nContent-Encoding: rot13", "qngn: hello\n\n", ""},
+		{"Content-Type: text/plain; charset=utf-7", "+AHsAIg-ssn+ACI-:1+AH0-", ""},
+		{"Content-Type: text/plain; charset=x-of-our-own", "abc", ""},
+		{"Content-Type: text/plain; charset=windows-1252", "abc \xe9", "abc \xe9"},
+		{"Content-Type: text/plain", "event: x\ndata: " + strings.ReplaceAll(body, "\n", "") + "\n\n", "event: x\ndata: " + masked + "\n\n"},
 		{"Content-Type: text/event-stream", "data: hello\n\n", "data: hello\n\n"},
 		{"Content-Type: text/csv", body, masked},
 		{"Content-Type: application/json", body + "}", ""},

@@ -34,12 +34,15 @@ func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*reque
 	}
 	b := &requestBody{src: r.Body, closer: r.Body}
 	l := readLabel(r.Header, h.reqPass)
-	name, f := coding(r.Header)
-	if f.is() {
-		return nil, h.unreadableRequest(f)
+	c := readCoding(r.Header)
+	if c.label && c.doubt == "" {
+		c.doubt = "a content coding that is not known"
 	}
-	if name != "" {
-		b.src = &lazyDecoder{name: name, src: r.Body}
+	if c.doubt != "" { // whatever passes: who says it may know what the upstream makes of it
+		return nil, unsupportedRequestBody(&fault{reason: "encoding", detail: c.doubt})
+	}
+	if c.name != "" {
+		b.src = &lazyDecoder{name: c.name, src: r.Body}
 	}
 	first, err := b.peek(l)
 	if err != nil {
@@ -62,13 +65,14 @@ func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*reque
 	for _, name := range digests {
 		delete(r.Header, name)
 	}
-	if name != "" {
+	if c.name != "" {
 		delete(r.Header, "Content-Encoding")
 	}
 	if f.is() || k != document && k != sequence {
-		b.plain(r, first, name != "")
+		b.plain(r, first, c.name != "")
 		return nil, nil
 	}
+	b.ascii = l.charset == superCharset
 	b.rewriter = v.program(k).NewRewriter(&b.out)
 	b.rewriter.SetCaller(callerName(p))
 	return b, b.start(r, first, h.Hold)
@@ -100,6 +104,7 @@ type requestBody struct {
 	out      bytes.Buffer // redacted and not yet read
 	buf      []byte
 	ended    bool
+	ascii    bool // a byte beyond ASCII may be anything
 
 	// The transport reads on a goroutine of its own.
 	mu      sync.Mutex
@@ -144,7 +149,7 @@ func (b *requestBody) plain(r *http.Request, first []byte, decoded bool) {
 // start redacts as much as may be held, and makes the rest follow as it is
 // read.
 func (b *requestBody) start(r *http.Request, first []byte, hold int) error {
-	_, err := b.rewriter.Write(first)
+	err := b.rewrite(first)
 	if err == nil && b.ended {
 		err = b.rewriter.Close()
 	}
@@ -171,7 +176,7 @@ func (b *requestBody) fill() error {
 		b.buf = make([]byte, 16<<10)
 	}
 	n, err := b.src.Read(b.buf)
-	if _, werr := b.rewriter.Write(b.buf[:n]); werr != nil {
+	if werr := b.rewrite(b.buf[:n]); werr != nil {
 		return werr
 	}
 	if err == io.EOF {
@@ -181,12 +186,31 @@ func (b *requestBody) fill() error {
 	return err
 }
 
+// rewrite takes bytes of the body.
+func (b *requestBody) rewrite(p []byte) error {
+	if b.ascii {
+		if n := ascii(p); n < len(p) {
+			if _, err := b.rewriter.Write(p[:n]); err != nil {
+				return err
+			}
+			f := beyondASCII()
+			return &f
+		}
+	}
+	_, err := b.rewriter.Write(p)
+	return err
+}
+
 // blame tells what is wrong with the body from a failure to read it.
 func (b *requestBody) blame(err error) error {
 	var e *redaction.Error
 	if errors.As(err, &e) {
 		f := syntaxFault(err)
 		return invalidRequestBody(&f)
+	}
+	var f *fault
+	if errors.As(err, &f) {
+		return unsupportedRequestBody(f)
 	}
 	return (*Handler)(nil).unreadRequest(err)
 }

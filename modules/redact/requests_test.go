@@ -64,6 +64,10 @@ func TestRequestBodiesAreRedacted(t *testing.T) {
 		"lines":       {post("application/x-ndjson", body+"\n"+body), masked + "\n" + masked},
 		"gzip":        {post("application/json", gz(body), with("Content-Encoding", "gzip")), masked},
 		"br":          {post("application/json", br(body), with("Content-Encoding", "br")), masked},
+		"deflate":     {post("application/json", deflated(body), with("Content-Encoding", "deflate")), masked},
+		"zlib":        {post("application/json", zlibbed(body), with("Content-Encoding", "DEFLATE, identity")), masked},
+		"latin 1":     {post("application/json; charset=iso-8859-1", body), masked},
+		"two members": {post("application/json", gz(body[:20])+gz(body[20:]), with("Content-Encoding", "x-gzip")), masked},
 		"zstd":        {post("application/json", zst(body), with("Content-Encoding", "zstd")), masked},
 		"digests":     {post("application/json", body, with("Content-Digest", "x"), with("Content-MD5", "x")), masked},
 		"long":        {post("application/json", long), strings.ReplaceAll(long, `"ssn":"`+secret+`",`, "")},
@@ -118,6 +122,13 @@ func TestBadRequestBodiesDoNotReachTheUpstream(t *testing.T) {
 		"no label":        {post("", "hello"), 415, "unsupported_request_body"},
 		"unknown coding":  {post("application/json", body, with("Content-Encoding", "rot13")), 415, "unsupported_request_body"},
 		"stacked codings": {post("application/json", gz(gz(body)), with("Content-Encoding", "gzip, gzip")), 415, "unsupported_request_body"},
+		"no coding":       {post("application/json", body, with("Content-Encoding", "utf-8")), 415, "unsupported_request_body"},
+		"no coding, list": {post("application/json", gz(body), with("Content-Encoding", "gzip, none")), 415, "unsupported_request_body"},
+		"coding of MIME":  {post("application/json", body, with("Content-Transfer-Encoding", "base64")), 415, "unsupported_request_body"},
+		"gzip in gzip":    {post("application/json", gz(gz(body)), with("Content-Encoding", "gzip")), 400, "invalid_request_body"},
+		"more members":    {post("application/json", gz(body)+gz(body), with("Content-Encoding", "gzip")), 400, "invalid_request_body"},
+		"beyond ASCII":    {post("application/json; charset=latin1", "{\"n\":\"\xc3\xbc\"}"), 415, "unsupported_request_body"},
+		"UTF-7":           {post("application/json; charset=utf-7", body), 415, "unsupported_request_body"},
 		"events":          {post("text/event-stream", "data: {}\n\n"), 415, "unsupported_request_body"},
 	} {
 		t.Run(name, func(t *testing.T) { s.get(c.ask).refused(t, c.status, c.code) })
@@ -137,6 +148,19 @@ func TestLateFaultInRequestIsRefused(t *testing.T) {
 	s.get(post("application/json", long)).refused(t, 400, "invalid_request_body")
 	if e := <-got; e.err == nil || strings.Contains(e.body, secret) {
 		t.Errorf("the upstream got %d bytes that look complete", len(e.body))
+	}
+}
+
+// What passes by `unreadable pass` does so on no word of the client.
+func TestCodingsOfRequestsNeverTurnRulesOff(t *testing.T) {
+	s := serve(t, provision(t, "unreadable pass\nrequests {\n remove ssn\n pass text/plain\n}"), caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+		t.Error("the upstream was asked")
+		return nil
+	}))
+	for _, coding := range []string{"utf-8", "none", "binary", "aws-chunked", "rot13", "gzip, gzip", "gzip;q=1", "compress", "utf-8, identity"} {
+		for _, label := range []string{"application/json", "text/plain", "image/png"} {
+			s.get(post(label, body, with("Content-Encoding", coding))).refused(t, 415, "unsupported_request_body")
+		}
 	}
 }
 

@@ -74,8 +74,10 @@ func (g *Group) title() string {
 }
 
 // Requests is what is done to request bodies. What cannot be read is refused
-// with HTTP 400, code invalid_request_body, or, for a media type or coding
-// that is not read at all, HTTP 415, code unsupported_request_body. Bodies
+// with HTTP 400, code invalid_request_body, or, for a media type, charset or
+// coding that is not read at all, HTTP 415, code unsupported_request_body; a
+// Content-Encoding other than gzip, deflate, br or zstd is refused whatever
+// may pass, and so is more than one. Bodies
 // longer than `hold` may have partly reached the upstream when a fault is
 // found in them; the upstream then sees an aborted request, never one that
 // looks complete.

@@ -162,14 +162,14 @@ func (rw *responseWriter) begin(status int) {
 	if isError {
 		rw.mode = hiding
 	}
-	name, f := coding(h)
-	if f.is() {
-		f.passable = f.passable && !isError // an error is not passed on unread
-		_ = rw.fail(f)
+	c := readCoding(h)
+	if c.doubt != "" && isError { // an error is not passed on unread
+		_ = rw.fail(fault{reason: "encoding", detail: c.doubt})
 		return
 	}
-	if name != "" {
-		rw.decoding = startDecoding(rw, name)
+	rw.label.doubt = c.doubt
+	if c.name != "" {
+		rw.decoding = startDecoding(rw, c.name)
 	}
 	if rw.mode == sniffing && decisive(rw.label, nil) {
 		_ = rw.decide()
@@ -180,10 +180,10 @@ func (rw *responseWriter) begin(status int) {
 // for. It reports whether the first bytes may show that it is none of a document;
 // if not, it is refused. What is encoded cannot be decoded in parts.
 func (rw *responseWriter) partial() bool {
-	coded, f := coding(rw.w.Header())
+	c := readCoding(rw.w.Header())
 	switch rw.label.kind {
 	case media, listed, opaque:
-		if coded == "" && !f.is() && rw.label.mediaType != "multipart/byteranges" {
+		if c.name == "" && c.doubt == "" && rw.label.mediaType != "multipart/byteranges" {
 			return true
 		}
 	}
