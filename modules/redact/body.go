@@ -76,15 +76,18 @@ func (rw *responseWriter) decideBy(first []byte) error {
 			return nil
 		}
 		rw.mode = rewriting
-		rw.rewriter = rw.view.program(k).Get((*output)(rw))
+		rw.rewriter = rw.view.program.Get((*output)(rw))
 		rw.rewriter.SetCaller(callerName(rw.caller))
+		if k == document && rw.sized {
+			rw.rewriter.SetLines()
+		}
 	case events:
 		if rw.view == nil {
 			rw.mode = passing
 			return nil
 		}
 		rw.mode = streaming
-		rw.rewriter = rw.view.program(k).Get(nil)
+		rw.rewriter = rw.view.program.Get(nil)
 		rw.events = newEventStream((*output)(rw), rw.rewriter, rw.h, callerName(rw.caller))
 	default:
 		rw.mode = passing

@@ -100,7 +100,8 @@ the configuration. Without --role, --scope, --user and --kind the caller is
 anonymous, who sees the least.
 
 With --explain the output is not the body, but which rule touched which value:
-its JSON Pointer (RFC 6901) in the input, and the rule.
+its JSON Pointer (RFC 6901) in the input, and the rule. Where the input is several
+JSON texts, a pointer is one in its own text, whose number stands before it.
 
 A body that the server would refuse is an error.`,
 		Args: cobra.NoArgs,
@@ -160,8 +161,8 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 		return &f
 	}
 	if p.explain {
-		if k != document || len(body) == 0 {
-			return errors.New("--explain needs one JSON document")
+		if k != document && k != sequence || len(body) == 0 {
+			return errors.New("--explain needs JSON")
 		}
 		return views.explain(out, p.caller(), body)
 	}
@@ -179,7 +180,7 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 // show writes what a caller sees of a body, all of it or nothing.
 func (h *Handler) show(out io.Writer, v *view, k kind, user string, body []byte) error {
 	var shown bytes.Buffer
-	rw := v.program(k).NewRewriter(&shown)
+	rw := v.program.NewRewriter(&shown)
 	var err error
 	if k == events {
 		s := newEventStream(&shown, rw, h, user)
@@ -190,6 +191,10 @@ func (h *Handler) show(out io.Writer, v *view, k kind, user string, body []byte)
 		rw.SetCaller(user)
 		if _, err = rw.Write(body); err == nil {
 			err = rw.Close()
+		}
+		if err == nil && k == document && rw.Texts() == 0 {
+			f := noText()
+			err = &f
 		}
 	}
 	var e *redaction.Error
@@ -280,11 +285,30 @@ func (o opening) document(out io.Writer, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	root, err := parseTree(body)
+	texts, err := splitTexts(body)
 	if err != nil {
 		return err
 	}
 	var made bytes.Buffer
+	from := 0
+	for _, t := range texts {
+		made.Write(body[from:t.from])
+		if err := o.text(&made, body[t.from:t.to]); err != nil {
+			return err
+		}
+		from = t.to
+	}
+	made.Write(body[from:])
+	_, err = out.Write(made.Bytes())
+	return err
+}
+
+// text appends a text with its encrypted values decrypted.
+func (o opening) text(made *bytes.Buffer, body []byte) error {
+	root, err := parseTree(body)
+	if err != nil {
+		return err
+	}
 	from := 0
 	err = root.walk("", func(pointer string, n *node) error {
 		text, ok := n.text()
@@ -303,29 +327,35 @@ func (o opening) document(out io.Writer, in io.Reader) error {
 		from = n.end
 		return nil
 	})
-	if err != nil {
-		return err
-	}
 	made.Write(body[from:])
-	_, err = out.Write(made.Bytes())
 	return err
 }
 
 // explain prints which rule touches which value of body.
 func (v *views) explain(out io.Writer, p *principal.Principal, body []byte) error {
-	found, err := v.touched(p, body)
+	list, err := splitTexts(body)
 	if err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, t := range found {
-		pointer := t.pointer
-		if pointer == "" {
-			pointer = `""`
+	touches := 0
+	for i, text := range list {
+		found, err := v.touched(p, body[text.from:text.to])
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(w, "%s\t%s\n", pointer, t.rule)
+		touches += len(found)
+		for _, t := range found {
+			if t.pointer == "" {
+				t.pointer = `""`
+			}
+			if len(list) > 1 {
+				fmt.Fprintf(w, "%d\t", i+1)
+			}
+			fmt.Fprintf(w, "%s\t%s\n", t.pointer, t.rule)
+		}
 	}
-	if len(found) == 0 {
+	if touches == 0 {
 		fmt.Fprintln(os.Stderr, "no rule touches anything")
 	}
 	return w.Flush()

@@ -52,6 +52,33 @@ func command(t *testing.T, cmd *cobra.Command, in string, args ...string) (strin
 	return out.String(), err
 }
 
+func TestCommandsTakeSeveralTexts(t *testing.T) {
+	config := configured(t, "mask mobile $..phone\nencrypt $.id\nencrypt_key "+strings.Repeat("00", 32))
+	const in = "{\"phone\":\"13812345678\"}\n\n{\"id\":1, \"phone\":\"1\"}{\"id\":2}\n"
+	sealed, err := command(t, redactCommand(), in, "--config", config)
+	if err != nil || !strings.HasPrefix(sealed, "{\"phone\":\"138****5678\"}\n\n{\"id\":\"") {
+		t.Fatalf("shown %q (%v)", sealed, err)
+	}
+	opened, err := command(t, decryptCommand(), sealed, "--config", config)
+	if want := strings.NewReplacer("13812345678", "138****5678", `:"1"`, `:"*"`).Replace(in); err != nil || opened != want {
+		t.Errorf("decrypted %q (%v), want %q", opened, err, want)
+	}
+	explained, err := command(t, redactCommand(), in, "--config", config, "--explain")
+	if want := "1  /phone  mask mobile $..phone\n2  /id     encrypt $.id\n2  /phone  mask mobile $..phone\n3  /id     encrypt $.id\n"; err != nil || explained != want {
+		t.Errorf("explained %q (%v)", explained, err)
+	}
+	for _, args := range [][]string{{}, {"--explain"}} {
+		if out, err := command(t, redactCommand(), in+"}", append(args, "--config", config)...); err == nil || out != "" {
+			t.Errorf("%v of broken JSON: %q (%v)", args, out, err)
+		}
+	}
+	for _, empty := range []string{"", " \n"} {
+		if out, err := command(t, decryptCommand(), empty, "--config", config); err == nil {
+			t.Errorf("decrypting %q gave %q", empty, out)
+		}
+	}
+}
+
 func TestCommandShowsWhatACallerSees(t *testing.T) {
 	config := configured(t, "remove ssn\nexcept role manager {\n remove salary\n}\nonly scope partner {\n null margin\n}\nrequests {\n remove admin\n}")
 	const in = `{"ssn":1,"salary":2,"margin":3,"admin":4}`

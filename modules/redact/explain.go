@@ -135,6 +135,32 @@ type node struct {
 	children   []*node
 }
 
+// span is where a text stands in a body.
+type span struct{ from, to int }
+
+// splitTexts returns where the JSON texts are that body is made of.
+func splitTexts(body []byte) ([]span, error) {
+	// The separators of RFC 7464 can stand in no text.
+	spaced := bytes.ReplaceAll(body, []byte{0x1e}, []byte{' '})
+	d := json.NewDecoder(bytes.NewReader(spaced))
+	var list []span
+	for {
+		var text json.RawMessage
+		switch err := d.Decode(&text); err {
+		case nil:
+			end := int(d.InputOffset())
+			list = append(list, span{end - len(text), end})
+		case io.EOF:
+			if len(list) == 0 {
+				return nil, fmt.Errorf("no JSON text")
+			}
+			return list, nil
+		default:
+			return nil, fmt.Errorf("reading JSON: %w", err)
+		}
+	}
+}
+
 // parseTree parses a document that a Rewriter would accept.
 func parseTree(body []byte) (*node, error) {
 	d := json.NewDecoder(bytes.NewReader(body))

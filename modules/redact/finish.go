@@ -81,6 +81,9 @@ func (rw *responseWriter) closeBody() error {
 	}
 	switch rw.mode {
 	case rewriting:
+		if rw.kind == document && !rw.committed && rw.rewriter.Texts() == 0 {
+			return rw.fail(noText())
+		}
 		return rw.blame(rw.rewriter.Close())
 	case streaming:
 		return rw.blame(rw.events.end())
@@ -229,7 +232,7 @@ func (rw *responseWriter) done() {
 	if n > 0 {
 		rw.account(n)
 	}
-	rw.view.program(rw.kind).Put(rw.rewriter)
+	rw.view.program.Put(rw.rewriter)
 	rw.rewriter = nil
 }
 
@@ -280,8 +283,16 @@ func (h *Handler) note(r *http.Request, p *problem.Problem, what string) {
 func syntaxFault(err error) fault {
 	f := fault{reason: "syntax", cause: err}
 	var e *redaction.Error
-	if errors.As(err, &e) && e.Reason == redaction.ReasonTruncated {
-		f.reason = "truncated"
+	if errors.As(err, &e) {
+		switch e.Reason {
+		case redaction.ReasonTruncated:
+			f.reason = "truncated"
+		case redaction.ReasonTrailing:
+			f.hint = "in a body of known length, the second JSON text and those after it have to begin on lines of their own"
+		}
 	}
 	return f
 }
+
+// noText is what a body has that is called JSON and is space.
+func noText() fault { return fault{reason: "truncated", detail: "no JSON text in the body"} }

@@ -25,7 +25,7 @@ func FuzzEventStream(f *testing.F) {
 	h := provision(f, "remove ssn\nmax_event 4KiB")
 	run := func(in []byte, at int) (string, error, int) {
 		var out bytes.Buffer
-		s := newEventStream(&out, h.answers.strict.program(events).NewRewriter(nil), h, "")
+		s := newEventStream(&out, h.answers.strict.program.NewRewriter(nil), h, "")
 		err := s.write(in[:at])
 		if err == nil {
 			err = s.write(in[at:])

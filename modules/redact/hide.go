@@ -204,7 +204,7 @@ func (m *errorMasker) mask(body []byte) string {
 	if looksLikeJSON(body) {
 		if m.strict != nil {
 			var ok bool
-			if text, ok = apply(m.strict.programs[0], body); !ok {
+			if text, ok = apply(m.strict.program, body); !ok {
 				return "(malformed or too long to be masked)"
 			}
 		}

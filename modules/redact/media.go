@@ -15,7 +15,7 @@ type kind uint8
 
 const (
 	unknown  kind = iota // the label says nothing: the first bytes decide
-	document             // one JSON document
+	document             // a JSON document, or some of them that are labelled as one
 	sequence             // JSON documents one after the other: NDJSON, RFC 7464
 	events               // Server-Sent Events
 	media                // a format of images, sounds or fonts, which cannot carry fields
@@ -118,9 +118,7 @@ func labelled(mediaType string) (kind, bool) {
 	switch mediaType {
 	case "application/json", "text/json", "application/x-json", "text/x-json":
 		return document, true
-	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonl",
-		"application/jsonlines", "application/x-jsonlines", "application/json-lines", "application/json-seq",
-		"application/stream+json", "application/x-json-stream", "text/x-ndjson", "text/jsonl":
+	case "application/stream+json":
 		return sequence, true
 	case "text/event-stream":
 		return events, true
@@ -129,7 +127,7 @@ func labelled(mediaType string) (kind, bool) {
 	case "application/wasm", "application/font-woff", "application/vnd.ms-fontobject":
 		return media, true
 	}
-	if strings.HasSuffix(mediaType, "+json-seq") {
+	if isSequence(mediaType) {
 		return sequence, true
 	}
 	if strings.HasSuffix(mediaType, "+json") {
@@ -142,6 +140,22 @@ func labelled(mediaType string) (kind, bool) {
 		}
 	}
 	return opaque, false
+}
+
+// isSequence reports whether a media type is one of the names under which JSON
+// texts are sent one after the other, or has one of them as its suffix, as in
+// application/fhir+ndjson and application/vnd.elasticsearch+x-ndjson. Most of
+// them are not registered, and are spelled as their senders like.
+func isSequence(mediaType string) bool {
+	_, name, _ := strings.Cut(mediaType, "/")
+	if i := strings.LastIndexByte(name, '+'); i >= 0 {
+		name = name[i+1:]
+	}
+	switch strings.TrimPrefix(name, "x-") {
+	case "ndjson", "jsonl", "jsonlines", "json-lines", "ldjson", "json-l", "json-seq", "json-stream", "json-concat", "concatenated-json":
+		return true
+	}
+	return false
 }
 
 // judge decides how a body is read, from its label and its first bytes (all

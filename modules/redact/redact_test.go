@@ -122,7 +122,6 @@ func TestUnreadableBodiesAreRefused(t *testing.T) {
 		"NaN":                     {"Content-Type: application/json", `{"a":NaN,"ssn":"` + secret + `"}`},
 		"comments":                {"Content-Type: application/json", `{/* */"ssn":"` + secret + `"}`},
 		"single quotes":           {"Content-Type: application/json", `{'ssn':'` + secret + `'}`},
-		"two documents":           {"Content-Type: application/json", body + "\n" + body},
 		"prefix against scripts":  {"Content-Type: application/json", ")]}',\n" + body},
 		"too deep":                {"Content-Type: application/json", strings.Repeat("[", 600) + strings.Repeat("]", 600)},
 		"charset UTF-16":          {"Content-Type: application/json; charset=utf-16", body},

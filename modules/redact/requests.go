@@ -73,8 +73,12 @@ func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*reque
 		return nil, nil
 	}
 	b.ascii = l.charset == superCharset
-	b.rewriter = v.program(k).NewRewriter(&b.out)
+	b.rewriter = v.program.NewRewriter(&b.out)
 	b.rewriter.SetCaller(callerName(p))
+	b.document = k == document
+	if b.document && r.ContentLength >= 0 {
+		b.rewriter.SetLines()
+	}
 	return b, b.start(r, first, h.Hold)
 }
 
@@ -101,6 +105,7 @@ type requestBody struct {
 	src      io.Reader
 	closer   io.Closer
 	rewriter *redaction.Rewriter
+	document bool         // not a sequence, which may be empty
 	out      bytes.Buffer // redacted and not yet read
 	buf      []byte
 	ended    bool
@@ -151,7 +156,7 @@ func (b *requestBody) plain(r *http.Request, first []byte, decoded bool) {
 func (b *requestBody) start(r *http.Request, first []byte, hold int) error {
 	err := b.rewrite(first)
 	if err == nil && b.ended {
-		err = b.rewriter.Close()
+		err = b.end()
 	}
 	for err == nil && !b.ended && b.out.Len() <= hold {
 		err = b.fill()
@@ -181,7 +186,7 @@ func (b *requestBody) fill() error {
 	}
 	if err == io.EOF {
 		b.ended = true
-		return b.rewriter.Close()
+		return b.end()
 	}
 	return err
 }
@@ -201,6 +206,15 @@ func (b *requestBody) rewrite(p []byte) error {
 	return err
 }
 
+// end ends the text.
+func (b *requestBody) end() error {
+	if b.document && b.rewriter.Texts() == 0 {
+		f := noText()
+		return &f
+	}
+	return b.rewriter.Close()
+}
+
 // blame tells what is wrong with the body from a failure to read it.
 func (b *requestBody) blame(err error) error {
 	var e *redaction.Error
@@ -210,6 +224,9 @@ func (b *requestBody) blame(err error) error {
 	}
 	var f *fault
 	if errors.As(err, &f) {
+		if f.reason == "truncated" {
+			return invalidRequestBody(f)
+		}
 		return unsupportedRequestBody(f)
 	}
 	return (*Handler)(nil).unreadRequest(err)

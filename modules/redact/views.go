@@ -133,22 +133,16 @@ func (v *views) make(key uint64) (*view, error) {
 		return nil, nil
 	}
 	made := new(view)
-	for i := range made.programs {
-		p, err := redaction.Compile(rules, redaction.Options{MaxDepth: v.limits.depth, MaxValue: v.limits.value, Sequence: i == 1, FoldCase: v.limits.fold})
-		if err != nil {
-			return nil, err
-		}
-		made.programs[i] = p
-	}
-	if v.tags == nil {
-		return made, nil
+	var err error
+	made.program, err = redaction.Compile(rules, redaction.Options{MaxDepth: v.limits.depth, MaxValue: v.limits.value, Sequence: true, FoldCase: v.limits.fold})
+	if err != nil || v.tags == nil {
+		return made, err
 	}
 	weak := v.sealsValues(key)
 	id := append([]byte(nil), v.tags.salt...)
 	for i := range rules {
 		id = append(append(id, rules[i].Name...), 0)
 	}
-	var err error
 	made.tags, err = newTagCipher(v.tags.key, id, weak)
 	return made, err
 }
@@ -172,8 +166,8 @@ func (v *views) sealsValues(key uint64) bool {
 
 // view is what some callers may see. A nil view is everything.
 type view struct {
-	programs [2]*redaction.Program // of a document, of a sequence
-	tags     *tagCipher            // nil: entity tags are dropped
+	program *redaction.Program // of one text or many: where there is one, the others do no harm
+	tags    *tagCipher         // nil: entity tags are dropped
 }
 
 func (v *view) tagCipher() *tagCipher {
@@ -181,11 +175,4 @@ func (v *view) tagCipher() *tagCipher {
 		return nil
 	}
 	return v.tags
-}
-
-func (v *view) program(k kind) *redaction.Program {
-	if k == sequence {
-		return v.programs[1]
-	}
-	return v.programs[0]
 }

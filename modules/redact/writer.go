@@ -56,6 +56,7 @@ type responseWriter struct {
 	mode      mode
 	label     label
 	kind      kind
+	sized     bool // the upstream has said how long the body is
 	seen      bool // the body is not empty
 	committed bool // the header has left, and maybe some of the body
 	upgraded  bool // the connection has left HTTP
@@ -141,6 +142,7 @@ func (rw *responseWriter) begin(status int) {
 	rw.status = status
 	h := rw.w.Header()
 	rw.trailers = h["Trailer"]
+	_, rw.sized = h["Content-Length"]
 	rw.label = readLabel(h, rw.h.pass)
 	rw.kind = rw.label.kind
 	isError := status >= 400 && rw.h.HideErrors

@@ -24,6 +24,8 @@ type Rewriter struct {
 	origin  *state // of the text, nil for that of the program
 
 	sequence bool
+	lines    bool  // the values of a sequence begin on lines of their own
+	texts    int64 // values that were begun, not inside others
 	actOn    value
 
 	// Where the walk stands; see walk.go.
@@ -97,6 +99,7 @@ func (w *Rewriter) Reset(dst io.Writer) {
 	}
 	clear(w.fired)
 	w.vague, w.origin, w.sequence = false, nil, w.program.options.Sequence
+	w.lines, w.texts = false, 0
 	w.memo = memo{}
 	w.at, w.child, w.sub, w.number, w.literal = atBegin, nil, subNone, 0, ""
 	w.escaped, w.apart, w.keyDone = false, false, false
@@ -122,6 +125,14 @@ func (w *Rewriter) SetCaller(caller string) { w.caller = caller }
 // than 256 bytes are cut out. It is forgotten with Reset. It is for explaining
 // what a program does, and costs an allocation each time.
 func (w *Rewriter) SetTrace(f func(rule, pointer string)) { w.trace = f }
+
+// SetLines has the values of a sequence begin on lines of their own, as those
+// of JSON Lines do: a value that follows another on its line is a fault. It is
+// forgotten with Reset.
+func (w *Rewriter) SetLines() { w.lines = true }
+
+// Texts returns how many values were begun that are not inside others.
+func (w *Rewriter) Texts() int64 { return w.texts }
 
 // Count returns how many values were redacted so far.
 func (w *Rewriter) Count() int { return w.count }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -304,6 +305,41 @@ func TestSequence(t *testing.T) {
 		for n := 1; n <= len(in); n++ {
 			if got, err := run(p, in, n); err == nil {
 				t.Errorf("%q in pieces of %d = %q, want an error", in, n, got)
+			}
+		}
+	}
+}
+
+func TestValuesOfLinesBeginOnLinesOfTheirOwn(t *testing.T) {
+	p := compile(t, Options{Sequence: true}, rule(Remove(), "x")...)
+	for _, c := range []struct {
+		in    string
+		texts int64
+		at    int64 // of the fault, -1 for none
+	}{
+		{"", 0, -1},
+		{" \n", 0, -1},
+		{`{"x":1}`, 1, -1},
+		{"{\"x\":1}\n{\"x\":2}\r\n\r\n3\n", 3, -1},
+		{"\n1\r2 \t\n \"a\"", 3, -1},
+		{`{}{}`, 1, 2},
+		{`{} {}`, 1, 3},
+		{"1 2\n", 1, 2},
+		{"{}\n[] \"a\"", 2, 6},
+	} {
+		for n := 1; n <= len(c.in)+1; n++ {
+			w := p.NewRewriter(io.Discard)
+			w.SetLines()
+			var err error
+			for rest := c.in; rest != "" && err == nil; rest = rest[min(n, len(rest)):] {
+				_, err = w.Write([]byte(rest[:min(n, len(rest))]))
+			}
+			if err == nil {
+				err = w.Close()
+			}
+			var e *Error
+			if errors.As(err, &e); (e == nil) != (c.at < 0) || e != nil && (e.Offset != c.at || e.Reason != ReasonTrailing) || w.Texts() != c.texts {
+				t.Errorf("%q in pieces of %d: %v after %d texts", c.in, n, err, w.Texts())
 			}
 		}
 	}

@@ -87,13 +87,19 @@ begin:
 		if c = p[i]; !isSpace(c) && (c != recordSeparator || !w.sequence) {
 			break
 		}
-		w.apart = false
+		if !w.lines || c == '\n' || c == '\r' || c == recordSeparator {
+			w.apart = false
+		}
 		i++
 	}
 	if w.apart {
 		reason = ReasonSyntax
+		if w.lines {
+			reason = ReasonTrailing
+		}
 		goto fault
 	}
+	w.texts++
 	if child = w.origin; child == nil {
 		child = auto.root.Load()
 	}
@@ -472,7 +478,7 @@ after:
 	}
 	if top == nil {
 		if w.sequence {
-			w.apart = i == 0 || p[i-1] != '"' && p[i-1] != '}' && p[i-1] != ']'
+			w.apart = w.lines || i == 0 || p[i-1] != '"' && p[i-1] != '}' && p[i-1] != ']'
 			goto begin
 		}
 		goto end
