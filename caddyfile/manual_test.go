@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 var (
@@ -97,6 +99,25 @@ func TestLinksOfTheManualLeadSomewhere(t *testing.T) {
 			if _, err := os.Stat(path); err != nil {
 				t.Errorf("%s links to %s: %v", page, m[1], err)
 			}
+		}
+	}
+}
+
+// TestExamplesAreFormatted: Caddy warns at each start of a Caddyfile that
+// caddy fmt would change, which looks like the reader's mistake.
+func TestExamplesAreFormatted(t *testing.T) {
+	files, err := filepath.Glob("../examples/*/Caddyfile")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d examples: %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := strings.ReplaceAll(string(text), "\r\n", "\n")
+		if string(caddyfile.Format([]byte(body))) != body {
+			t.Errorf("%s is not as caddy fmt leaves it: run caddy fmt --overwrite %s", file, file)
 		}
 	}
 }
