@@ -18,7 +18,7 @@ import (
 )
 
 // build runs xcaddy with the configuration of root/xcaddy.json, changed by
-// adjust. Unless verbose, xcaddy's log is shown only if the build fails.
+// adjust. Unless verbose, xcaddy's log is shown only if the build fails, and so is what the go command prints.
 func build(ctx context.Context, root, out string, verbose bool, adjust func(*xcaddy.Builder)) error {
 	b, err := load(root)
 	if err != nil {
@@ -35,29 +35,44 @@ func build(ctx context.Context, root, out string, verbose bool, adjust func(*xca
 	part := out + ".part" + filepath.Ext(out)
 	defer os.Remove(part)
 
-	var said bytes.Buffer
-	if !verbose {
-		restore := quiet(&said)
-		defer restore()
+	run := func() error { return b.Build(ctx, part) }
+	if verbose {
+		err = run()
+	} else {
+		err = quietly(run)
 	}
-	if err := b.Build(ctx, part); err != nil {
-		return fmt.Errorf("%s\nxcaddy: %w", said.Bytes(), err)
+	if err != nil {
+		return err
 	}
 	return os.Rename(part, out)
 }
 
-// quiet sends what xcaddy logs to w until restore is called. What the go
-// command prints still goes to standard error, since it may take a while.
-func quiet(w io.Writer) (restore func()) {
-	prefix, old, stdout := log.Prefix(), log.Writer(), os.Stdout
-	log.SetPrefix("")
-	log.SetOutput(w)
-	os.Stdout = os.Stderr
-	return func() {
-		log.SetPrefix(prefix)
-		log.SetOutput(old)
-		os.Stdout = stdout
+// quietly runs f and keeps what xcaddy logs and the go command prints to
+// itself, unless f fails.
+func quietly(f func() error) error {
+	said, err := os.CreateTemp("", "caddy-moat-build-*.log")
+	if err != nil {
+		return err
 	}
+	defer os.Remove(said.Name())
+	defer said.Close()
+
+	prefix, writer, stdout, stderr := log.Prefix(), log.Writer(), os.Stdout, os.Stderr
+	log.SetPrefix("")
+	log.SetOutput(said)
+	os.Stdout, os.Stderr = said, said // what the go command inherits
+	err = f()
+	log.SetPrefix(prefix)
+	log.SetOutput(writer)
+	os.Stdout, os.Stderr = stdout, stderr
+	if err == nil {
+		return nil
+	}
+	text, readErr := os.ReadFile(said.Name())
+	if readErr != nil {
+		return fmt.Errorf("xcaddy: %w", err)
+	}
+	return fmt.Errorf("%s\nxcaddy: %w", bytes.TrimSpace(text), err)
 }
 
 // load reads xcaddy.json: the JSON of xcaddy.Builder, where the new side of a
