@@ -1,4 +1,4 @@
-package moat
+package auth_test
 
 import (
 	"encoding/json"
@@ -12,6 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 	"github.com/golang-jwt/jwt/v5"
+
+	_ "github.com/caddy-moat/caddy-moat/modules/auth"
+	_ "github.com/caddy-moat/caddy-moat/modules/jwtauth"
 )
 
 const benchSecret = "0123456789abcdef0123456789abcdef"
@@ -83,7 +86,7 @@ func repeatedToken(tb testing.TB) (all, prepare func()) {
 }
 
 // BenchmarkRepeatedToken is the whole of jwt_auth on a request whose token is
-// remembered. Run with: go test -run - -bench RepeatedToken -benchmem .
+// remembered. Run with: go test -run - -bench RepeatedToken -benchmem ./modules/auth
 func BenchmarkRepeatedToken(b *testing.B) {
 	all, prepare := repeatedToken(b)
 	for name, f := range map[string]func(){"prepare alone": prepare, "with jwt_auth": all} {
