@@ -340,6 +340,52 @@ http://localhost:{$PORT} {
 	}
 }
 
+// A stream that runs when the process ends has a record of what is known: all
+// of it after an orderly stop, its beginning after a crash.
+func TestAuditStreamThatRunsWhenTheProcessEndsIsRecorded(t *testing.T) {
+	app := rawUpstream(t, func(conn net.Conn, _ *http.Request) {
+		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	for _, end := range []string{"stop", "kill"} {
+		s := start(t, `{
+	admin {$CADDY_ADMIN}
+	http_port {$HTTP_PORT}
+	grace_period 1s
+}
+http://localhost:{$PORT} {
+	audit trail
+	reverse_proxy `+app+`
+}`)
+		resp, err := http.Get("http://localhost:" + s.ports["PORT"] + "/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.ReadFull(resp.Body, make([]byte, 9)); err != nil {
+			t.Fatal(err)
+		}
+		if end == "stop" {
+			s.stop()
+			list := s.audited("trail", "--path", "/events", "--kind", "outcome")
+			if len(list) != 1 || list[0].End != "aborted" || list[0].Status != 200 || list[0].Sent != 9 {
+				t.Errorf("after an orderly stop: %+v", list)
+			}
+			continue
+		}
+		eventually(t, func() error {
+			if list := s.audited("trail", "--path", "/events", "--kind", "intent"); len(list) != 1 {
+				return fmt.Errorf("%d intents while the stream runs", len(list))
+			}
+			return nil
+		})
+		s.kill()
+		if list := s.audited("trail", "--path", "/events", "--kind", "intent"); len(list) != 1 {
+			t.Errorf("after a crash: %+v", list)
+		}
+	}
+}
+
 func TestAuditErrorPagesKeepTheirStatusInTheRecord(t *testing.T) {
 	s := start(t, `{
 	admin {$CADDY_ADMIN}

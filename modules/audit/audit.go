@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -298,8 +299,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	start := time.Now()
 	adapter.EndToEnd(r) // requests in a tunnel would leave no record
 	h.resolve.Do(func() { h.settle(r) })
-	h.trail.busy.Add(1)
-	defer h.trail.busy.Add(-1)
+	h.trail.enter()
+	defer h.trail.leave()
 
 	t, err := h.trail.open(h.app)
 	if err == nil && !h.durable && h.refuse {
@@ -316,15 +317,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if err := h.write(t, e, r, kindIntent); err != nil && h.refuse {
 			return h.unavailable(w, r, err)
 		}
+		e.flight.intent = true
 	}
 	if !h.durable && r.Header["Upgrade"] != nil {
 		// A connection may stay upgraded for days: that it has been is
-		// recorded at once, and what came of it when it ends.
+		// recorded at once, and what came of it when it ends. The same goes
+		// for whatever lasts long: see flights.
 		e.onUpgrade = func() {
-			e.identify()
-			_ = h.write(t, e, r, kindIntent)
+			h.trail.flights.intended(e, func() {
+				e.identify()
+				_ = h.note(t, e, kindIntent)
+			})
 		}
 	}
+	h.trail.flights.begin(e)
 	return h.serve(t, e, r, next)
 }
 
@@ -337,22 +343,30 @@ func (h *Handler) serve(t *trail.Trail, e *entry, r *http.Request, next caddyhtt
 			return
 		}
 		p := recover()
-		if p == nil {
-			return // runtime.Goexit: nobody waits for an answer
+		goexit := p == nil // runtime.Goexit: nobody waits for an answer
+		if goexit {
+			p = http.ErrAbortHandler
 		}
-		e.end(r, p, nil)
-		// A failure changes nothing here: the connection is torn down in
-		// any case.
-		_ = h.write(t, e, r, kindOutcome)
+		if h.trail.flights.end(e) {
+			e.end(r, p, nil)
+			// A failure changes nothing here: the connection is torn down
+			// in any case.
+			_ = h.write(t, e, r, kindOutcome)
+		}
 		e.recycle()
-		panic(p)
+		if !goexit {
+			panic(p)
+		}
 	}()
 	err = next.ServeHTTP(&e.exchange, r)
 	returned = true
 
-	e.end(r, nil, err)
 	defer e.recycle()
-	werr := h.write(t, e, r, kindOutcome)
+	werr := errCutShort
+	if h.trail.flights.end(e) {
+		e.end(r, nil, err)
+		werr = h.write(t, e, r, kindOutcome)
+	}
 	if werr != nil && h.refuse && h.durable && !e.upgraded {
 		if !e.discard() {
 			// Part of the answer has left. Without its end the client
@@ -383,15 +397,30 @@ func (h *Handler) write(t *trail.Trail, e *entry, r *http.Request, kind int) err
 		err = t.Append(line)
 	}
 	space.release()
-	if err != nil {
-		h.trail.failed(kind, err)
-		return err
-	}
-	h.trail.metrics.records[kind].Inc()
-	return nil
+	return h.trail.counted(kind, err)
 }
 
-var errNotOpen = errors.New("the trail could not be opened")
+// note is write for whoever serves other requests, or none: it looks at
+// nothing but what the entry holds for all, and does not wait. Callers hold
+// the mutex of the trail's flights.
+func (h *Handler) note(t *trail.Trail, e *entry, kind int) error {
+	if t == nil {
+		return errNotOpen
+	}
+	space := spaces.Get().(*space)
+	defer space.release()
+	if e.id == "" {
+		// {http.request.uuid} cannot be asked for from here. What asks for
+		// it later, and is not the access log, gets another.
+		e.id = strings.Clone(newID(&space.id))
+	}
+	return h.trail.counted(kind, t.Append(h.assemble(space, e, nil, kind)))
+}
+
+var (
+	errNotOpen  = errors.New("the trail could not be opened")
+	errCutShort = errors.New("the process ends and has recorded the request as it was")
+)
 
 // unavailable refuses a request that cannot be recorded.
 func (h *Handler) unavailable(w http.ResponseWriter, r *http.Request, cause error) error {

@@ -22,18 +22,19 @@ func handlerOn(tb testing.TB, mode trail.Sync) *Handler {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	signer, _, err := trail.NewSigner("bench", key)
+	signer, vkey, err := trail.NewSigner("bench", key)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	dir := tb.TempDir()
-	t, err := trail.Open(dir, trail.Options{Signer: signer, Sync: mode})
+	t, err := trail.Open(dir, trail.Options{Signer: signer, VerifierKey: vkey, Sync: mode})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = t.Close() })
 	s := newStore(dir, zap.NewNop())
 	s.trail.Store(t)
+	s.stop = make(chan struct{})
 	tb.Cleanup(func() { metrics.forget(s) })
 	o := trailOptions{sync: SyncBatch}
 	if mode == trail.Always {

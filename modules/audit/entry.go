@@ -14,7 +14,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
@@ -27,21 +26,32 @@ import (
 // entry is one request on its way through the handler: what it was when it
 // came, and what came of it. It is one allocation, and not pooled: see
 // exchange.
+//
+// While the request is among the flights of its trail, other goroutines may
+// make a record of it. They read what is set before it is one of them, what is
+// atomic, and id, which flights.mu guards.
 type entry struct {
 	exchange
+
+	handler *Handler
+	flight  flight
 
 	own decision.Log
 	log *decision.Log // own, or that of an audit directive further out
 
-	vars map[string]any // of the request, which nobody replaces
-	repl *caddy.Replacer
-
-	start  time.Time
-	id     string // empty where nobody needs it before the record is made
-	method string // as it came: inner handlers may rewrite the request
-	path   string
-	query  string
-	took   time.Duration
+	start   time.Time
+	id      string // empty where nobody needs it before the record is made
+	method  string // as it came: inner handlers may change the request
+	path    string
+	query   string
+	host    string
+	proto   string
+	peer    string
+	client  string
+	trace   string
+	tls     *tls.ConnectionState
+	headers http.Header // those that are recorded; nil where none are
+	took    time.Duration
 
 	final   int    // status of the answer
 	how     string // it ended
@@ -51,11 +61,23 @@ type entry struct {
 // begin takes down what inner handlers may change and puts the decision log
 // where they find it.
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request, start time.Time) *entry {
-	e := &entry{start: start, method: r.Method, path: r.URL.Path, query: r.URL.RawQuery}
+	e := &entry{
+		handler: h, start: start, method: r.Method, path: r.URL.Path, query: r.URL.RawQuery,
+		host: r.Host, proto: r.Proto, peer: r.RemoteAddr, tls: r.TLS, trace: traceID(r.Header),
+	}
 	e.ResponseWriter = w
 	e.head = r.Method == http.MethodHead
 	e.hold = h.durable
 	e.vars, e.repl = adapter.Vars(r), adapter.Replacer(r)
+	e.client = clientIP(e.vars)
+	for _, name := range h.headers {
+		if values := r.Header[name]; len(values) > 0 {
+			if e.headers == nil {
+				e.headers = make(http.Header)
+			}
+			e.headers[name] = slices.Clone(values)
+		}
+	}
 	if h.durable || logged(r) {
 		e.identify()
 	}
@@ -157,8 +179,18 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// assemble makes the record of a request. The line is valid until the space
-// is released.
+// cutShort notes that the request will not have ended when the process does.
+func (e *entry) cutShort() {
+	e.took = time.Since(e.start)
+	e.final = int(e.begun.Load())
+	e.how = record.EndAborted
+	if e.final == http.StatusSwitchingProtocols {
+		e.how = record.EndUpgraded
+	}
+}
+
+// assemble makes the record of a request, which is nil where only what the
+// entry holds may be looked at. The line is valid until the space is released.
 func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte {
 	// The cleaned query stands in the buffer before the record.
 	dst := h.appendQuery(s.line[:0], e.query)
@@ -169,15 +201,19 @@ func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte
 	}
 	rec := record.Record{
 		Kind: record.Intent, Time: e.start,
-		ID: id, Trace: traceID(r.Header),
-		Site: h.siteName, Host: r.Host, Proto: r.Proto, Method: e.method, Path: h.cleanURLPath(e.path),
+		ID: id, Trace: e.trace,
+		Site: h.siteName, Host: e.host, Proto: e.proto, Method: e.method, Path: h.cleanURLPath(e.path),
 		Query:  query,
-		Peer:   r.RemoteAddr,
-		TLS:    tlsVersion(r.TLS),
-		Client: clientIP(e.vars),
+		Peer:   e.peer,
+		TLS:    tlsVersion(e.tls),
+		Client: e.client,
 	}
 	if len(h.headers) > 0 {
-		rec.Headers, rec.HeaderOrder = h.cleanHeaders(r.Header), h.headers
+		rec.Headers, rec.HeaderOrder = e.headers, h.headers
+		if r != nil {
+			rec.Headers = r.Header
+		}
+		rec.Headers = h.cleanHeaders(rec.Headers)
 	}
 	if kind == kindOutcome {
 		rec.Redacted, rec.RedactedBy = e.log.AppendRedacted(s.rules[:0])
@@ -189,13 +225,17 @@ func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte
 // outcome adds what is known once the request has been served.
 func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space []*record.Decision) {
 	rec.Kind = record.Outcome
-	if r.Method != e.method || r.URL.Path != e.path {
+	if r != nil && (r.Method != e.method || r.URL.Path != e.path) {
 		rec.Upstream = record.Upstream{Method: r.Method, Path: h.cleanURLPath(r.URL.Path)}
 	}
-	if p := adapter.PrincipalIn(e.vars, e.repl); p != nil {
+	p := e.caller.Load()
+	if r != nil && e.begun.Load() == 0 {
+		p = adapter.PrincipalIn(e.vars, e.repl)
+	}
+	if p != nil {
 		rec.User = record.User{ID: p.ID, Issuer: p.Issuer, Kind: p.Kind, Key: p.KeyID, Token: p.TokenID}
 		rec.Roles = p.Roles
-		if p.Kind == principal.KindOther && p.KeyID == "" && basic(r.Header.Get("Authorization")) {
+		if p.Kind == principal.KindOther && p.KeyID == "" && r != nil && basic(r.Header.Get("Authorization")) {
 			rec.User.Kind = principal.KindBasic
 		}
 	}
@@ -211,7 +251,7 @@ func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space [
 	rec.Status, rec.End = e.final, e.how
 	rec.Received, rec.Sent = e.received.Load(), e.sent.Load()
 	rec.Micros = e.took.Microseconds()
-	if e.body.capture != nil || e.capture != nil {
+	if (e.body.capture != nil || e.capture != nil) && (r != nil || e.begun.Load() != 0) {
 		h.bodies(rec, e)
 	}
 }

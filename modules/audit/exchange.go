@@ -11,7 +11,11 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 // holdSize is how much of an answer waits for its outcome record with `sync
@@ -29,12 +33,17 @@ const holdSize = 16 << 10
 type exchange struct {
 	caddyhttp.ResponseWriterWrapper
 
+	vars map[string]any // of the request, which nobody replaces
+	repl *caddy.Replacer
+
 	head bool // the request's method is HEAD: no body follows, whatever the header says
 
-	status   int          // of the final answer; 0 until one is begun
-	sent     atomic.Int64 // body bytes that the inner handlers wrote
-	received atomic.Int64 // body bytes read from the client
-	upgraded bool         // the connection was hijacked
+	status   int                                 // of the final answer; 0 until one is begun
+	begun    atomic.Int32                        // the same, for other goroutines
+	caller   atomic.Pointer[principal.Principal] // whoever is known when the answer is begun
+	sent     atomic.Int64                        // body bytes that the inner handlers wrote
+	received atomic.Int64                        // body bytes read from the client
+	upgraded bool                                // the connection was hijacked
 	body     requestBody
 	capture  *capture // what of the response body is to be recorded
 
@@ -67,10 +76,7 @@ func (x *exchange) WriteHeader(status int) {
 		x.ResponseWriter.WriteHeader(status) // informational, not the answer
 		return
 	}
-	x.status = status
-	if x.capture != nil {
-		x.capture.describe(x.Header())
-	}
+	x.begin(status)
 	if !x.hold {
 		x.ResponseWriter.WriteHeader(status)
 		return
@@ -86,6 +92,19 @@ func (x *exchange) WriteHeader(status int) {
 	if x.length > holdSize && !x.head || status == http.StatusSwitchingProtocols || len(x.Header()["Trailer"]) > 0 {
 		x.commit()
 	}
+}
+
+// begin notes that the final answer begins, whom it is for, and what it is.
+// Nobody is identified later.
+func (x *exchange) begin(status int) {
+	x.status = status
+	if x.capture != nil {
+		x.capture.describe(x.Header())
+	}
+	if x.vars != nil {
+		x.caller.Store(adapter.PrincipalIn(x.vars, x.repl))
+	}
+	x.begun.Store(int32(status)) //nolint:gosec // a status has three digits
 }
 
 // commit passes the held header on.
@@ -235,7 +254,7 @@ func (x *exchange) FlushError() error {
 			return nil
 		}
 	} else if x.status == 0 {
-		x.status = http.StatusOK // as net/http has it
+		x.begin(http.StatusOK) // as net/http has it
 	}
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
@@ -247,6 +266,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	x.upgraded = true
+	x.begun.CompareAndSwap(0, http.StatusSwitchingProtocols)
 	if x.onUpgrade != nil {
 		x.onUpgrade()
 	}
@@ -285,6 +305,7 @@ func (x *exchange) discard() bool {
 	}
 	x.held = x.held[:0]
 	x.status = 0
+	x.begun.Store(0)
 	x.sent.Store(0)
 	h := x.Header()
 	for name := range h {

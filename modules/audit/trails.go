@@ -21,23 +21,12 @@ import (
 
 func init() {
 	caddy.RegisterModule(new(App))
-	caddy.OnExit(func(context.Context) { closings.Wait() })
+	caddy.OnExit(func(context.Context) { closeDraining() })
 }
-
-// closings are the trails that wait for their last requests, and late those
-// among them by path: a trail must be closed before it is opened again.
-var (
-	closings sync.WaitGroup
-	late     sync.Map // path → chan struct{}, closed when the trail is
-)
 
 // trails holds the open trails by their path, so that a trail survives a
 // reload without a gap and several sites can share one.
 var trails = caddy.NewUsagePool()
-
-// closeWait bounds how long closing a trail waits for requests that still
-// have something to record: upgraded connections that outlive their server.
-const closeWait = 3 * time.Second
 
 // maxChanges bounds the changes that wait for a configuration to start.
 const maxChanges = 256
@@ -104,6 +93,9 @@ func (a *App) claim(path, site string, o trailOptions) (*claim, error) {
 		return c, nil
 	}
 	val, _, err := trails.LoadOrNew(path, func() (caddy.Destructor, error) {
+		if s := revive(path); s != nil {
+			return s, nil
+		}
 		return newStore(path, a.logger), nil
 	})
 	if err != nil {
@@ -143,8 +135,19 @@ func (a *App) paths() []string {
 	return paths
 }
 
-// Stop does nothing: requests may still be in flight. See Cleanup.
-func (a *App) Stop() error { return nil }
+// Stop leaves the trails open, since requests may still be in flight: see
+// Cleanup. What is known of those is recorded now, in case the process is not
+// given the time to let them end.
+func (a *App) Stop() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.claims {
+		if t := c.trail.Load(); t != nil {
+			c.sweep(t, 0)
+		}
+	}
+	return nil
+}
 
 // Cleanup lets go of the trails. The last configuration to do so closes them.
 func (a *App) Cleanup() error {
@@ -197,14 +200,17 @@ func (a *App) record(c adapter.Change) {
 type store struct {
 	path   string
 	logger *zap.Logger
-	trail  atomic.Pointer[trail.Trail] // nil until a configuration has started
-	busy   atomic.Int64                // requests that have still to be recorded
+	trail  atomic.Pointer[trail.Trail] // nil until a configuration has started, and once it is closed
 	wait   atomic.Pointer[wait]
+
+	lifetime
+	flights flights
 
 	mu        sync.Mutex
 	users     []holder // configurations, the one whose options hold last
 	couriers  *couriers
-	lastPause time.Time // when a failure was last logged
+	lastPause time.Time     // when a failure was last logged
+	stop      chan struct{} // closed to end watch
 
 	metrics storeMetrics
 }
@@ -276,9 +282,6 @@ func (s *store) set(app *App, o trailOptions) error {
 		if err := os.MkdirAll(s.path, 0o700); err != nil {
 			return fmt.Errorf("making the trail's directory: %w", err)
 		}
-		if done, ok := late.Load(s.path); ok {
-			<-done.(chan struct{})
-		}
 		t, err := trail.Open(s.path, opt)
 		if errors.Is(err, trail.ErrLocked) {
 			return fmt.Errorf("%w: another process, perhaps another Caddy with the same configuration, writes to it; two writers would fork the chain", err)
@@ -287,6 +290,10 @@ func (s *store) set(app *App, o trailOptions) error {
 			return err
 		}
 		s.trail.Store(t)
+		s.stop = make(chan struct{})
+		go s.watch(t, s.stop)
+		s.reopened()
+		metrics.watch(s)
 	}
 	return s.deliver(o)
 }
@@ -310,58 +317,29 @@ func (s *store) withdraw(app *App) {
 	}
 }
 
-// Destruct closes the trail, since no configuration uses it any more. Upgraded
-// connections may outlive theirs: the handlers that end them may be cleaned up
-// after this, so they are waited for elsewhere.
-func (s *store) Destruct() error {
-	if s.busy.Load() == 0 {
-		return s.close()
-	}
-	done := make(chan struct{})
-	late.Store(s.path, done)
-	closings.Add(1)
-	go func() {
-		defer closings.Done()
-		defer close(done)
-		defer late.CompareAndDelete(s.path, done)
-		for deadline := time.Now().Add(closeWait); s.busy.Load() > 0 && time.Now().Before(deadline); {
-			time.Sleep(5 * time.Millisecond)
-		}
-		if err := s.close(); err != nil {
-			s.logger.Error("closing the trail", zap.Error(err))
-		}
-	}()
-	return nil
-}
-
-func (s *store) close() error {
-	s.mu.Lock()
-	c := s.couriers
-	s.couriers = nil
-	s.mu.Unlock()
-	if err := c.stop(); err != nil {
-		s.logger.Warn("ending a delivery", zap.Error(err))
-	}
-	metrics.forget(s)
-	var err error
-	if t := s.trail.Load(); t != nil {
-		err = t.Close()
-	}
-	if w := s.wait.Load(); w != nil {
-		w.cancel()
-	}
-	return err
-}
-
-// open returns the trail, which a request may need before Start has run.
+// open returns the trail, which a request may need before Start has run, or
+// after the trail of a configuration that was replaced has been closed.
 func (c *claim) open(app *App) (*trail.Trail, error) {
 	if t := c.trail.Load(); t != nil {
 		return t, nil
+	}
+	if c.over.Load() {
+		return nil, errNotOpen
 	}
 	if err := c.apply(app, c.options); err != nil {
 		return nil, err
 	}
 	return c.trail.Load(), nil
+}
+
+// counted counts a record, or that it could not be written.
+func (s *store) counted(kind int, err error) error {
+	if err != nil {
+		s.failed(kind, err)
+		return err
+	}
+	s.metrics.records[kind].Inc()
+	return nil
 }
 
 // failed notes that a record could not be written. The log says so at most
@@ -489,6 +467,5 @@ var (
 	_ caddy.App              = (*App)(nil)
 	_ caddy.Provisioner      = (*App)(nil)
 	_ caddy.CleanerUpper     = (*App)(nil)
-	_ caddy.Destructor       = (*store)(nil)
 	_ adapter.ChangeRecorder = (*App)(nil)
 )
