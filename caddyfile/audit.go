@@ -29,5 +29,5 @@ func auditDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		return nil, err
 	}
-	return h.NewRoute(matcher, &handler), nil
+	return routes(h, matcher, &handler), nil
 }

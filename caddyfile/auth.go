@@ -52,11 +52,11 @@ func credentials[T any, P interface {
 // ones the matcher leaves out must not carry a spoofed identity. Caddy sorts
 // it behind the one with the matcher; it spares what that one has set.
 func authRoutes(h httpcaddyfile.Helper, matcher caddy.ModuleMap, handler *auth.Handler) []httpcaddyfile.ConfigValue {
-	var routes []httpcaddyfile.ConfigValue
+	var values []httpcaddyfile.ConfigValue
 	if matcher != nil {
 		if s := auth.Stripper(handler); s != nil {
-			routes = h.NewRoute(nil, s)
+			values = routes(h, nil, s)
 		}
 	}
-	return append(routes, h.NewRoute(matcher, handler)...)
+	return append(values, routes(h, matcher, handler)...)
 }

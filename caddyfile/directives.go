@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/apikeyauth"
 	"github.com/caddy-moat/caddy-moat/modules/clientcertauth"
 	"github.com/caddy-moat/caddy-moat/modules/jwtauth"
+	moatlayers "github.com/caddy-moat/caddy-moat/modules/layers"
 	"github.com/caddy-moat/caddy-moat/modules/rbac"
 	"github.com/caddy-moat/caddy-moat/modules/redact"
 	"github.com/caddy-moat/caddy-moat/modules/signatureauth"
@@ -106,8 +107,25 @@ func setup[T any, H interface {
 		if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
 			return nil, err
 		}
-		return h.NewRoute(matcher, handler), nil
+		return routes(h, matcher, handler), nil
 	}
+}
+
+// routes returns the route of a handler of ours.
+//
+// Where a named route has nothing but directives without a matcher, Caddy
+// v2.11.9 puts their handlers into one route and then keeps the first handler
+// alone. A route with an empty set of matchers, which every request meets, is
+// none that it simplifies, so that all of them stay. A group of its own would
+// do that too, and skip the layer when a request comes by a second time.
+func routes(h httpcaddyfile.Helper, matcher caddy.ModuleMap, handler caddyhttp.MiddlewareHandler) []httpcaddyfile.ConfigValue {
+	h.Reset()
+	h.Next() // the directive name
+	moatlayers.RememberPlace(handler, h.File(), h.Line())
+	if matcher == nil && h.IsNamedRoute() {
+		matcher = caddy.ModuleMap{}
+	}
+	return h.NewRoute(matcher, handler)
 }
 
 // matcherOf takes the optional matcher off the directive's line.

@@ -52,7 +52,7 @@ func floodLimit(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		zones[floodZonePrefix+name] = zone
 	}
 	handler.RateLimits = zones
-	return h.NewRoute(matcher, handler), nil
+	return routes(h, matcher, handler), nil
 }
 
 // checkFloodLimit refuses what caddy-ratelimit's own parser would pass over:

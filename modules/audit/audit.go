@@ -74,6 +74,8 @@ const (
 // status of the error. A page of handle_errors that chooses another status
 // is not seen: error routes run outside of all handlers.
 type Handler struct {
+	adapter.Placed
+
 	// The directory of the trail, made if missing, relative to the working
 	// directory if not absolute. Sites that name the same directory share
 	// one trail. Required. No placeholders.
@@ -163,6 +165,12 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the handler.
 func (h *Handler) Provision(ctx caddy.Context) error {
+	h.Locate(h)
+	adapter.CheckLayers(ctx)
+	return h.At(h.provision(ctx))
+}
+
+func (h *Handler) provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger(h)
 	if err := h.check(); err != nil {
 		return err

@@ -59,6 +59,8 @@ func init() {
 // 401 and 403 carry WWW-Authenticate as RFC 9110 section 11.6.1 and RFC 6750
 // section 3 describe.
 type Handler struct {
+	adapter.Placed
+
 	// The directive this handler stands for, as it appears as the layer in
 	// audit records and metrics. Default: auth
 	Name string `json:"name,omitempty"`
@@ -119,6 +121,12 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision loads the methods.
 func (h *Handler) Provision(ctx caddy.Context) error {
+	h.Locate(h)
+	adapter.CheckLayers(ctx)
+	return h.At(h.provision(ctx))
+}
+
+func (h *Handler) provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	if h.Name == "" {
 		h.Name = "auth"
@@ -226,6 +234,9 @@ func (h *Handler) KnowsConnection() (looks, only bool) {
 	}
 	return looks, only
 }
+
+// LayerName returns the directive that the handler stands for.
+func (h *Handler) LayerName() string { return h.Name }
 
 // AdmitsAnonymous reports whether a request without any credential may pass.
 func (h *Handler) AdmitsAnonymous() bool { return h.Optional }

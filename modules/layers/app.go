@@ -1,8 +1,6 @@
 package layers
 
 import (
-	"fmt"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -23,10 +21,14 @@ func init() {
 // the administrator's, or where a client can choose how its connection is made
 // by asking for another site than the one it then sends requests to.
 //
+// It refuses a layer behind a handler that answers every request, as can be
+// written with route or order: nobody would come to it.
+//
 // A handler that is neither ours nor Caddy's may authenticate, and so may
-// reverse_proxy (forward_auth), map and invoke: with one of them before rbac
-// nothing is said. `caddy validate` does not start the configuration, and does
-// not find this.
+// reverse_proxy (forward_auth) and map: with one of them before rbac nothing
+// is said. `caddy validate` does not start the configuration; what it finds of
+// all this is what stands in the routes of sites, without named routes and
+// certificates.
 type App struct {
 	ctx caddy.Context
 }
@@ -51,17 +53,7 @@ func (a *App) Start() error {
 	if err != nil {
 		return nil // a configuration without a server
 	}
-	for name, server := range app.(*caddyhttp.App).Servers {
-		for _, h := range closed(server.Routes) {
-			if !h.DecidesOnly() {
-				return fmt.Errorf("server %s: rbac (%s): nothing before it authenticates and it has no rule for anyone, so that it would refuse every request: write jwt_auth or auth { … }, or an anyone block", name, h)
-			}
-		}
-		if err := connections(a.ctx, server); err != nil {
-			return fmt.Errorf("server %s: %w", name, err)
-		}
-	}
-	return nil
+	return refusal(Findings(a.ctx, app.(*caddyhttp.App)))
 }
 
 // Stop does nothing.

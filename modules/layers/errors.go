@@ -16,17 +16,17 @@ import (
 // A rewrite before the upstream makes an error page of it, which is usual and
 // harmless. So is an error route for some errors alone, as for a stand-in when
 // the upstream is down, where nothing is redacted.
-func roundErrors(server *caddyhttp.Server) []string {
-	if server.Errors == nil {
+func roundErrors(routes caddyhttp.RouteList, errors *caddyhttp.HTTPErrorConfig) []string {
+	if errors == nil {
 		return nil
 	}
 	var found []string
-	for _, route := range server.Errors.Routes {
+	for _, route := range errors.Routes {
 		reached, always := passesOn(caddyhttp.RouteList{route}, true)
 		if !reached {
 			continue
 		}
-		for _, site := range server.Routes {
+		for _, site := range routes {
 			// The adapter gives a site's error routes the hosts of the site.
 			if !slices.Equal(hostsOf(site), hostsOf(route)) {
 				continue
@@ -46,7 +46,7 @@ func roundErrors(server *caddyhttp.Server) []string {
 // came, and whether they do so for all errors.
 func passesOn(routes caddyhttp.RouteList, site bool) (reached, always bool) {
 	for _, route := range routes {
-		conditional := !site && len(route.MatcherSets) > 0 // those of a site are its hosts
+		conditional := !site && !meetsAll(route) // those of a site are its hosts
 		for _, h := range route.Handlers {
 			switch h := h.(type) {
 			case *caddyhttp.Subroute:

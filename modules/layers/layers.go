@@ -73,37 +73,8 @@ func (c *Check) Handle(context.Context, caddy.Event) error {
 	if err != nil {
 		return nil // a configuration without a server
 	}
-	for name, server := range app.(*caddyhttp.App).Servers {
-		for _, zone := range unauthenticated(server.Routes) {
-			c.logger.Warn("this rate limit is keyed by the user, but nothing before it authenticates: all callers share one bucket; use jwt_auth or auth { … }, which stand before rate_limit, or another key",
-				zap.String("server", name), zap.String("zone", zone))
-		}
-		for _, h := range closed(server.Routes) {
-			c.logger.Warn("nothing before this rbac authenticates and it has no rule for anyone: without dry_run it would refuse every request",
-				zap.String("server", name), zap.Stringer("rbac", h))
-		}
-		for _, matcher := range blind(server.Routes) {
-			c.logger.Warn("this matcher looks at who is calling before anything has found out: put what uses it into a handle block behind jwt_auth or auth { … }",
-				zap.String("server", name), zap.String("matcher", matcher))
-		}
-		for _, layer := range roundErrors(server) {
-			c.logger.Warn("handle_errors hands requests to an upstream as they came, past this layer: write rewrite before its reverse_proxy, so that it answers with error pages alone, or the layer in handle_errors too",
-				zap.String("server", name), zap.String("layer", layer))
-		}
-		for _, site := range server.Routes {
-			for _, stranger := range strangers(caddyhttp.RouteList{site}) {
-				c.logger.Warn("redact names somebody for whom rbac has no rules: is it a slip of the pen?",
-					zap.String("server", name), zap.String("name", stranger))
-			}
-			if undecided(caddyhttp.RouteList{site}) {
-				c.logger.Warn("authentication is optional here and no rbac follows: requests without a credential reach the application",
-					zap.String("server", name))
-			}
-			for _, header := range spoofable(site) {
-				c.logger.Warn("this header carries the identity to an upstream, but in another part of the site a client can send it to one itself: write jwt_auth or auth { … } outside of handle blocks, or request_header -"+header+" where they are not",
-					zap.String("server", name), zap.String("header", header))
-			}
-		}
+	for _, f := range Findings(c.ctx, app.(*caddyhttp.App)) {
+		f.log(c.logger)
 	}
 	return nil
 }

@@ -19,11 +19,11 @@ type forwarder interface {
 // spoofable returns the headers that carry identity to an upstream in one
 // part of a site, and that a client can send to an upstream itself in
 // another, where no handler removes them.
-func spoofable(site caddyhttp.Route) []string {
+func spoofable(site caddyhttp.RouteList) []string {
 	g := guard{carry: map[string]bool{}, open: map[string]bool{}}
-	g.collect(caddyhttp.RouteList{site})
+	g.collect(site)
 	if len(g.carry) > 0 {
-		g.walk(caddyhttp.RouteList{site}, map[string]bool{})
+		g.walk(site, map[string]bool{})
 	}
 	return slices.Sorted(maps.Keys(g.open))
 }
@@ -52,7 +52,7 @@ func (g *guard) collect(routes caddyhttp.RouteList) {
 func (g *guard) walk(routes caddyhttp.RouteList, gone map[string]bool) {
 	for _, route := range routes {
 		here := gone
-		if len(route.MatcherSets) > 0 || route.Group != "" {
+		if !meetsAll(route) || route.Group != "" {
 			here = maps.Clone(gone) // not every request comes by
 		}
 		for _, h := range route.Handlers {

@@ -52,7 +52,7 @@ func TestHeadersThatClientsCanSendRoundTheAuthenticatorAreFound(t *testing.T) {
 			Request: &headers.HeaderOps{Delete: []string{"X-User"}, Set: http.Header{"X-Mail": {"-"}}},
 		}}))), nil},
 	} {
-		if got := spoofable(tc.site); !slices.Equal(got, tc.want) {
+		if got := spoofable(caddyhttp.RouteList{tc.site}); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 		}
 	}

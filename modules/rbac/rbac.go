@@ -88,6 +88,7 @@ const layer = "rbac"
 // `{http.rbac.rule}` is the rule that decided, or "default: deny".
 type Handler struct {
 	policy.Document
+	adapter.Placed
 
 	// A file with a policy of the same form, as JSON if its name ends in
 	// .json and as YAML otherwise. What is in the file and what is written
@@ -136,9 +137,14 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision compiles the policy and begins to watch its file.
 func (h *Handler) Provision(ctx caddy.Context) error {
+	h.Locate(h)
+	adapter.CheckLayers(ctx)
+	return h.At(h.provision(ctx))
+}
+
+func (h *Handler) provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.changes = adapter.Changes(ctx)
-	adapter.CheckLayers(ctx)
 	var err error
 	if h.decided, err = adapter.Decided(ctx); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)

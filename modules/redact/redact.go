@@ -64,6 +64,8 @@ const (
 //
 // It sets {http.redact.count} to the number of values changed in the answer.
 type Handler struct {
+	adapter.Placed
+
 	// Rules for every caller.
 	Rules []Rule `json:"rules,omitempty"`
 
@@ -154,6 +156,12 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision compiles the rules and resolves the keys.
 func (h *Handler) Provision(ctx caddy.Context) error {
+	h.Locate(h)
+	adapter.CheckLayers(ctx)
+	return h.At(h.provision(ctx))
+}
+
+func (h *Handler) provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.setDefaults()
 	if err := h.Validate(); err != nil {

@@ -1,0 +1,135 @@
+package layers
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// Findings returns all that is wrong with the layers of a configuration whose
+// routes have been loaded, the servers in the order of their names.
+func Findings(ctx caddy.Context, app *caddyhttp.App) []Finding {
+	var all []Finding
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		server := app.Servers[name]
+		look := examination{server: name}
+		look.routes(expand(server.Routes, server.NamedRoutes), server.Errors)
+		for _, route := range uninvoked(server) {
+			look.dropped(route, expand(caddyhttp.RouteList{*server.NamedRoutes[route]}, server.NamedRoutes))
+		}
+		if err := connections(ctx, server); err != nil {
+			look.add(Finding{ID: "client_cert_connections", Severity: Refused, Text: err.Error()})
+		}
+		all = append(all, look.found...)
+	}
+	return all
+}
+
+// examination collects what is found in one server.
+type examination struct {
+	server string
+	found  []Finding
+}
+
+// add keeps a finding. about are pairs of names and values.
+func (e *examination) add(f Finding, about ...string) {
+	f.About = map[string]string{"server": e.server}
+	for i := 0; i+1 < len(about); i += 2 {
+		f.About[about[i]] = about[i+1]
+	}
+	e.found = append(e.found, f)
+}
+
+// routes looks at all routes of a server.
+func (e *examination) routes(routes caddyhttp.RouteList, errors *caddyhttp.HTTPErrorConfig) {
+	for _, u := range unreachables(routes) {
+		e.unreachable(u)
+	}
+	if errors != nil {
+		for _, u := range unreachables(errors.Routes) {
+			e.unreachable(u)
+		}
+	}
+	e.identity(routes)
+	for _, layer := range roundErrors(routes, errors) {
+		e.add(Finding{
+			ID: "error_route_bypass", Severity: Warning,
+			Text: "handle_errors hands requests to an upstream as they came, past this layer: write rewrite before its reverse_proxy, so that it answers with error pages alone, or the layer in handle_errors too",
+		}, "layer", layer)
+	}
+	for _, site := range sites(routes) {
+		e.site(site)
+	}
+}
+
+func (e *examination) unreachable(u unreachable) {
+	e.add(Finding{
+		ID: "layer_unreachable", Severity: Refused, Place: placeOf(u.layer),
+		Text: nameOf(u.layer) + " stands behind " + u.behind + ", which answers every request, so that no request comes to it: write it before, or leave the route block out, and the layers stand in their order by themselves",
+	})
+}
+
+// dropped is for a named route that was to be invoked and is not.
+func (e *examination) dropped(name string, routes caddyhttp.RouteList) {
+	f := Finding{
+		ID: "named_route_dropped", Severity: Warning,
+		Text: "nothing invokes the named route " + name + ": Caddy keeps only the first directive of a named route in which none has a matcher; put the directives of the one that invokes it into a route { … } block",
+	}
+	if hasLayer(routes) {
+		f.Severity = Refused
+	}
+	e.add(f)
+}
+
+// identity looks for what needs an identity where there can be none.
+func (e *examination) identity(routes caddyhttp.RouteList) {
+	for _, zone := range unauthenticated(routes) {
+		e.add(Finding{
+			ID: "rate_limit_unauthenticated", Severity: Warning,
+			Text: "this rate limit is keyed by the user, but nothing before it authenticates: all callers share one bucket; use jwt_auth or auth { … }, which stand before rate_limit, or another key",
+		}, "zone", zone)
+	}
+	for _, h := range closed(routes) {
+		if h.DecidesOnly() {
+			e.add(Finding{
+				ID: "rbac_closed_dry_run", Severity: Warning, Place: placeOf(h.(caddyhttp.MiddlewareHandler)),
+				Text: "nothing before this rbac authenticates and it has no rule for anyone: without dry_run it would refuse every request",
+			}, "rbac", h.String())
+			continue
+		}
+		e.add(Finding{
+			ID: "rbac_closed", Severity: Refused, Place: placeOf(h.(caddyhttp.MiddlewareHandler)),
+			Text: "rbac (" + h.String() + "): nothing before it authenticates and it has no rule for anyone, so that it would refuse every request: write jwt_auth or auth { … }, or an anyone block",
+		})
+	}
+	for _, matcher := range blind(routes) {
+		e.add(Finding{
+			ID: "matcher_before_identity", Severity: Warning,
+			Text: "this matcher looks at who is calling before anything has found out: put what uses it into a handle block behind jwt_auth or auth { … }",
+		}, "matcher", matcher)
+	}
+}
+
+// site looks at one site.
+func (e *examination) site(site caddyhttp.RouteList) {
+	for _, stranger := range strangers(site) {
+		e.add(Finding{
+			ID: "redact_unknown_name", Severity: Warning,
+			Text: "redact names somebody for whom rbac has no rules: is it a slip of the pen?",
+		}, "name", stranger)
+	}
+	if undecided(site) {
+		e.add(Finding{
+			ID: "optional_undecided", Severity: Warning,
+			Text: "authentication is optional here and no rbac follows: requests without a credential reach the application",
+		})
+	}
+	for _, header := range spoofable(site) {
+		e.add(Finding{
+			ID: "header_spoofable", Severity: Warning,
+			Text: "this header carries the identity to an upstream, but in another part of the site a client can send it to one itself: write jwt_auth or auth { … } outside of handle blocks, or request_header -" + header + " where they are not",
+		}, "header", header)
+	}
+}
