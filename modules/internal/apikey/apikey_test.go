@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/keyform"
 )
 
 var (
@@ -115,7 +117,7 @@ func malformed(text string) bool {
 func TestChecksumIsAsPublished(t *testing.T) {
 	// "check" of CRC-32/ISO-HDLC: 0xCBF43926 is 3421780262, in base 62
 	// 3*62^5 + 45*62^4 + 35*62^3 + 27*62^2 + 22*62 + 14.
-	if got := checksum("123456789"); string(got[:]) != "3jZRME" {
+	if got := keyform.Checksum("123456789"); string(got[:]) != "3jZRME" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -168,7 +170,7 @@ func TestOnlyTheKeyItselfIsAccepted(t *testing.T) {
 	elsewhere, _, _ := Mint(p, "test", f.Entries[0].ID)
 	swap := func(id, secret string) string { // whose checksum is right
 		signed := id[:len("moat_")+idLen+1] + secret[len("moat_")+idLen+1:len(secret)-checksumLen]
-		sum := checksum(signed)
+		sum := keyform.Checksum(signed)
 		return signed + string(sum[:])
 	}
 	for name, test := range map[string]struct {
@@ -353,7 +355,7 @@ func TestGarbledFileIsRefused(t *testing.T) {
 		"number in list":        entry(`,"roles":[1]`),
 		"empty role":            entry(`,"roles":[""]`),
 		"role with comma":       entry(`,"roles":["a,admin"]`),
-		"scope with space":      entry(`,"scopes":["a admin"]`),
+		"role with space":       entry(`,"roles":["a admin"]`),
 		"scope with line break": entry(`,"scopes":["a\nb"]`),
 		"plan with space":       entry(`,"plan":"a b"`),
 		"time without zone":     entry(`,"expires":"2027-11-22T10:00:00"`),
@@ -638,7 +640,7 @@ func TestNoErrorShowsASecret(t *testing.T) {
 func TestChecksumDoesNotMakeAKey(t *testing.T) {
 	const secret = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 	for _, signed := range []string{"moat-7GhX2kQz9LmA_" + secret, "moat_7GhX2kQz9L-A_" + secret, "moat_7GhX2kQz9LmA-" + secret, "Moat_7GhX2kQz9LmA_" + secret, "moat_7GhX2kQz9LmA_" + secret[:31] + "_"} {
-		sum := checksum(signed)
+		sum := keyform.Checksum(signed)
 		if text := signed + string(sum[:]); !malformed(text) {
 			t.Errorf("%s is accepted", text)
 		}

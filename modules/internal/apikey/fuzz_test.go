@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/keyform"
 )
 
 // FuzzParseKey holds that what is read as a key has the parts it says, and
@@ -29,7 +31,7 @@ func FuzzParseKey(f *testing.F) {
 			}
 			return
 		}
-		sum := checksum(k.signed)
+		sum := keyform.Checksum(k.signed)
 		if !strings.HasPrefix(k.signed, k.Prefix+"_"+k.ID+"_") || k.signed+string(sum[:]) != text || CheckPrefix(k.Prefix) != nil || CheckID(k.ID) != nil {
 			t.Errorf("%q is read as %+v", text, k)
 		}

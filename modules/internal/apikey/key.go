@@ -23,22 +23,18 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"strings"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/keyform"
 )
 
 const (
-	letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-	idLen       = 12
-	secretLen   = 32
-	checksumLen = 6
-
-	// minLen is the length of a key with a prefix of no length.
-	minLen = 1 + idLen + 1 + secretLen + checksumLen
+	idLen       = keyform.IDLen
+	secretLen   = keyform.SecretLen
+	checksumLen = keyform.ChecksumLen
+	minLen      = keyform.MinLen
 
 	// MaxPrefix is the longest prefix there may be.
-	MaxPrefix = 32
+	MaxPrefix = keyform.MaxPrefix
 
 	// DefaultPrefix is the prefix of keys where none is asked for.
 	DefaultPrefix = "moat"
@@ -59,71 +55,22 @@ type Key struct {
 
 // ParseKey reads a key.
 func ParseKey(text string) (Key, error) {
-	n := len(text)
-	if n <= minLen || n > minLen+MaxPrefix {
+	if !keyform.Valid(text) {
 		return Key{}, ErrMalformed
 	}
-	prefix := text[:n-minLen]
-	id := text[n-minLen+1 : n-minLen+1+idLen]
-	rest := text[n-secretLen-checksumLen:]
-	if text[len(prefix)] != '_' || text[n-secretLen-checksumLen-1] != '_' || !alphanumeric(id) || !alphanumeric(rest) {
-		return Key{}, ErrMalformed
-	}
-	if CheckPrefix(prefix) != nil {
-		return Key{}, ErrMalformed
-	}
-	signed := text[:n-checksumLen]
-	if sum := checksum(signed); string(sum[:]) != text[n-checksumLen:] {
-		return Key{}, ErrMalformed
-	}
-	return Key{Prefix: prefix, ID: id, signed: signed}, nil
+	prefix := len(text) - minLen
+	return Key{Prefix: text[:prefix], ID: text[prefix+1 : prefix+1+idLen], signed: text[:len(text)-checksumLen]}, nil
 }
 
 // CheckPrefix says why a text cannot be a prefix, nil if it can.
-func CheckPrefix(prefix string) error {
-	wrong := prefix == "" || len(prefix) > MaxPrefix || prefix[len(prefix)-1] == '_' || strings.Contains(prefix, "__")
-	for i := 0; i < len(prefix); i++ {
-		c := prefix[i]
-		lower, digit := c-'a' <= 'z'-'a', c-'0' <= 9
-		wrong = wrong || !lower && (i == 0 || !digit && c != '_')
-	}
-	if wrong {
-		return fmt.Errorf("a prefix begins with a small letter and has at most %d small letters, digits and single underscores between them", MaxPrefix)
-	}
-	return nil
-}
+func CheckPrefix(prefix string) error { return keyform.CheckPrefix(prefix) }
 
 // CheckID says why a text cannot be the id of a key, nil if it can.
 func CheckID(id string) error {
-	if len(id) != idLen || !alphanumeric(id) {
+	if len(id) != idLen || !keyform.Alphanumeric(id) {
 		return fmt.Errorf("an id has %d letters and digits", idLen)
 	}
 	return nil
-}
-
-func alphanumeric(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c-'0' > 9 && c-'A' > 'Z'-'A' && c-'a' > 'z'-'a' {
-			return false
-		}
-	}
-	return true
-}
-
-// checksum returns the checksum of a text: its CRC-32 as a number of base 62.
-func checksum(text string) (out [checksumLen]byte) {
-	// A byte at a time: the text is short, and the function of the standard
-	// library would have it copied to the heap.
-	crc := ^uint32(0)
-	for i := 0; i < len(text); i++ {
-		crc = crc32.IEEETable[byte(crc)^text[i]] ^ crc>>8
-	}
-	crc = ^crc
-	for i := checksumLen - 1; i >= 0; i-- {
-		out[i] = letters[crc%62]
-		crc /= 62
-	}
-	return out
 }
 
 // NewID returns an id that nobody has.
@@ -140,7 +87,7 @@ func Mint(pepper *Pepper, prefix, id string) (text string, mac [32]byte, err err
 		return "", mac, err
 	}
 	signed := prefix + "_" + id + "_" + random(secretLen)
-	sum := checksum(signed)
+	sum := keyform.Checksum(signed)
 	return signed + string(sum[:]), pepper.mac(signed), nil
 }
 
@@ -156,7 +103,7 @@ func random(n int) string {
 			if b >= 248 {
 				continue
 			}
-			if out = append(out, letters[b%62]); len(out) == n {
+			if out = append(out, keyform.Letters[b%62]); len(out) == n {
 				return string(out)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/keyform"
 )
 
 // Detector finds things in text that are known by their form.
@@ -41,7 +43,8 @@ var kindNames = []string{"pan", "id_card", "mobile", "email", "jwt", "api_key"}
 //	         numbers of other countries that begin with +
 //	email    addresses whose local part is ASCII
 //	jwt      JSON Web Tokens, signed or encrypted
-//	api_key  keys of well-known issuers, by their prefix, and PEM private keys
+//	api_key  keys of well-known issuers, by their prefix, keys of api_key_auth,
+//	         whatever their prefix, by form and checksum, and PEM private keys
 func Kinds() []string { return slices.Clone(kindNames) }
 
 // NewDetector returns a Detector of these kinds.
@@ -78,7 +81,7 @@ func beginning(c byte) kindSet {
 	case c == 'e':
 		k = kindJWT
 	}
-	if c == '-' || len(keyForms[c]) > 0 {
+	if c == '-' || c == '_' || len(keyForms[c]) > 0 {
 		k |= kindAPIKey
 	}
 	return k
@@ -103,6 +106,11 @@ func (d *Detector) Find(text []byte, from int) (start, end int, ok bool) {
 			if i >= noToken {
 				end, noToken = jwt(text, i)
 			}
+		case text[i] == '_': // in the middle of one of our own
+			if start, end, ok = keyform.At(text, i); ok && start >= from {
+				return start, end, true
+			}
+			end = 0
 		case i == 0 || text[i] == '-' || !isBase64URL(text[i-1]):
 			end = apiKey(text, i)
 		}
