@@ -122,6 +122,16 @@ type Handler struct {
 	Mask   []string `json:"mask,omitempty"`
 	Remove []string `json:"remove,omitempty"`
 
+	// Where secrets stand in paths, such as /share/{token}: what is in braces
+	// is recorded as REDACTED, wherever a path or URL stands in a record. A
+	// segment matches exactly, `*` matches any one, and a last /* everything
+	// below; /bot{token}/* hides the part of a segment that follows "bot". In a
+	// pattern without braces it is the asterisks that hide: /share/*. The
+	// paths of Telegram's bots, of webhooks of Slack, Discord, Teams and
+	// others, and links that reset passwords, activate accounts or invite
+	// are known without this option.
+	Paths []string `json:"paths,omitempty"`
+
 	// The size in bytes and the age at which a new segment is begun.
 	// Defaults: 128 MiB, 24h
 	RollSize  int64          `json:"roll_size,omitempty"`
@@ -196,7 +206,9 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.trail, err = h.app.claim(h.Path, h.Site, o); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
-	h.text = conceal.NewText(nil, nil)
+	if h.text, err = newText(nil, nil, h.Paths); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
 	if h.scrub, err = h.newScrubber(ctx); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
@@ -264,6 +276,19 @@ func (h *Handler) trailOptions() (trailOptions, error) {
 		o.deliver = append(o.deliver, d)
 	}
 	return o, nil
+}
+
+// newText makes what cleans texts, with further names and patterns of paths.
+func newText(headers, query, paths []string) (*conceal.Text, error) {
+	text := conceal.NewText(headers, query)
+	for _, path := range paths {
+		pattern, err := conceal.ParsePathPattern(path)
+		if err != nil {
+			return nil, fmt.Errorf("path %w", err)
+		}
+		text.AddPath(pattern)
+	}
+	return text, nil
 }
 
 // newScrubber compiles hash, mask and remove.

@@ -25,6 +25,7 @@ import (
 //		hash         <selector>...
 //		mask         <selector>...
 //		remove       <selector>...
+//		path         <pattern>...
 //		roll         <size>|<duration>
 //		keep         <duration>
 //		sign         [<key file>]
@@ -44,7 +45,7 @@ import (
 //	ca        <pem file>
 //	from      start|now
 //
-// record, hash, mask, remove and deliver may be repeated, roll may stand once
+// record, hash, mask, remove, path and deliver may be repeated, roll may stand once
 // with a size and once with a duration.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
@@ -63,7 +64,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		option := d.Val()
 		parse, ok := options[option]
 		if !ok {
-			return d.Errf("unrecognized subdirective '%s': audit knows sync, on_failure, site, record, hash, mask, remove, roll, keep, sign, checkpoint and deliver", option)
+			return d.Errf("unrecognized subdirective '%s': audit knows sync, on_failure, site, record, hash, mask, remove, path, roll, keep, sign, checkpoint and deliver", option)
 		}
 		if seen[option] && !repeatable[option] {
 			return d.Errf("%s already specified", option)
@@ -76,7 +77,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-var repeatable = map[string]bool{"record": true, "hash": true, "mask": true, "remove": true, "roll": true, "deliver": true}
+var repeatable = map[string]bool{"record": true, "hash": true, "mask": true, "remove": true, "path": true, "roll": true, "deliver": true}
 
 // options parses one subdirective each; the dispenser stands on its name.
 var options = map[string]func(*Handler, *caddyfile.Dispenser) error{
@@ -94,6 +95,9 @@ var options = map[string]func(*Handler, *caddyfile.Dispenser) error{
 	},
 	"remove": func(h *Handler, d *caddyfile.Dispenser) error {
 		return manyArgs(d, &h.Remove)
+	},
+	"path": func(h *Handler, d *caddyfile.Dispenser) error {
+		return pathArgs(d, &h.Paths)
 	},
 	"roll": (*Handler).parseRoll,
 	"keep": func(h *Handler, d *caddyfile.Dispenser) error {
@@ -294,6 +298,20 @@ func oneArg(d *caddyfile.Dispenser, to *string) error {
 		return d.ArgErr()
 	}
 	*to = args[0]
+	return nil
+}
+
+// pathArgs appends one pattern of paths or more.
+func pathArgs(d *caddyfile.Dispenser, to *[]string) error {
+	first := len(*to)
+	if err := manyArgs(d, to); err != nil {
+		return err
+	}
+	for _, pattern := range (*to)[first:] {
+		if _, err := conceal.ParsePathPattern(pattern); err != nil {
+			return d.Errf("path %v", err)
+		}
+	}
 	return nil
 }
 

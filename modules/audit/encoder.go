@@ -28,9 +28,15 @@ func init() {
 // Set-Cookie, unless log_credentials is on. This encoder also hides DPoP,
 // X-Api-Key and every other header whose name says that it carries a
 // credential, passwords and tokens in query strings wherever a URL stands
-// (the request's, Referer, Location), whatever follows `Bearer` or `Basic`, and
-// anything in the form of a JSON Web Token, in messages and errors too. It does
-// so whether log_credentials is on or not.
+// (the request's, Referer, Location), in pieces of JSON and in data source names,
+// secrets in the paths of bots and webhooks and in links that reset passwords,
+// activate accounts or invite, whatever follows `Bearer` or `Basic`, and anything
+// in the form of a JSON Web Token, of an API key of ours or of a well-known
+// issuer, or of a private key, in messages and errors too. It does so whether
+// log_credentials is on or not.
+//
+// An access log has a logger of its own, and errors go to the default one: write
+// the encoder into the `log` option of the global block as well, or there alone.
 //
 // The values are replaced by REDACTED; names stay, so that the log still
 // shows that a credential was sent.
@@ -45,6 +51,10 @@ type Encoder struct {
 
 	// Names of further query parameters whose values are hidden.
 	Query []string `json:"query,omitempty"`
+
+	// Where further secrets stand in paths, such as /share/{token}: what is in
+	// braces is hidden. See the option of the same name of audit.
+	Paths []string `json:"paths,omitempty"`
 
 	mask    *conceal.Text
 	wrapped zapcore.Encoder
@@ -64,7 +74,10 @@ func (Encoder) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the encoder.
 func (e *Encoder) Provision(ctx caddy.Context) error {
 	e.ctx = ctx
-	e.mask = conceal.NewText(e.Headers, e.Query)
+	var err error
+	if e.mask, err = newText(e.Headers, e.Query, e.Paths); err != nil {
+		return err
+	}
 	if e.WrappedRaw == nil {
 		e.wrappedIsDefault = true
 		return e.wrapDefault(&logging.JSONEncoder{})
@@ -107,6 +120,7 @@ func (e *Encoder) ConfigureDefaultFormat(wo caddy.WriterOpener) error {
 //		wrap   <encoder>
 //		header <name>...
 //		query  <name>...
+//		path   <pattern>...
 //	}
 func (e *Encoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // encoder name
@@ -140,8 +154,12 @@ func (e *Encoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := manyArgs(d, &e.Query); err != nil {
 				return err
 			}
+		case "path":
+			if err := pathArgs(d, &e.Paths); err != nil {
+				return err
+			}
 		default:
-			return d.Errf("unrecognized subdirective '%s': format moat knows wrap, header and query", d.Val())
+			return d.Errf("unrecognized subdirective '%s': format moat knows wrap, header, query and path", d.Val())
 		}
 	}
 	return nil

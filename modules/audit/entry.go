@@ -309,10 +309,7 @@ func (h *Handler) cleanURLPath(path string) string {
 	if strings.IndexByte(path, '=') >= 0 {
 		return h.text.Clean(path)
 	}
-	if strings.Contains(path, "eyJ") {
-		return conceal.Tokens(path)
-	}
-	return path
+	return h.text.Path(path)
 }
 
 // appendQuery appends what is recorded of a query to an empty dst: the names of its
@@ -328,7 +325,7 @@ func (h *Handler) appendQuery(dst []byte, raw string) []byte {
 		if !assigned {
 			// A lone word may be a name or, as in /?token, a value.
 			if h.recorded(name) == conceal.Keep {
-				dst = append(dst, h.text.Clean(name)...)
+				dst = append(dst, h.text.Encoded(name)...)
 			} else {
 				dst = append(dst, conceal.Masked...)
 			}
@@ -347,7 +344,7 @@ func (h *Handler) appendQuery(dst []byte, raw string) []byte {
 		dst = append(dst, '=')
 		switch f {
 		case conceal.Keep:
-			dst = append(dst, h.text.Clean(value)...)
+			dst = append(dst, h.text.Encoded(value)...)
 		case conceal.Hash:
 			if u, err := url.QueryUnescape(value); err == nil {
 				value = u

@@ -81,20 +81,21 @@ func (s *Body) Clean(body []byte, kind, encoding string, more bool) (text []byte
 	if len(body) == 0 {
 		return nil, false
 	}
-	if encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return nil, true
-	}
+	// A client may call JSON anything, and many call it a form: what begins
+	// like JSON is read as JSON, whatever it is labelled.
 	media, _, _ := strings.Cut(lower(kind), ";")
 	media = strings.TrimSpace(media)
+	if looksLikeJSON(body) {
+		return s.json(body, more)
+	}
 	switch {
+	case encoding != "" && !strings.EqualFold(encoding, "identity"):
+		return nil, true
 	case media == "application/x-www-form-urlencoded":
 		return s.form(body, more)
 	case strings.HasPrefix(media, "multipart/"):
 		return nil, true
-	}
-	// A client may call JSON anything: what begins like JSON is read as
-	// JSON.
-	if start := bytes.TrimLeft(body, " \t\r\n\ufeff"); strings.Contains(media, "json") || len(start) > 0 && (start[0] == '{' || start[0] == '[') {
+	case strings.Contains(media, "json"):
 		return s.json(body, more)
 	}
 	if media != "" && !strings.HasPrefix(media, "text/") || !textual(body) || len(s.rules) > 0 {
@@ -102,11 +103,22 @@ func (s *Body) Clean(body []byte, kind, encoding string, more bool) (text []byte
 		// and promise much.
 		return nil, true
 	}
-	text = []byte(s.text.Clean(string(body)))
+	if more {
+		// The last word may be the beginning of a credential that is known by
+		// its end.
+		body = body[:bytes.LastIndexAny(body, " \t\r\n")+1]
+	}
+	text = []byte(s.text.Line(string(body)))
 	if assigns(string(text)) {
 		return nil, true
 	}
 	return text, more
+}
+
+// looksLikeJSON reports whether b begins as an object or array does.
+func looksLikeJSON(b []byte) bool {
+	b = bytes.TrimLeft(b, " \t\r\n\x1e\ufeff")
+	return len(b) > 0 && (b[0] == '{' || b[0] == '[')
 }
 
 // assigns reports whether a text gives a credential by its name in a form that
@@ -123,13 +135,35 @@ func assigns(s string) bool {
 			for from < len(s) && (base64Byte(s[from]) || strings.IndexByte(" \t\\\"'", s[from]) >= 0) {
 				from++
 			}
-			if from < len(s) && (s[from] == ':' || s[from] == '>') {
+			if from < len(s) && s[from] == '<' && markedUp(s[from:]) {
+				return true
+			}
+			if from < len(s) && (s[from] == ':' || s[from] == '>') && !strings.HasPrefix(strings.TrimLeft(s[from+1:], " \t\\\"'>"), hidden) {
 				return true
 			}
 		}
 	}
 	return false
 }
+
+// markedUp reports whether text follows the tags that s begins with, as in the
+// rows of a table.
+func markedUp(s string) bool {
+	for strings.HasPrefix(s, "<") {
+		end := strings.IndexByte(s[:min(len(s), longTag)], '>')
+		if end < 0 {
+			return false
+		}
+		s = strings.TrimLeft(s[end+1:], " \t\r\n")
+	}
+	return s != ""
+}
+
+// longTag is how long a tag may be that is taken for one.
+const longTag = 512
+
+// hidden is Redacted in small letters.
+const hidden = "redacted"
 
 func textual(b []byte) bool {
 	for len(b) > 0 {
@@ -151,10 +185,10 @@ func (s *Body) form(b []byte, more bool) ([]byte, bool) {
 	}
 	var out strings.Builder
 	for _, pair := range pairs {
-		name, value, _ := strings.Cut(pair, "=")
+		name, value, assigned := strings.Cut(pair, "=")
 		plain, err := url.QueryUnescape(name)
-		if err != nil {
-			return nil, true
+		if err != nil || strings.ContainsAny(plain, "\"{}<>\r\n") || !assigned && assigns(plain) {
+			return nil, true // no form, whatever it is
 		}
 		f := s.ByName(plain)
 		if f == Remove {
@@ -162,6 +196,10 @@ func (s *Body) form(b []byte, more bool) ([]byte, bool) {
 		}
 		if out.Len() > 0 {
 			out.WriteByte('&')
+		}
+		if !assigned {
+			out.WriteString(s.text.Clean(name))
+			continue
 		}
 		out.WriteString(name)
 		out.WriteByte('=')
@@ -174,10 +212,23 @@ func (s *Body) form(b []byte, more bool) ([]byte, bool) {
 		case Parameter(plain):
 			out.WriteString(Redacted)
 		default:
-			out.WriteString(s.text.Clean(value))
+			out.WriteString(s.field(value))
 		}
 	}
 	return []byte(out.String()), more
+}
+
+// field cleans the value of a form's field, which may be JSON.
+func (s *Body) field(value string) string {
+	plain, err := url.QueryUnescape(value)
+	if err != nil {
+		return s.text.Clean(value)
+	}
+	in := scrub{s: s}
+	if clean := in.string(plain); clean != plain {
+		return url.QueryEscape(clean)
+	}
+	return s.text.Encoded(value)
 }
 
 // ByName returns what becomes of a value whose name is all there is to its
@@ -256,9 +307,30 @@ const maxDepth = 100
 // json cleans a JSON text, or several after one another, that may end
 // anywhere. What follows the last thing understood is left out.
 func (s *Body) json(b []byte, more bool) ([]byte, bool) {
-	w := scrub{s: s, in: bytes.TrimPrefix(b, []byte("\ufeff"))}
+	w := scrub{s: s}
+	w.take(bytes.TrimPrefix(b, []byte("\ufeff")))
 	whole := w.texts()
 	return w.out, more || !whole
+}
+
+// take sets the text to clean, without its credentials.
+func (w *scrub) take(b []byte) {
+	// RFC 7464: what separates texts is space to all who do not know it.
+	b = bytes.ReplaceAll(b, []byte{0x1e}, []byte{'\n'})
+	spans := credentials(b, w.s.owns)
+	w.changed = len(spans) > 0
+	w.in = splice(b, spans)
+}
+
+// owns reports whether a rule of the administrator's decides about every value
+// of that name.
+func (s *Body) owns(name string) bool {
+	for i := range s.rules {
+		if s.rules[i].path == nil && s.rules[i].name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // texts cleans all there is and reports whether it was understood.
@@ -360,7 +432,8 @@ func (w *scrub) string(plain string) string {
 	if w.nested == maxStrings {
 		return Masked
 	}
-	in := scrub{s: w.s, in: []byte(start), nested: w.nested + 1}
+	in := scrub{s: w.s, nested: w.nested + 1}
+	in.take([]byte(start))
 	switch whole := in.texts(); {
 	case whole && in.changed:
 		return string(in.out)
@@ -406,9 +479,6 @@ func (w *scrub) object() bool {
 		w.pos++
 		w.place = append(w.place, step{name: name})
 		f := w.s.decide(w.place)
-		if f == Keep && secretMember(name) && w.next() != '{' {
-			f = Mask
-		}
 		if f == Remove {
 			w.changed = true
 			ok = w.skip() != nil
@@ -435,18 +505,6 @@ func (w *scrub) object() bool {
 			return false
 		}
 	}
-}
-
-// secretMember is Parameter without the words of the OAuth redirect,
-// which in JSON mean everything from postal addresses to error codes. Objects
-// under a secret name are looked into instead of hidden: "tokens" may be a
-// whole tree whose members have names of their own.
-func secretMember(name string) bool {
-	switch lower(name) {
-	case "code", "state":
-		return false
-	}
-	return Parameter(name)
 }
 
 func (w *scrub) array() bool {

@@ -13,6 +13,8 @@ const Redacted = "REDACTED"
 type Text struct {
 	headers map[string]bool // further names, lower case
 	query   map[string]bool
+
+	patterns []*PathPattern
 }
 
 // NewText returns a Text that also hides the named header fields and query
@@ -42,10 +44,29 @@ func (m *Text) Value(key, s string) string {
 	return m.Clean(s)
 }
 
-// Clean cleans a text: passwords in URLs, credentials in their query strings,
-// also in those that are parameters of others, what follows an authentication
-// scheme, JSON Web Tokens. It takes time in proportion to the length of the text.
+// Clean cleans a text: passwords in URLs and data source names, credentials in
+// query strings, also in those that are parameters of others, and in paths that
+// are known to have one, what stands under the name of a credential in a piece
+// of JSON, in header fields of a message that is shown, what follows an
+// authentication scheme, JSON Web Tokens, keys known by their form. It takes time
+// in proportion to the length of the text.
 func (m *Text) Clean(s string) string { return m.clean(s, 0) }
+
+// Encoded is Clean for a value as it stands in a query or a form.
+func (m *Text) Encoded(s string) string {
+	if strings.ContainsAny(s, "%+") && m.hidden(s, 0) {
+		return Redacted
+	}
+	return m.Clean(s)
+}
+
+// Path is Clean for the path of a URL without parameters.
+func (m *Text) Path(s string) string {
+	if strings.Contains(s, "eyJ") {
+		s = Tokens(s)
+	}
+	return m.paths(keys(s))
+}
 
 // maxNested is how many times a value may be encoded and still be looked into.
 const maxNested = 3
@@ -54,12 +75,21 @@ func (m *Text) clean(s string, level int) string {
 	if strings.IndexByte(s, '=') >= 0 {
 		s = m.parameters(s, level)
 	}
-	if strings.Contains(s, "://") {
+	if strings.IndexByte(s, ':') >= 0 {
 		s = userinfo(s)
+		s = dataSource(s)
+		s = headerLines(s)
+	}
+	if strings.ContainsAny(s, "\"'") {
+		s = quotedPairs(s)
 	}
 	s = maskSchemes(s)
 	if strings.Contains(s, "eyJ") {
 		s = Tokens(s)
+	}
+	s = keys(s)
+	if strings.IndexByte(s, '/') >= 0 {
+		s = m.paths(s)
 	}
 	return s
 }
@@ -95,7 +125,9 @@ func (m *Text) parameters(s string, level int) string {
 		end := 0
 		switch {
 		case Parameter(name) && !harmless(s, begin, name) || m.query[lower(name)]:
-			end = m.valueEnd(s, begin, i+1)
+			if end = quotedEnd(s, i+1); end == i+1 {
+				end = m.valueEnd(s, begin, i+1)
+			}
 		case level < maxNested:
 			end = i + 1 + untilAny(s[i+1:], nameEnds+valueEnds)
 			if value := s[i+1 : end]; strings.IndexByte(value, '%') < 0 || !m.hidden(value, level) {

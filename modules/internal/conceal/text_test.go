@@ -83,7 +83,10 @@ func FuzzText(f *testing.F) {
 // length warrants. Where it did, this does not end.
 func TestLongTextsAreCleanedInLinearTime(t *testing.T) {
 	m := NewText(nil, nil)
-	for _, unit := range []string{"=", "a=%,", "?a=%2525", "%25", "://", "://a:", "eyJ%2e", "eyJ%25", "p-", "s e s s i o n ", "to ", "pass_", "token=a;", ";a", "bearer abc1 ", "eyJhbGciOiJIUzI1NiJ9.a ", "&token=x;b"} {
+	for _, unit := range []string{
+		"=", "a=%,", "?a=%2525", "%25", "://", "://a:", "eyJ%2e", "eyJ%25", "p-", "s e s s i o n ", "to ", "pass_", "token=a;", ";a", "bearer abc1 ", "eyJhbGciOiJIUzI1NiJ9.a ", "&token=x;b",
+		":", "\":", "\\\\\":", "{\"password\":", "password:'", "token=\"", "a@b(", "/", "/bot1:", "//a", "_aaaaaaaaaaaa_", "x: ", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "LS0tLS1CRUdJTi ", "/reset/a1", "/webhooks/1", "{", "[\"password\",",
+	} {
 		text := strings.Repeat(unit, 1<<18/len(unit))
 		for _, s := range []string{text, "?token=" + text, "a=" + text} {
 			if out := m.Clean(s); len(out) > 2*len(s) {
@@ -118,6 +121,51 @@ func TestNamesThatCarryCredentialsAreKnown(t *testing.T) {
 	} {
 		if got := Parameter(name); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestNamesOfEveryKindAreKnown(t *testing.T) {
+	secret := strings.Fields(`subscription-key Subscription-Key my_key master_key signing_key encryption_key x-functions-key authkey appkey signingKey masterKey
+		PHPSESSID JSESSIONID ASPSESSIONIDQABC ASP.NET_SessionId connect.sid laravel_session ci_session oauth_verifier oauth_signature oauth_token
+		device_code user_code verification_code userCode deviceCode oobCode auth_code login_code mfa_code smsCode reset_code invite_code recovery_codes backup_codes
+		_csrf csrf_token X-CSRF-Token xsrf crumb invite magic recovery activation activation_key otac bearer ssn salt crypt certificate cvv cvc card[cvc]
+		password_digest encrypted_password DB_PASSWORD API_TOKEN user[otp] keys[0][private_key] apiKey x_api_key db_pass smtp_pwd
+		magic_link reset_url inviteLink AccountKey SharedAccessKey dkim_private_key webhook_key license_key stripeKey Secret_Key client_secret
+		__RequestVerificationToken authenticity_token _wpnonce code state passwort 密码 session_id mcp-session-id saml_response SAMLRequest pass2word_password`)
+	for _, name := range secret {
+		if !Parameter(name) {
+			t.Errorf("%s is not known", name)
+		}
+	}
+	for _, name := range strings.Fields(`X-Registry-Auth X-JFrog-Art-Api X-Amz-Server-Side-Encryption-Customer-Key X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key
+		X-Goog-Encryption-Key X-Ms-Encryption-Key X-GitHub-OTP X-Seafile-Otp X-OTP X-Pin X-Origin-Verify X-Session X-WP-Nonce X-Sentry-Auth
+		X-Forwarded-Client-Cert X-SSL-Client-Cert X-Key X_Key x.key X-Acme-Session X-My-Token X-Line-Signature X-Shared-Secret Cookie`) {
+		if !Header(name) {
+			t.Errorf("header %s is not known", name)
+		}
+	}
+	innocent := strings.Fields(`page_token pageToken next_page_token nextPageToken continuation_token NextToken sort_key sortKey primary_key foreign_key partition_key
+		idempotency_key idempotency-key public_key publicKey cache_key object_key issue_key key_id kid keyword keyboard monkey hotkey turkey
+		token_type token_endpoint token_count max_tokens total_tokens prompt_tokens completion_tokens_details tokenizer secretary
+		password_policy password_changed_at client_secret_expires_at access_token_expires_in session_timeout
+		author authored author_name authority oauth_provider country_code postal_code status_code error_code currency_code zip_code promo_code
+		invited_by signature_method design designation passenger passport compass bypass hotpot basalt salty encrypted cryptography
+		account_sid boarding_pass profile_url image_link spin pinned pinterest opinion shipping_code q page limit offset id name email sessions certificates`)
+	for _, name := range innocent {
+		if Parameter(name) {
+			t.Errorf("%s is taken for a credential", name)
+		}
+	}
+	for _, name := range strings.Fields(`Idempotency-Key X-Idempotency-Key X-Cache-Key Surrogate-Key X-Request-Id X-Correlation-Id Traceparent Accept X-Author X-Page-Token
+		X-RateLimit-Limit Content-Type ETag Location X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id X-Amz-Meta-Name User-Agent Referer X-Country-Code`) {
+		if Header(name) {
+			t.Errorf("header %s is taken for a credential", name)
+		}
+	}
+	for _, name := range []string{"code", "state", "activation", "magic"} {
+		if Member(name) {
+			t.Errorf("member %s is taken for a credential", name)
 		}
 	}
 }
