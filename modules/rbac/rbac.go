@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -282,7 +284,24 @@ func endow(r *http.Request, pol *policy.Policy) *principal.Principal {
 	if p == nil {
 		return nil
 	}
-	return adapter.AddRoles(r, p, pol.UserRoles(p.ID))
+	var more []string
+	for _, role := range pol.UserRoles(p.ID) {
+		if !p.HasRole(role) {
+			more = append(more, role)
+		}
+	}
+	if more == nil {
+		return p
+	}
+	endowed := *p // a principal may be shared by many requests
+	endowed.Roles = slices.Concat(p.Roles, more)
+	if vars := adapter.Vars(r); vars != nil {
+		vars[principal.Var] = &endowed
+	}
+	if repl := adapter.Replacer(r); repl != nil {
+		repl.Set("http.auth.user.roles", strings.Join(endowed.Roles, ","))
+	}
+	return &endowed
 }
 
 // ask makes one decision.

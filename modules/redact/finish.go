@@ -25,7 +25,7 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 	defer rw.done()
 	if f := body.failed(); f != nil {
 		if !rw.committed {
-			rw.outer.restore(rw.w.Header())
+			rw.restore()
 			return rw.h.refuse(rw.w, rw.r, f)
 		}
 		rw.h.cut(rw.r, f) // of the request: the upstream has answered what it had of it
@@ -34,7 +34,7 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 	case err != nil && !rw.fault.is() && rw.refusal == nil:
 		return rw.failed(err)
 	case rw.refusal != nil:
-		rw.outer.restore(rw.w.Header())
+		rw.restore()
 		return rw.refusal()
 	case rw.upgraded || rw.status == 0:
 		rw.h.decide(rw.vars, nil) // nothing that a rule could be about
@@ -101,7 +101,7 @@ func (rw *responseWriter) failed(err error) error {
 		rw.abort(&fault{reason: "truncated", detail: "a handler failed in the middle of the body", cause: err})
 	}
 	if rw.status != 0 {
-		rw.outer.restore(rw.w.Header())
+		rw.restore()
 	}
 	return err
 }
@@ -114,7 +114,7 @@ func (rw *responseWriter) reject() error {
 	if rw.status >= 400 && rw.h.HideErrors {
 		return rw.replaceError()
 	}
-	rw.outer.restore(rw.w.Header())
+	rw.restore()
 	return rw.h.refuse(rw.w, rw.r, unreadableResponse(&rw.fault))
 }
 
@@ -151,11 +151,11 @@ func (rw *responseWriter) recovered(cause any, body *requestBody) error {
 		panic(cause)
 	}
 	if f != nil {
-		rw.outer.restore(rw.w.Header())
+		rw.restore()
 		return rw.h.refuse(rw.w, rw.r, f)
 	}
 	if rw.refusal != nil {
-		rw.outer.restore(rw.w.Header())
+		rw.restore()
 		return rw.refusal()
 	}
 	if !rw.fault.is() {

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -32,6 +33,41 @@ func (s *snapshot) restore(h http.Header) {
 	for _, f := range s.list {
 		h[f.name] = f.values
 	}
+}
+
+// restore makes the header what it was before the handlers inside touched it,
+// but for what a client needs to read the refusal and to report it: the fields of
+// the Fetch standard, which decide whether a script sees an answer at all, rate
+// limits, IDs of the request, its trace, and the fields named.
+func (rw *responseWriter) restore(also ...string) {
+	h := rw.w.Header()
+	var kept []field
+	for name, values := range h {
+		if keptInRefusals(name) || slices.Contains(also, name) {
+			kept = append(kept, field{name, values})
+		}
+	}
+	rw.outer.restore(h)
+	for _, f := range kept {
+		h[f.name] = f.values
+	}
+}
+
+// keptInRefusals reports whether a field goes with a refusal that takes the
+// place of the answer it came with. It says nothing about the body.
+func keptInRefusals(name string) bool {
+	switch name {
+	case "Vary", "Timing-Allow-Origin", "Cross-Origin-Resource-Policy",
+		"X-Request-Id", "Request-Id", "X-Correlation-Id", "Correlation-Id", "X-Trace-Id", "X-Amzn-Requestid", "X-Amzn-Request-Id", "X-Ms-Request-Id",
+		"Traceparent", "Tracestate", "Traceresponse", "B3", "X-Cloud-Trace-Context", "X-Amzn-Trace-Id", "Uber-Trace-Id":
+		return true
+	}
+	for _, prefix := range [...]string{"Access-Control-", "Ratelimit", "X-Ratelimit-", "X-Rate-Limit-", "X-B3-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // asked is the fields of a request that ask for a part, a coding or a

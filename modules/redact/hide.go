@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/mask"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
@@ -63,17 +64,7 @@ func (rw *responseWriter) harmless() bool {
 // replaceError answers with a problem document in the place of the upstream's
 // error. The two share their status, and what tells a client how to go on.
 func (rw *responseWriter) replaceError() error {
-	h := rw.w.Header()
-	kept := map[string][]string{}
-	for _, name := range [...]string{"Retry-After", "Www-Authenticate", "Proxy-Authenticate", "Allow"} {
-		if v, ok := h[name]; ok {
-			kept[name] = v
-		}
-	}
-	rw.outer.restore(h)
-	for name, v := range kept {
-		h[name] = v
-	}
+	rw.restore("Retry-After", "Www-Authenticate", "Proxy-Authenticate", "Allow")
 	reference := rand.Text()[:12]
 	p := &problem.Problem{
 		Status: rw.status,
@@ -82,7 +73,7 @@ func (rw *responseWriter) replaceError() error {
 	}
 	if c := rw.h.logger.Check(zap.ErrorLevel, "hidden error"); c != nil {
 		c.Write(zap.String("reference", reference), zap.Int("status", rw.status),
-			zap.String("method", rw.r.Method), zap.String("path", rw.r.URL.Path),
+			zap.String("method", rw.r.Method), zap.String("path", rw.h.errors.conceal.Path(rw.r.URL.Path)),
 			zap.String("media_type", rw.label.mediaType), zap.String("body", rw.h.errors.mask(rw.first)))
 	}
 	rw.h.metrics.refusals.WithLabelValues(p.Code, "").Inc()
@@ -112,12 +103,6 @@ var marks = split(`
 Traceback (most recent call last)
 Stack trace:
 stack backtrace:
-"stack":"
-"stack": "
-"stackTrace"
-"stacktrace"
-"stack_trace"
-"exceptionClass"
 Exception in thread
 Caused by: 
 java.lang.
@@ -171,13 +156,24 @@ pq:
 Error 1062 (23000)
 `)
 
-// traces are lines whose form gives them away.
+// traces are lines whose form gives them away: frames of a stack, not a field
+// that happens to be called stack, nor one file with a line number, which is
+// what a compiler or linter answers with.
 var traces = regexp.MustCompile(`(?i:\bORA-\d{5}\b)|` + // Oracle
-	`(?:\\n|[\r\n])\s*(?:\\t|\s)*at [\w$.<>\[\]/ ]+ ?\([^)]*:\d+(?::\d+)?\)|` + // Java, JavaScript
-	`(?:\\n|[\r\n])\s*at [\w.<>` + "`" + `\[\],]+\([^)]*\) in [^\r\n]+:line \d+|` + // .NET
+	traceLine + `at [\w$.<>\[\]/ ]+ ?\([^)]*:\d+(?::\d+)?\)|` + // Java, JavaScript
+	traceLine + `at (?:async )?(?:file://)?[\w./@-]+\.\w+:\d+:\d+|` + // JavaScript, without a function
+	traceLine + `at [\w.<>` + "`" + `\[\],]+\([^)]*\) in [^\r\n]+:line \d+|` + // .NET
+	traceLine + `at [\w<>` + "`" + `]+(?:\.[\w<>` + "`" + `]+)+\([\w\s,.&\[\]` + "`" + `]*\)(?:\\[rn]|[\r\n"]|$)|` + // .NET, without files
+	`(?:\\n|[\r\n])(?:\\t|\t| +)/?[\w./@-]+\.go:\d+|` + // Go: a tab and the file, below the function
+	`/[\w./-]+\.r[bs]:\d+(?::\d+)?:in |` + // Ruby
+	`#\d+ /[\w./-]+\.php\(\d+\)|` + // PHP
 	`File \\?"[^"\r\n]+", line \d+|` + // Python
 	`\bin /[\w./-]+\.php(?::| on line )\d+|` + // PHP
-	`/[\w./-]+\.(?:go|rb|rs|py|php|js|ts|java|cs):\d+`) // Go, Ruby and others
+	`"(?i:stack_?trace|stack|frames|backtrace)"\s*:\s*\[\s*\{[^}]*"(?:methodName|lineNumber|lineno|line)"`) // frames as objects
+
+// traceLine begins a line, in text, in a string of JSON or as one of a list of
+// strings.
+const traceLine = `(?:\\n|[\r\n"])(?:\\t|\s)*`
 
 func split(text string) [][]byte {
 	var list [][]byte
@@ -189,10 +185,12 @@ func split(text string) [][]byte {
 
 // errorMasker masks what of a hidden error goes to the log: JSON as the
 // strictest caller would see it, and in any text what can be recognised as a
-// secret.
+// secret, by its name or by its looks.
 type errorMasker struct {
-	strict *view
-	text   *redaction.Program
+	strict  *view
+	text    *redaction.Program
+	conceal *conceal.Text
+	body    *conceal.Body
 }
 
 // mask returns the beginning of body, masked. Where the rules cannot be
@@ -200,7 +198,7 @@ type errorMasker struct {
 // be found: then no more than the first line is logged, and even that only if
 // the body is text.
 func (m *errorMasker) mask(body []byte) string {
-	text := body
+	text, kind := body, "application/json"
 	if looksLikeJSON(body) {
 		if m.strict != nil {
 			var ok bool
@@ -209,6 +207,7 @@ func (m *errorMasker) mask(body []byte) string {
 			}
 		}
 	} else {
+		kind = "text/plain"
 		text = bytes.TrimLeft(text, " \t\r\n")
 		if i := bytes.IndexAny(text, "\r\n"); i >= 0 {
 			text = text[:i]
@@ -217,8 +216,10 @@ func (m *errorMasker) mask(body []byte) string {
 			return "(not text)"
 		}
 	}
-	if len(text) > 8*maxLogged {
-		text = text[:8*maxLogged]
+	whole := len(text) <= 8*maxLogged
+	text, elided := m.body.Clean(text[:min(len(text), 8*maxLogged)], kind, "", !whole)
+	if len(text) == 0 && elided {
+		return "(not shown: it names a credential)"
 	}
 	quoted, err := json.Marshal(strings.ToValidUTF8(string(text), "\ufffd"))
 	if err != nil {
@@ -256,5 +257,6 @@ func newErrorMasker(v *views) (*errorMasker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &errorMasker{strict: v.strict, text: text}, nil
+	clean := conceal.NewText(nil, nil)
+	return &errorMasker{strict: v.strict, text: text, conceal: clean, body: conceal.NewBody(clean, nil)}, nil
 }

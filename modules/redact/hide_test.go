@@ -123,8 +123,74 @@ func TestErrorsAreHiddenEvenWhereTheUnreadablePasses(t *testing.T) {
 	}
 }
 
+func TestHiddenErrorsAreLoggedWithoutCredentials(t *testing.T) {
+	const marker = "HUNTER7x9Q"
+	for _, c := range []struct{ kind, body string }{
+		{"text/plain", "login failed: user=bob password=HUNTER7x9Q token=HUNTER7x9Q dsn=postgres://u:HUNTER7x9Q@db/x"},
+		{"text/plain", "password: HUNTER7x9Q"},
+		{"text/plain", "dial app:HUNTER7x9Q@tcp(db:3306)/x"},
+		{"text/html", "<p>Authorization: Basic HUNTER7x9Q=</p><p>Cookie: sid=HUNTER7x9Q</p>"},
+		{"text/html", "<dt>password<dd>HUNTER7x9Q"},
+		{"application/json", `{"error":"boom","env":{"DB_PASSWORD":"HUNTER7x9Q","API_TOKEN":"HUNTER7x9Q"},"request":{"headers":{"Authorization":"Bearer HUNTER7x9Q",` +
+			`"Cookie":"sid=HUNTER7x9Q"}},"dsn":"postgres://u:HUNTER7x9Q@db/x","password":"HUNTER7x9Q"}`},
+		{"application/json", `{"error":"x","secrets":{"a":["HUNTER7x9Q"]},"config":[{"name":"password","value":"HUNTER7x9Q"}]}`},
+		{"application/json", `{"error":"broken","password":"HUNTER7x9Q`},
+		{"text/plain", `{"error":"x","token":"HUNTER7x9Q"}`},
+		{"application/json", `{"error":"` + strings.Repeat("x", 20<<10) + `","password":"HUNTER7x9Q"}`},
+	} {
+		for _, rules := range []string{"hide_errors", "remove ssn\nhide_errors"} {
+			h := provision(t, rules)
+			log := logged(h)
+			a := serve(t, h, raw(t, headed("500 X", "Content-Type: "+c.kind, c.body))).get(func(r *http.Request) { r.URL.Path = "/reset-password/" + marker })
+			if a.code != "upstream_error" || !strings.Contains(log.String(), "hidden error") {
+				t.Fatalf("got %d %q, log %s", a.status, a.body, log)
+			}
+			if strings.Contains(log.String(), marker) {
+				t.Errorf("%s: %s\nlogged as %s", c.kind, c.body, log)
+			}
+		}
+	}
+}
+
+// What a single-page application needs to see an error at all, and a caller to
+// report it or to try again later, is not the inside of the upstream.
+func TestRefusalsKeepWhatClientsRead(t *testing.T) {
+	const kept = "Access-Control-Allow-Origin: https://app.example\nAccess-Control-Allow-Credentials: true\nAccess-Control-Expose-Headers: X-Request-Id\nVary: Origin\n" +
+		"X-Request-Id: r-1\nRateLimit: limit=10\nRateLimit-Policy: 10;w=1\nX-RateLimit-Reset: 7\nTraceparent: 00-a-b-01"
+	for name, c := range map[string]struct{ config, answer, code string }{
+		"hidden":     {"remove ssn\nhide_errors", headed("500 X", "Content-Type: text/html\nSet-Cookie: a=b\nX-Powered-By: x\nRetry-After: 9\n"+kept, secret), "upstream_error"},
+		"unreadable": {"remove ssn", headed("200 OK", "Content-Type: application/json\nSet-Cookie: a=b\nX-Powered-By: x\n"+kept, `{"a":`), "unreadable_response"},
+		"truncated":  {"remove ssn", headed("200 OK", "Content-Type: application/json\nContent-Length: 99\nSet-Cookie: a=b\nX-Powered-By: x\n"+kept, `{"a":1`), "unreadable_response"},
+	} {
+		a := serve(t, provision(t, c.config), raw(t, c.answer)).get()
+		if a.code != c.code {
+			t.Fatalf("%s: got %d %q %q", name, a.status, a.code, a.body)
+		}
+		for _, line := range strings.Split(kept, "\n") {
+			field, value, _ := strings.Cut(line, ": ")
+			if got := strings.Join(a.header.Values(field), ", "); !strings.Contains(got, value) {
+				t.Errorf("%s: %s is %q, want %q", name, field, got, value)
+			}
+		}
+		for _, field := range []string{"Set-Cookie", "X-Powered-By"} {
+			if a.header.Get(field) != "" {
+				t.Errorf("%s: %s has left", name, field)
+			}
+		}
+		if name == "hidden" && a.header.Get("Retry-After") != "9" {
+			t.Errorf("%s: Retry-After is lost", name)
+		}
+	}
+}
+
 func TestWhatGivesAnApplicationAway(t *testing.T) {
 	for _, body := range []string{
+		`{"error":"x","stackTrace":[{"declaringClass":"A","methodName":"b","fileName":"A.java","lineNumber":10}]}`,
+		`{"error":"x","stack":["TypeError: x","at f (/app/a.js:1:2)"]}`,
+		`{"StackTraceString":"   at Shop.Orders.Get(Int32 id)\r\n   at Shop.A.B()"}`,
+		"Error: x\n    at async /srv/app/index.js:10:15",
+		`{"error":"main.f(0x1)\n\t/src/main.go:5 +0x1d"}`,
+		"#0 /var/www/html/index.php(12): f()",
 		"Exception in thread \"main\" java.lang.NullPointerException\n\tat com.example.A.b(A.java:10)",
 		`{"trace":"x\n\tat com.example.A.b(A.java:10)\n"}`,
 		`{"message":"TypeError: x\n    at Object.<anonymous> (/srv/app/index.js:10:15)"}`,
@@ -146,6 +212,11 @@ func TestWhatGivesAnApplicationAway(t *testing.T) {
 		}
 	}
 	for _, body := range []string{
+		`{"code":409,"message":"another update is in progress","stack":"prod-eu"}`,
+		`{"errors":[{"file":"/src/main.go:12","message":"unused variable"},{"file":"/src/util.go:3","message":"x"}]}`,
+		`{"error":"no such stack","stack_trace":null,"stackTrace":[],"stack":{"name":"prod"}}`,
+		`{"detail":"app/models/user.rb:12 is too long\n"}`,
+		`{"where":"see main.py:12 or /docs/a.js:3"}`,
 		"", `{"error":"not found"}`, `{"error":"The amount must be at most 10 (see /docs/limits:3)"}`,
 		`{"message":"Meet me\nat noon (or later)"}`, `{"title":"Bad Request","detail":"an exception to the rule applies"}`,
 		`{"errors":[{"path":"/orders/1","line":3}]}`, `{"file":"/uploads/a.txt"}`,

@@ -7,8 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"strings"
 )
 
 // Digest names a policy by its content: two documents that say the same have
@@ -63,7 +62,7 @@ func (d *Document) statements() map[string]bool {
 			return
 		}
 		for _, p := range b.Inherits {
-			all[where+" inherits "+principal.Quote(p)] = true
+			all[where+" inherits "+p] = true
 		}
 		for effect, rules := range map[string][]string{"allow": b.Allow, "deny": b.Deny} {
 			for _, r := range rules {
@@ -77,13 +76,13 @@ func (d *Document) statements() map[string]bool {
 	say("anyone", d.Anyone)
 	say("authenticated", d.Authenticated)
 	for name, b := range d.Roles {
-		say(Who("role", name), b)
+		say("role "+name, b)
 	}
 	for name, b := range d.Scopes {
-		say(Who("scope", name), b)
+		say("scope "+name, b)
 	}
 	for id, roles := range d.Users {
-		all[Who("user", id)+" roles "+principal.QuoteAll(slices.Sorted(slices.Values(roles)))] = true
+		all["user "+id+" roles "+strings.Join(slices.Sorted(slices.Values(roles)), " ")] = true
 	}
 	return all
 }
