@@ -101,8 +101,8 @@ type Provider struct {
 	options credential.Options
 	from    *credential.Sources
 	scheme  string // of the challenge
-	store   *apikey.Store
-	release func()
+	store   *store
+	held    adapter.Held
 	now     func() time.Time
 }
 
@@ -125,27 +125,14 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 	if err := p.compileFrom(); err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
-	path, pepper, err := p.locate()
+	if p.Store == "" {
+		return fmt.Errorf("%s: no store is given", Name)
+	}
+	pepper, err := loadPepper(p.Pepper)
 	if err != nil {
 		return err
 	}
-	if err := p.open(ctx, path, pepper); err != nil {
-		return fmt.Errorf("%s: store %s: %w", Name, p.Store, err)
-	}
-	return p.registerMetrics(ctx)
-}
-
-// locate returns the path of the store and its pepper.
-func (p *Provider) locate() (string, *apikey.Pepper, error) {
-	if p.Store == "" {
-		return "", nil, fmt.Errorf("%s: no store is given", Name)
-	}
-	path, err := adapter.Resolve(Name, "store", p.Store)
-	if err != nil {
-		return "", nil, err
-	}
-	pepper, err := loadPepper(p.Pepper)
-	return path, pepper, err
+	return p.open(ctx, pepper)
 }
 
 // secretPlaceholder is a text that is one placeholder for a variable of the
@@ -174,10 +161,7 @@ func loadPepper(text string) (*apikey.Pepper, error) {
 
 // Cleanup gives back the store.
 func (p *Provider) Cleanup() error {
-	if p.release != nil {
-		p.release()
-		p.release = nil
-	}
+	p.held.Release()
 	return nil
 }
 

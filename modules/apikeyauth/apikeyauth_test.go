@@ -354,7 +354,7 @@ func TestBadStoreLeavesInForceWhatWasRead(t *testing.T) {
 	if err := os.WriteFile(b.path, []byte("garbled"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the file is not noticed", func() bool { return b.p.store.Stats().Bad })
+	eventually(t, "the file is not noticed", func() bool { return b.p.store.Fault() != nil })
 	if got := code(t, b.p, get("", "Authorization", "Bearer "+key)); got != "" {
 		t.Errorf("got %q", got)
 	}

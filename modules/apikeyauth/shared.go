@@ -1,89 +1,74 @@
 package apikeyauth
 
 import (
-	"path/filepath"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
 	"github.com/caddy-moat/caddy-moat/modules/internal/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 )
 
 // flushEvery is how often times of last use are written.
 const flushEvery = time.Minute
 
-// stores are the stores that are open. A reload keeps those it names again.
-var stores = caddy.NewUsagePool() // by storeKey
-
-// storeKey tells stores apart. A store is not shared with who names another
-// pepper.
-type storeKey struct {
-	path, pepper string
-	noLastUsed   bool
+// stores are the stores of API keys.
+var stores = watched.Kind{
+	Layer: Name, Option: "store", Subject: "the store of API keys", What: "keys",
+	Metrics: watched.Metrics{
+		Entries:  prometheus.NewDesc("caddy_moat_api_keys", "API keys in the store, whatever their state.", []string{"store"}, nil),
+		Unusable: prometheus.NewDesc("caddy_moat_api_key_store_unusable", watched.UnusableHelp, []string{"store"}, nil),
+	},
 }
 
-// shared is a store with its background work, as a caddy.Destructor.
-type shared struct {
+// variant tells stores apart that have one file. A store is not shared with
+// who names another pepper.
+type variant struct {
+	pepper     string
+	noLastUsed bool
+}
+
+// store is a store that writes now and then when its keys were last used.
+type store struct {
 	*apikey.Store
-	*adapter.Announcer
 	path string
-	log  *zap.Logger
 	stop chan struct{}
 	done sync.WaitGroup
 }
 
-func (p *Provider) open(ctx caddy.Context, path string, pepper *apikey.Pepper) error {
-	abs, err := filepath.Abs(path)
+func (p *Provider) open(ctx caddy.Context, pepper *apikey.Pepper) (err error) {
+	p.store, err = watched.Open(ctx, &p.held, &stores, p.Store, variant{pepper.Check(), p.NoLastUsed},
+		func(path string, report func(filewatch.Event)) (*store, error) {
+			keys, err := apikey.Open(path, pepper, report)
+			if err != nil {
+				return nil, err
+			}
+			s := &store{Store: keys, path: path, stop: make(chan struct{})}
+			if !p.NoLastUsed {
+				s.done.Go(s.flush)
+			}
+			return s, nil
+		})
 	if err != nil {
-		return err
-	}
-	key := storeKey{abs, pepper.Check(), p.NoLastUsed}
-	v, loaded, err := stores.LoadOrNew(key, func() (caddy.Destructor, error) {
-		s := &shared{Announcer: adapter.NewAnnouncer(Name, "the store of API keys", "keys", path), path: path, stop: make(chan struct{}), log: caddy.Log().Named("http.authentication.providers." + Name)}
-		store, err := apikey.Open(abs, pepper, s.reportFile)
-		if err != nil {
-			return nil, err
-		}
-		s.Store = store
-		if !p.NoLastUsed {
-			s.done.Go(s.flush)
-		}
-		return s, nil
-	})
-	if err != nil {
-		return err
-	}
-	s := v.(*shared)
-	if loaded {
-		// What is in force may be what was read before the file went bad.
-		// A configuration that is loaded now must not begin with that.
-		if err := s.Verify(); err != nil {
-			_, _ = stores.Delete(key)
-			return err
-		}
-	}
-	leave := s.Enlist(ctx, p)
-	p.store = s.Store
-	p.release = func() {
-		leave()
-		_, _ = stores.Delete(key)
+		return fmt.Errorf("%s: %w", Name, err)
 	}
 	return nil
 }
 
-// Destruct ends the background work.
-func (s *shared) Destruct() error {
+// Close ends the watch and writes what is not yet written.
+func (s *store) Close() {
 	close(s.stop)
 	s.done.Wait()
-	s.Close()
-	return nil
+	s.Store.Close()
 }
 
 // flush writes the times of last use every now and then, and in the end.
-func (s *shared) flush() {
+func (s *store) flush() {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	said := false
@@ -95,16 +80,9 @@ func (s *shared) flush() {
 		}
 		err := s.Flush()
 		if err != nil && !said {
-			s.log.Warn("the times at which API keys were last used cannot be written", zap.String("file", apikey.UsedPath(s.path)), zap.Error(err))
+			caddy.Log().Named("http.authentication.providers."+Name).
+				Warn("the times at which API keys were last used cannot be written", zap.String("file", apikey.UsedPath(s.path)), zap.Error(err))
 		}
 		said = err != nil
 	}
-}
-
-func (s *shared) reportFile(e apikey.Event) {
-	if e.Err != nil {
-		s.Refused(e.Err)
-		return
-	}
-	s.InForce(e.Added, e.Removed, e.Changed)
 }

@@ -143,7 +143,7 @@ type Provider struct {
 	options  credential.Options
 	proxies  []netip.Prefix
 	verifier *clientcert.Verifier
-	clients  *clients // the map
+	clients  *clientcert.Store // the map
 	held     adapter.Held
 	now      func() time.Time
 }
@@ -177,7 +177,7 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 		}
 	}
 	adapter.CheckLayers(ctx)
-	return p.registerMetrics(ctx)
+	return nil
 }
 
 // check refuses what means nothing. It needs no file, so that the Caddyfile

@@ -254,7 +254,7 @@ func TestAReloadKeepsTheMap(t *testing.T) {
 	// What is refused cannot come back by a file that is bad, neither by itself
 	// nor with the next configuration.
 	replace(t, path, "garbled")
-	for !second.clients.Bad() {
+	for !(second.clients.Fault() != nil) {
 		time.Sleep(time.Millisecond)
 	}
 	await(t, second, chain, CodeNotAllowed)

@@ -21,7 +21,6 @@ type announcer struct {
 
 type listener struct {
 	owner *Provider
-	file  string // with revocations, which each owner watches himself
 	tell  func(adapter.Change)
 }
 
@@ -51,39 +50,28 @@ func (a *announcer) announce(c adapter.Change) {
 	}
 }
 
-// announceFile is announce for a revocation file. Of the owners that watch it,
-// the one that came last speaks.
-func (a *announcer) announceFile(owner *Provider, c adapter.Change) {
-	c.Layer = Name
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, l := range slices.Backward(a.listeners) {
-		if l.file == c.Source {
-			if l.owner == owner {
-				l.tell(c)
-			}
-			return
-		}
-	}
-}
-
 // keysChanged returns what announces that keys came and left.
 func keysChanged(what, source, issuer string) func(came, left []string) {
 	return func(came, left []string) {
-		lines := make([]string, 0, 3)
+		detail := describeKeys(came, left)
 		if issuer != "" {
-			lines = append(lines, "issuer: "+printable(issuer))
+			detail = "issuer: " + printable(issuer) + "\n" + detail
 		}
-		for _, group := range []struct {
-			what string
-			ids  []string
-		}{{"came: ", came}, {"left: ", left}} {
-			if len(group.ids) > 0 {
-				lines = append(lines, group.what+listIDs(group.ids))
-			}
-		}
-		trails.announce(adapter.Change{What: what, Source: source, Detail: strings.Join(lines, "\n")})
+		trails.announce(adapter.Change{What: what, Source: source, Detail: detail})
 	}
+}
+
+func describeKeys(came, left []string) string {
+	var lines []string
+	for _, group := range []struct {
+		what string
+		ids  []string
+	}{{"came: ", came}, {"left: ", left}} {
+		if len(group.ids) > 0 {
+			lines = append(lines, group.what+listIDs(group.ids))
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Bounds of what one record says of names that others have chosen.
@@ -124,12 +112,5 @@ const (
 
 // revocationsChanged says that a list is another.
 func revocationsChanged(source, by string, c revocation.Change) adapter.Change {
-	var lines []string
-	if c.Added != (revocation.Count{}) {
-		lines = append(lines, "added: "+c.Added.String())
-	}
-	if c.Removed != (revocation.Count{}) {
-		lines = append(lines, "removed: "+c.Removed.String())
-	}
-	return adapter.Change{What: whatRevocations, Source: source, By: by, Detail: strings.Join(lines, "\n")}
+	return adapter.Change{What: whatRevocations, Source: source, By: by, Detail: c.String()}
 }

@@ -6,8 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
@@ -43,12 +46,33 @@ func (r *recorder) String() string {
 }
 
 // listen has the changes of p's configuration recorded.
-func listen(t *testing.T, p *Provider, file string) *recorder {
+func listen(t *testing.T, p *Provider) *recorder {
 	t.Helper()
 	r := new(recorder)
-	trails.enlist(listener{p, file, r.record})
-	t.Cleanup(func() { trails.drop(p) })
+	trails.enlist(listener{p, r.record})
+	audited.Store(r)
+	t.Cleanup(func() { trails.drop(p); audited.Store(nil) })
 	return r
+}
+
+// audited is the trail of the configurations of tests.
+var audited atomic.Pointer[recorder]
+
+// auditApp stands for the app that keeps trails.
+type auditApp struct{}
+
+func init() { caddy.RegisterModule(auditApp{}) }
+
+func (auditApp) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: adapter.AuditApp, New: func() caddy.Module { return new(auditApp) }}
+}
+func (auditApp) Start() error { return nil }
+func (auditApp) Stop() error  { return nil }
+
+func (auditApp) RecordChange(c adapter.Change) {
+	if r := audited.Load(); r != nil {
+		r.record(c)
+	}
 }
 
 func TestTrailsAreToldWhichKeysCameAndLeft(t *testing.T) {
@@ -69,7 +93,7 @@ func TestTrailsAreToldWhichKeysCameAndLeft(t *testing.T) {
 	}
 	write("one")
 	p := provider(t, "issuer https://id.example.com {\naudience *\njwks "+file+"\n}")
-	trail := listen(t, p, "")
+	trail := listen(t, p)
 	told := func(what, detail string) {
 		t.Helper()
 		until(t, what+" "+detail, func() bool { return trail.find(what, detail) == 1 })
@@ -90,7 +114,7 @@ func TestTrailsAreToldWhichKeysCameAndLeft(t *testing.T) {
 }
 
 func TestTrailsAreToldOfANewKeyOfTheInternalIssuer(t *testing.T) {
-	trail := listen(t, nil, "")
+	trail := listen(t, nil)
 	start := time.Now()
 	var mu sync.Mutex
 	now := start
@@ -136,7 +160,7 @@ func TestTrailsAreToldOfRevocationsOnce(t *testing.T) {
 		}
 		last = p
 	}
-	trail := listen(t, last, file)
+	trail := listen(t, last)
 	write("{\"jti\":\"a\"}\n{\"jti\":\"b\"}\n{\"sub\":\"bob\",\"issued_before\":\"2026-11-22T10:00:00Z\"}\n")
 	until(t, "the change of the file", func() bool {
 		return trail.find(whatRevocations, "added: 2 by jti, 1 by sub, 0 by kid\nremoved: 1 by jti, 0 by sub, 0 by kid") == 1

@@ -116,14 +116,14 @@ func (i *Issuer) label() string {
 
 // openIssuer makes the engine's issuer of a configured one.
 func (p *Provider) openIssuer(ctx caddy.Context, i *Issuer) (token.Issuer, error) {
-	t, err := p.makeIssuer(i)
+	t, err := p.makeIssuer(ctx, i)
 	if err != nil {
 		return t, fmt.Errorf("%s: %w", i.label(), err)
 	}
 	return t, nil
 }
 
-func (p *Provider) makeIssuer(i *Issuer) (t token.Issuer, err error) {
+func (p *Provider) makeIssuer(ctx caddy.Context, i *Issuer) (t token.Issuer, err error) {
 	if t, err = i.base(); err != nil {
 		return t, err
 	}
@@ -131,7 +131,7 @@ func (p *Provider) makeIssuer(i *Issuer) (t token.Issuer, err error) {
 	if i.Internal != nil {
 		err = p.openInternal(i, &t)
 	} else {
-		t.Keys, err = p.openKeys(i, t.Name)
+		t.Keys, err = p.openKeys(ctx, i, t.Name)
 	}
 	if err == nil && len(needs) > 0 {
 		if p.needs == nil {
@@ -253,7 +253,7 @@ func lacking(who *principal.Principal, needs []scopeNeed) error {
 }
 
 // openKeys opens all sources of an issuer's keys.
-func (p *Provider) openKeys(i *Issuer, name string) (token.KeySource, error) {
+func (p *Provider) openKeys(ctx caddy.Context, i *Issuer, name string) (token.KeySource, error) {
 	var union keyset.Union
 	var static []*jwk.Key
 	for _, k := range i.Keys {
@@ -267,9 +267,9 @@ func (p *Provider) openKeys(i *Issuer, name string) (token.KeySource, error) {
 		union = append(union, token.StaticKeys(static...))
 	}
 	for _, where := range i.JWKS {
-		source, err := p.openJWKS(where, name)
+		source, err := p.openJWKS(ctx, where, name)
 		if err != nil {
-			return nil, fmt.Errorf("jwks %s: %w", where, err)
+			return nil, err
 		}
 		union = append(union, source)
 	}
@@ -304,17 +304,17 @@ func anyFits(keys []*jwk.Key, algorithms []string) error {
 	return nil
 }
 
-func (p *Provider) openJWKS(where, issuer string) (token.KeySource, error) {
-	where, err := resolve("jwks", where)
+func (p *Provider) openJWKS(ctx caddy.Context, written, issuer string) (token.KeySource, error) {
+	where, err := resolve("jwks", written)
 	if err != nil {
 		return nil, err
 	}
 	if !strings.Contains(where, "://") {
-		return p.sharedFile(where)
+		return p.sharedFile(ctx, written)
 	}
 	source := keyset.Source{URL: where}
 	if err := source.Check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("jwks %s: %w", written, err)
 	}
 	// The address alone does not make two issuers share a set: each has the
 	// fetches that its own unknown keys cause.

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
 	"github.com/caddy-moat/caddy-moat/modules/internal/introspection"
 	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
@@ -118,6 +119,9 @@ func keySets() []keyset.Status {
 		if s, ok := set.(interface{ Status() keyset.Status }); ok {
 			list = append(list, s.Status())
 		}
+	}
+	for _, file := range watched.All[*keyset.File]() {
+		list = append(list, file.Status())
 	}
 	return list
 }

@@ -3,15 +3,17 @@ package jwtauth
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
 	"github.com/caddy-moat/caddy-moat/modules/internal/revocation"
@@ -22,9 +24,28 @@ import (
 // key sets, since a reload must not fetch them anew nor forget what is
 // throttled; internal issuers; and the revocations made while running.
 var (
-	sets    = caddy.NewUsagePool() // by keyset.Source or file path
+	sets    = caddy.NewUsagePool() // by keyset.Source
 	issuers = caddy.NewUsagePool() // by issuerKey
 	stores  = caddy.NewUsagePool() // by storage
+)
+
+// The files that administrators name, which survive a reload too.
+var (
+	keyFiles = watched.Kind{
+		Layer: Name, Option: "jwks", Subject: "the key set", What: whatKeySet,
+		Describe: func(e filewatch.Event) (string, string) { return whatKeySet, describeKeys(e.Added, e.Removed) },
+		Metrics: watched.Metrics{
+			Unusable: prometheus.NewDesc("caddy_moat_jwks_file_unusable", watched.UnusableHelp, []string{"jwks"}, nil),
+		},
+	}
+	revocationFiles = watched.Kind{
+		Layer: Name, Option: "revocations", Subject: "the list of revocations", What: whatRevocations,
+		Describe: func(e filewatch.Event) (string, string) { return whatRevocations, e.Detail },
+		Metrics: watched.Metrics{
+			Entries:  prometheus.NewDesc("caddy_moat_revocations", "Entries in the revocation file.", []string{"revocations"}, nil),
+			Unusable: prometheus.NewDesc("caddy_moat_revocation_file_unusable", watched.UnusableHelp, []string{"revocations"}, nil),
+		},
+	}
 )
 
 // report returns a function that logs what an engine has to say. It uses the
@@ -50,22 +71,14 @@ func (p *Provider) sharedSet(source keyset.Source) (token.KeySource, error) {
 	})
 }
 
-func (p *Provider) sharedFile(path string) (token.KeySource, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	source, err := adapter.Share(&p.held, sets, abs, func() (token.KeySource, func(), error) {
-		f, err := keyset.OpenFile(abs, keyset.Options{Report: report("source", path), Changed: keysChanged(whatKeySet, abs, "")})
-		if err != nil {
-			return nil, nil, err
-		}
-		return f, f.Close, nil
+func (p *Provider) sharedFile(ctx caddy.Context, path string) (token.KeySource, error) {
+	f, err := watched.Open(ctx, &p.held, &keyFiles, path, nil, func(abs string, tell func(filewatch.Event)) (*keyset.File, error) {
+		return keyset.OpenFile(abs, keyset.Options{Report: report("source", path)}, tell)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return source, nil
+	return f, nil
 }
 
 // issuerKey tells internal issuers apart.
@@ -102,11 +115,7 @@ func (p *Provider) sharedIssuer(name string, rotate time.Duration) (*issuer.Issu
 // openRevocations opens the revocation file, if one is configured, and the
 // revocations that are made while running.
 func (p *Provider) openRevocations(ctx caddy.Context) (err error) {
-	path, err := resolve("revocations", p.Revocations)
-	if err != nil {
-		return err
-	}
-	trails.enlist(listener{p, path, adapter.Changes(ctx)})
+	trails.enlist(listener{p, adapter.Changes(ctx)})
 	p.held.Add(func() { trails.drop(p) })
 	storage := p.storage
 	p.store, err = adapter.Share(&p.held, stores, identity(storage), func() (*revocation.Store, func(), error) {
@@ -127,15 +136,8 @@ func (p *Provider) openRevocations(ctx caddy.Context) (err error) {
 	if p.Revocations == "" {
 		return nil
 	}
-	file, err := revocation.OpenFile(path, report("file", path), func(c revocation.Change) {
-		trails.announceFile(p, revocationsChanged(path, "", c))
-	})
-	if err != nil {
-		return fmt.Errorf("revocations %s: %w", p.Revocations, err)
-	}
-	p.file = file
-	p.held.Add(file.Close)
-	return nil
+	p.file, err = watched.Open(ctx, &p.held, &revocationFiles, p.Revocations, nil, revocation.OpenFile)
+	return err
 }
 
 // run starts work in the background and returns what ends it.

@@ -11,6 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
+	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
 )
 
 // expectations is a table of what a policy is expected to decide:
@@ -72,7 +75,7 @@ func (o outcome) met(v verdict) bool {
 
 // readExpectations reads a table. Unknown and repeated members are errors.
 func readExpectations(file string) (*expectations, error) {
-	content, err := readFile(file)
+	content, err := filewatch.Read(file, policy.MaxFile)
 	if err != nil {
 		return nil, err
 	}

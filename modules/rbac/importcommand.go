@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/casbin"
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
 )
 
@@ -52,7 +53,7 @@ application passes roles. Names to which g gives members are roles.`,
 			var texts [2][]byte
 			for i, file := range args {
 				var err error
-				if texts[i], err = readFile(file); err != nil {
+				if texts[i], err = filewatch.Read(file, policy.MaxFile); err != nil {
 					return err
 				}
 				if len(texts[i]) > policy.MaxFile {

@@ -1,16 +1,17 @@
 package rbac
 
 import (
-	"crypto/sha256"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"sync"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
 )
 
@@ -21,18 +22,53 @@ type loaded struct {
 	digest string
 }
 
-// load reads the policy file, if there is one, and compiles it with what is
-// written in the configuration.
+// policyFiles are the gauges of policy files.
+var policyFiles = watched.Metrics{
+	Unusable: prometheus.NewDesc("caddy_moat_policy_file_unusable", watched.UnusableHelp, []string{"policy"}, nil),
+}
+
+// policyFile is a policy file, which is watched, with what is written in the
+// configuration.
+type policyFile struct{ *filewatch.Kept[loaded] }
+
+// Len returns the number of rules in force.
+func (f policyFile) Len() int { return len(f.Value().policy.Rules()) }
+
+// load reads the policy once, for commands.
 func (h *Handler) load() (*loaded, error) {
 	if h.PolicyFile == "" {
 		return compile(&h.Document)
 	}
-	content, err := readFile(h.PolicyFile)
+	content, err := filewatch.Read(h.PolicyFile, policy.MaxFile)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
-	h.seen = sha256.Sum256(content)
-	return h.merge(content)
+	l, err := h.merge(content)
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	return l, nil
+}
+
+// open puts the policy in force and begins to watch its file, if there is one.
+func (h *Handler) open(ctx caddy.Context) error {
+	if h.PolicyFile == "" {
+		now, err := compile(&h.Document)
+		if err == nil {
+			h.activate(now, h.predecessor(now))
+		}
+		return err
+	}
+	// The file may change before the policy is in force.
+	h.reloading.Lock()
+	defer h.reloading.Unlock()
+	kept, err := filewatch.Keep(h.PolicyFile, policy.MaxFile, h.merge, h.reload)
+	if err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+	h.file = kept
+	h.activate(kept.Value(), h.predecessor(kept.Value()))
+	return policyFiles.Add(ctx, h.PolicyFile, policyFile{kept})
 }
 
 // merge compiles the content of the policy file with what is written in the
@@ -40,17 +76,13 @@ func (h *Handler) load() (*loaded, error) {
 func (h *Handler) merge(content []byte) (*loaded, error) {
 	fromFile, err := policy.ReadFile(h.PolicyFile, content)
 	if err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
+		return nil, err
 	}
 	doc, err := policy.Merge(&h.Document, fromFile)
 	if err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
+		return nil, err
 	}
-	l, err := compile(doc)
-	if err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
-	}
-	return l, nil
+	return compile(doc)
 }
 
 func compile(doc *policy.Document) (*loaded, error) {
@@ -61,53 +93,24 @@ func compile(doc *policy.Document) (*loaded, error) {
 	return &loaded{policy: p, doc: doc, digest: doc.Digest()}, nil
 }
 
-// readFile reads a file that is not too large.
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, policy.MaxFile+1))
-}
-
-// reload is called when the policy file may have changed. A fault is said
-// once, not whenever the file is looked at.
-func (h *Handler) reload() {
+// reload is called when the file has changed, or cannot be used.
+func (h *Handler) reload(_, now *loaded, err error) {
 	h.reloading.Lock()
 	defer h.reloading.Unlock()
-	content, err := readFile(h.PolicyFile)
-	if err != nil {
-		h.seen = [sha256.Size]byte{}
+	before := h.active.Load()
+	switch {
+	case err != nil:
 		h.refuse(fmt.Errorf("policy: %w", err))
-		return
-	}
-	sum := sha256.Sum256(content)
-	if sum == h.seen {
-		return
-	}
-	h.seen = sum
-	now, err := h.merge(content)
-	if err != nil {
-		h.refuse(err)
-		return
-	}
-	h.fault = ""
-	if now.digest != h.active.Load().digest {
-		h.activate(now, h.active.Load())
+	case now.digest != before.digest:
+		h.activate(now, before)
 	}
 }
 
 // refuse keeps the policy in force and says why. Callers hold reloading.
 func (h *Handler) refuse(err error) {
-	text := err.Error()
-	if text == h.fault {
-		return
-	}
-	h.fault = text
 	digest := h.active.Load().digest
 	h.logger.Error("policy refused; the one before it stays in force", zap.String("file", h.PolicyFile), zap.Error(err))
-	h.changes(adapter.Change{Layer: layer, What: "policy refused", Source: h.PolicyFile, Old: digest, New: digest, Detail: text})
+	h.changes(adapter.Change{Layer: layer, What: "policy refused", Source: h.PolicyFile, Old: digest, New: digest, Detail: err.Error()})
 }
 
 // activate puts a policy in force, in the place of before, and says what that

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
 )
 
@@ -171,7 +172,7 @@ changes, 1 if something does, and 2 if there is no answer.`,
 func policyOf(file string, number int) (*loaded, error) {
 	switch filepath.Ext(file) {
 	case ".yaml", ".yml", ".json":
-		content, err := readFile(file)
+		content, err := filewatch.Read(file, policy.MaxFile)
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@
 package rbac
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -115,11 +114,9 @@ type Handler struct {
 	MaxBody int64 `json:"max_body,omitempty"`
 
 	active    atomic.Pointer[loaded]
-	watcher   *filewatch.Watcher
+	file      *filewatch.Kept[loaded] // nil without a policy file
 	reloading sync.Mutex
-	seen      [sha256.Size]byte // hash of the policy file as it was last read
-	fault     string            // of the policy file, as it was last reported
-	config    <-chan struct{}   // stands for the configuration h belongs to
+	config    <-chan struct{} // stands for the configuration h belongs to
 
 	changes func(adapter.Change)
 	decided *prometheus.CounterVec
@@ -161,19 +158,12 @@ func (h *Handler) provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	now, err := h.load()
-	if err != nil {
-		return fmt.Errorf("rbac: %w", err)
-	}
 	// Handlers of one configuration have one channel; it is never read.
 	h.config = ctx.Done()
-	h.activate(now, h.predecessor(now))
-	h.enlist()
-	if h.PolicyFile != "" {
-		h.watcher = filewatch.Start(h.PolicyFile, h.reload)
-		// The file may have changed between reading it and watching it.
-		h.reload()
+	if err := h.open(ctx); err != nil {
+		return fmt.Errorf("rbac: %w", err)
 	}
+	h.enlist()
 	if h.DryRun {
 		h.logger.Warn("dry_run: nothing is refused")
 		if h.dryRun, err = wouldRefuse(ctx); err != nil {
@@ -196,8 +186,8 @@ func wouldRefuse(ctx caddy.Context) (*prometheus.CounterVec, error) {
 
 // Cleanup ends the watch.
 func (h *Handler) Cleanup() error {
-	if h.watcher != nil {
-		h.watcher.Stop()
+	if h.file != nil {
+		h.file.Close()
 	}
 	h.forget()
 	return nil

@@ -49,7 +49,7 @@ func (p *Provider) verifyContent(r *http.Request, digest *httpsig.Digest) error 
 		}
 		r.Body = &content{Reader: io.MultiReader(bytes.NewReader(begin), r.Body), Closer: r.Body}
 	}
-	w := &watched{ReadCloser: digest.Reader(r.Body)}
+	w := &compared{ReadCloser: digest.Reader(r.Body)}
 	r.Body = w
 	if vars := adapter.Vars(r); vars != nil {
 		vars[contentVar] = w
@@ -69,8 +69,8 @@ type content struct {
 	io.Closer
 }
 
-// watched is content that is compared as it is read.
-type watched struct {
+// compared is content that is compared as it is read.
+type compared struct {
 	io.ReadCloser
 	failed failed
 	unsent bool // the answer that says that the client has gone was held back
@@ -82,7 +82,7 @@ type watched struct {
 // from all others that way.
 var errGone = fmt.Errorf("%w: %w", errDigest, context.Canceled)
 
-func (w *watched) Read(b []byte) (int, error) {
+func (w *compared) Read(b []byte) (int, error) {
 	n, err := w.ReadCloser.Read(b)
 	if errors.Is(err, httpsig.ErrDigest) {
 		w.failed.note()
@@ -94,7 +94,7 @@ func (w *watched) Read(b []byte) (int, error) {
 // Guard returns the writer for a request whose content is compared as it is
 // read.
 func (p *Provider) Guard(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
-	c, ok := adapter.Vars(r)[contentVar].(*watched)
+	c, ok := adapter.Vars(r)[contentVar].(*compared)
 	if !ok {
 		return w
 	}
@@ -105,7 +105,7 @@ func (p *Provider) Guard(w http.ResponseWriter, r *http.Request) http.ResponseWr
 // client has gone: it is still there, and gets an answer.
 type guardedWriter struct {
 	*caddyhttp.ResponseWriterWrapper
-	content *watched
+	content *compared
 }
 
 // statusGone is what reverse_proxy says of a client that has gone.
@@ -122,7 +122,7 @@ func (g *guardedWriter) WriteHeader(status int) {
 // Failed says why a request that was let pass has failed after all: its content
 // was not what was signed.
 func (p *Provider) Failed(r *http.Request, err error) *credential.Error {
-	w, ok := adapter.Vars(r)[contentVar].(*watched)
+	w, ok := adapter.Vars(r)[contentVar].(*compared)
 	if !ok || !w.failed.noted() || err == nil && !w.unsent {
 		return nil // an answer that came before the end of the content stays
 	}

@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
@@ -236,52 +236,31 @@ func texts(value []byte) ([]string, bool) {
 	return out, true
 }
 
-// files are the files of keys that are open. A reload keeps those it names
-// again, and with them what was read last from one that is bad now.
-var files = caddy.NewUsagePool() // *keysFile by path
-
-// keysFile is a file of keys with who wants to know of its changes.
-type keysFile struct {
-	*filewatch.Kept[keys]
-	*adapter.Announcer
+// keyFiles are the files of keys.
+var keyFiles = watched.Kind{
+	Layer: Name, Option: "keys", Subject: "the file of keys", What: "keys",
+	Metrics: watched.Metrics{
+		Entries:  prometheus.NewDesc("caddy_moat_signature_keys", "Keys of the file, the disabled ones too.", []string{"keys"}, nil),
+		Unusable: prometheus.NewDesc("caddy_moat_signature_keys_unusable", watched.UnusableHelp, []string{"keys"}, nil),
+	},
 }
 
-func (p *Provider) openFile(ctx caddy.Context) error {
-	path, err := adapter.Resolve(Name, "keys", p.KeysFile)
-	if err != nil {
-		return err
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	f, err := adapter.Share(&p.held, files, abs, func() (*keysFile, func(), error) {
-		f := &keysFile{Announcer: adapter.NewAnnouncer(Name, "the file of keys", "keys", path)}
-		kept, err := filewatch.Keep(abs, maxKeysFile, parseKeys, f.report)
-		if err != nil {
-			return nil, nil, err
-		}
-		f.Kept = kept
-		return f, kept.Close, nil
+// keysFile is a file of keys, which is watched.
+type keysFile struct{ *filewatch.Kept[keys] }
+
+// Len returns the number of keys, the disabled ones included.
+func (f *keysFile) Len() int { return len(*f.Value()) }
+
+func openFile(path string, report func(filewatch.Event)) (*keysFile, error) {
+	kept, err := filewatch.Keep(path, maxKeysFile, parseKeys, func(before, after *keys, err error) {
+		e := filewatch.Event{Err: err}
+		e.Added, e.Removed, e.Changed = difference(*before, *after)
+		report(e)
 	})
-	if err == nil {
-		err = f.Verify()
-	}
 	if err != nil {
-		p.held.Release()
-		return fmt.Errorf("%s: keys %s: %w", Name, p.KeysFile, adapter.OneLine(err))
+		return nil, err
 	}
-	p.held.Add(f.Enlist(ctx, p))
-	p.file = f
-	return nil
-}
-
-func (f *keysFile) report(before, after *keys, err error) {
-	if err != nil {
-		f.Refused(err)
-		return
-	}
-	f.InForce(difference(*before, *after))
+	return &keysFile{kept}, nil
 }
 
 // difference says which keys came, left and changed, by their ids.

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
@@ -225,8 +226,8 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
 	if p.KeysFile != "" {
-		if err := p.openFile(ctx); err != nil {
-			return err
+		if p.file, err = watched.Open(ctx, &p.held, &keyFiles, p.KeysFile, nil, openFile); err != nil {
+			return fmt.Errorf("%s: %w", Name, err)
 		}
 	}
 	if err := p.openReplay(); err != nil {
@@ -237,7 +238,7 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("%s: %w", Name, err)
 		}
 	}
-	return p.registerMetrics(ctx)
+	return p.measure(ctx)
 }
 
 // check refuses what means nothing, and makes the policies. It needs nothing

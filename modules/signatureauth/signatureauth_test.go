@@ -488,7 +488,7 @@ func TestKeysFileIsSwapped(t *testing.T) {
 	write(line("k1", first, `,"disabled":true`), line("k2", second, ""))
 	await("a change is not in force", func() bool { return !known(first) && known(second) })
 	write(line("k1", first, ""), "{")
-	await("a bad file is not noticed", func() bool { return p.file.Bad() })
+	await("a bad file is not noticed", func() bool { return p.file.Fault() != nil })
 	if known(first) || !known(second) {
 		t.Error("a bad file has changed what is in force")
 	}

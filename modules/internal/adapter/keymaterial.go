@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"regexp"
 	"strings"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 )
 
 // KeyMaterial is the value of an option that gives a key, public or secret.
@@ -115,7 +115,7 @@ func keyBytes(text string, secret, resolved bool) ([]byte, error) {
 		// tag of a sequence or with the text of PEM.
 		return decodeBase64(trimmed)
 	}
-	return readKeyFile(trimmed)
+	return filewatch.Read(trimmed, maxKeyFile)
 }
 
 // isBase64 reports whether text holds nothing but letters of base64 or
@@ -135,22 +135,6 @@ func decodeBase64(text string) ([]byte, error) {
 	b, err := enc.DecodeString(text)
 	if err != nil {
 		return nil, errors.New("it is not base64; write ./ before the name of a file without an extension")
-	}
-	return b, nil
-}
-
-func readKeyFile(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxKeyFile {
-		return nil, fmt.Errorf("the file is larger than %d bytes", maxKeyFile)
 	}
 	return b, nil
 }

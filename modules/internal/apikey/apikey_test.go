@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/keyform"
 )
 
@@ -49,14 +50,14 @@ func mint(t testing.TB, f *File, p *Pepper, change func(*Entry)) string {
 func newFile(p *Pepper) *File { return &File{Prefix: "moat", PepperCheck: p.Check()} }
 
 // open writes f to a file and opens it.
-func open(t testing.TB, f *File, p *Pepper) (*Store, chan Event) {
+func open(t testing.TB, f *File, p *Pepper) (*Store, chan filewatch.Event) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "keys")
 	if err := os.WriteFile(path, f.Append(nil), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	events := make(chan Event, 100)
-	s, err := Open(path, p, func(e Event) { events <- e })
+	events := make(chan filewatch.Event, 100)
+	s, err := Open(path, p, func(e filewatch.Event) { events <- e })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,14 +429,14 @@ func TestFileThatCannotBeUsedIsRefusedAtFirst(t *testing.T) {
 }
 
 // await returns the next event.
-func await(t *testing.T, events chan Event) Event {
+func await(t *testing.T, events chan filewatch.Event) filewatch.Event {
 	t.Helper()
 	select {
 	case e := <-events:
 		return e
 	case <-time.After(time.Minute):
 		t.Fatal("nothing was reported")
-		return Event{}
+		return filewatch.Event{}
 	}
 }
 
@@ -485,7 +486,7 @@ func TestReplacedStoreIsInForceAndABadOneIsNot(t *testing.T) {
 			t.Errorf("got %+v", e)
 		}
 		check(ErrRevoked, nil)
-		if !s.Stats().Bad {
+		if s.Fault() == nil {
 			t.Error("a bad file is not said to be one")
 		}
 	}
@@ -495,8 +496,8 @@ func TestReplacedStoreIsInForceAndABadOneIsNot(t *testing.T) {
 	if e := await(t, events); e.Err != nil {
 		t.Errorf("got %+v", e)
 	}
-	if st := s.Stats(); st.Bad || st.Keys != 2 {
-		t.Errorf("got %+v", st)
+	if err := s.Fault(); err != nil || s.Len() != 2 {
+		t.Errorf("got %v, %d keys", err, s.Len())
 	}
 }
 
@@ -586,7 +587,7 @@ func TestLastUseIsKeptBesideTheStore(t *testing.T) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 	// Another process knows nothing of the use and must not forget it.
-	again, err := Open(s.path, p, func(Event) {})
+	again, err := Open(s.path, p, func(filewatch.Event) {})
 	if err != nil {
 		t.Fatal(err)
 	}

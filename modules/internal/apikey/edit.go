@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/filelock"
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 )
 
 // patience is how long an edit waits for another one to end. Each takes
@@ -16,7 +17,7 @@ const patience = 10 * time.Second
 
 // Load reads a store once.
 func Load(path string) (*File, error) {
-	text, err := readLimited(path)
+	text, err := filewatch.Read(path, MaxSize)
 	if err != nil {
 		return nil, err
 	}

@@ -1,14 +1,11 @@
 package apikey
 
 import (
-	"bytes"
 	"crypto/subtle"
 	"errors"
-	"fmt"
-	"io"
+	"maps"
 	"math"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -75,66 +72,49 @@ func (c *Credential) Touch(now time.Time) {
 type table struct {
 	prefix string
 	keys   map[string]*Credential
-	nobody *Credential // what an unknown id is compared with
+	lines  map[string]string // by id, to tell what has changed
+	nobody *Credential       // what an unknown id is compared with
 }
 
 // Store is a store in a file, which is watched.
 type Store struct {
-	path    string
-	pepper  *Pepper
-	report  func(Event)
-	table   atomic.Pointer[table]
-	bad     atomic.Bool
-	watcher *filewatch.Watcher
+	*filewatch.Kept[table]
+	path   string
+	pepper *Pepper
 
 	mu   sync.Mutex // guards used
 	used map[string]*atomic.Int64
-
-	// Of the watcher's goroutine alone, once it runs.
-	last    []byte
-	lastErr error
-	entries map[string]string // id to line, to tell what has changed
-}
-
-// Event is something that became of the file.
-type Event struct {
-	// Err is why the file cannot be used, nil where it is in force.
-	Err error
-	// Added, Removed and Changed are ids of keys.
-	Added, Removed, Changed []string
 }
 
 // Open reads the store in a file and begins to watch it. A file that is
 // missing, empty or garbled, or that was made with another pepper, is an error
-// now; later it is reported, and what was read last stays in force.
-func Open(path string, pepper *Pepper, report func(Event)) (*Store, error) {
-	s := &Store{path: path, pepper: pepper, report: report, used: make(map[string]*atomic.Int64)}
-	if _, err := s.read(); err != nil {
+// now; later it is an event, and what was read last stays in force. Events name
+// keys by their ids.
+func Open(path string, pepper *Pepper, report func(filewatch.Event)) (*Store, error) {
+	s := &Store{path: path, pepper: pepper, used: make(map[string]*atomic.Int64)}
+	kept, err := filewatch.Keep(path, MaxSize, s.parse, func(before, after *table, err error) {
+		s.forgetUnused(after)
+		e := diff(before.lines, after.lines)
+		e.Err = err
+		report(e)
+	})
+	if err != nil {
 		return nil, err
 	}
-	s.watcher = filewatch.Start(path, s.reread)
+	s.Kept = kept
 	return s, nil
 }
 
-// Close ends the watch.
-func (s *Store) Close() { s.watcher.Stop() }
-
-// Stats is the state of a store.
-type Stats struct {
-	Keys int
-	Bad  bool // the file cannot be used; what was read last is in force
-}
-
-// Stats returns the state of the store.
-func (s *Store) Stats() Stats { return Stats{Keys: len(s.table.Load().keys), Bad: s.bad.Load()} }
+// Len returns the number of keys, whatever their state.
+func (s *Store) Len() int { return len(s.Value().keys) }
 
 // Prefix returns the prefix of the keys.
-func (s *Store) Prefix() string { return s.table.Load().prefix }
+func (s *Store) Prefix() string { return s.Value().prefix }
 
 // Check finds the key that text is. It takes the same steps whether the id is
 // unknown or the secret is wrong.
 func (s *Store) Check(text string, now time.Time) (*Credential, error) {
-	return s.table.Load().check(s.pepper, text, now)
+	return s.Value().check(s.pepper, text, now)
 }
 
 func (t *table) check(pepper *Pepper, text string, now time.Time) (*Credential, error) {
@@ -172,31 +152,39 @@ func (t *table) check(pepper *Pepper, text string, now time.Time) (*Credential, 
 	return c, nil
 }
 
-func (s *Store) read() (changed bool, err error) {
-	text, err := readLimited(s.path)
-	if err != nil {
-		s.last = nil
-		return false, err
-	}
-	if s.last != nil && bytes.Equal(text, s.last) {
-		return false, s.lastErr
-	}
-	s.last = text
+// parse makes a table of a file, which must be of this pepper.
+func (s *Store) parse(text []byte) (*table, error) {
 	f, err := parseFor(s.pepper, text)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	s.table.Store(s.compile(f))
-	return true, nil
+	t := &table{
+		prefix: f.Prefix, nobody: new(Credential),
+		keys: make(map[string]*Credential, len(f.Entries)), lines: make(map[string]string, len(f.Entries)),
+	}
+	for i := range f.Entries {
+		e := &f.Entries[i]
+		t.keys[e.ID] = e.compile(s.counter(e.ID))
+		t.lines[e.ID] = string(e.append(nil))
+	}
+	return t, nil
 }
 
-// Verify reports what is wrong with the file now, whatever is in force.
-func (s *Store) Verify() error {
-	text, err := readLimited(s.path)
-	if err == nil {
-		_, err = parseFor(s.pepper, text)
+// counter is where the last use of a key is noted, whichever table has it.
+func (s *Store) counter(id string) *atomic.Int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used[id] == nil {
+		s.used[id] = new(atomic.Int64)
 	}
-	return err
+	return s.used[id]
+}
+
+// forgetUnused keeps nothing of keys that are gone.
+func (s *Store) forgetUnused(t *table) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.used, func(id string, _ *atomic.Int64) bool { return t.keys[id] == nil })
 }
 
 func parseFor(pepper *Pepper, text []byte) (*File, error) {
@@ -210,20 +198,7 @@ func parseFor(pepper *Pepper, text []byte) (*File, error) {
 // ErrPepper is the refusal of a store that was made with another pepper.
 var ErrPepper = errors.New("its keys were made with another pepper")
 
-func (s *Store) reread() {
-	before, had := s.lastErr, s.entries
-	changed, err := s.read()
-	s.lastErr = err
-	s.bad.Store(err != nil)
-	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
-		s.report(Event{Err: err})
-	case err == nil && (changed || before != nil):
-		s.report(diff(had, s.entries))
-	}
-}
-
-func diff(before, after map[string]string) (e Event) {
+func diff(before, after map[string]string) (e filewatch.Event) {
 	for id, line := range after {
 		if old, ok := before[id]; !ok {
 			e.Added = append(e.Added, id)
@@ -240,24 +215,6 @@ func diff(before, after map[string]string) (e Event) {
 	slices.Sort(e.Removed)
 	slices.Sort(e.Changed)
 	return e
-}
-
-func (s *Store) compile(f *File) *table {
-	t := &table{prefix: f.Prefix, keys: make(map[string]*Credential, len(f.Entries)), nobody: new(Credential)}
-	s.entries = make(map[string]string, len(f.Entries))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	used := make(map[string]*atomic.Int64, len(f.Entries))
-	for i := range f.Entries {
-		e := &f.Entries[i]
-		if used[e.ID] = s.used[e.ID]; used[e.ID] == nil {
-			used[e.ID] = new(atomic.Int64)
-		}
-		t.keys[e.ID] = e.compile(used[e.ID])
-		s.entries[e.ID] = string(e.append(nil))
-	}
-	s.used = used // of keys that are gone, nothing is kept
-	return t
 }
 
 func (e *Entry) compile(used *atomic.Int64) *Credential {
@@ -302,21 +259,4 @@ func (e *Entry) claims() []byte {
 	b = appendList(b, "roles", e.Roles)
 	b = appendList(b, "scopes", e.Scopes)
 	return append(b, '}')
-}
-
-// readLimited reads a file that is not larger than a store may be.
-func readLimited(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > MaxSize {
-		return nil, fmt.Errorf("larger than %d bytes", MaxSize)
-	}
-	return text, nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 
@@ -62,7 +63,7 @@ func (s *Store) Flush() error {
 // there has none.
 func LoadUsed(path string) (map[string]time.Time, error) {
 	times := make(map[string]time.Time)
-	body, err := readLimited(path)
+	body, err := filewatch.Read(path, MaxSize)
 	if os.IsNotExist(err) {
 		return times, nil
 	}

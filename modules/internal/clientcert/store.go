@@ -12,23 +12,13 @@ import (
 // stays in force.
 type Store struct{ *filewatch.Kept[Table] }
 
-// Event is something that became of the file.
-type Event struct {
-	// Err is why the file cannot be used, nil where it is in force.
-	Err error
-	// Added, Removed and Changed are what the map names, such as
-	// "dns orders.example.com".
-	Added, Removed, Changed []string
-}
-
-// Open reads the map in a file and begins to watch it.
-func Open(path string, report func(Event)) (*Store, error) {
+// Open reads the map in a file and begins to watch it. Events name entries
+// such as "dns orders.example.com".
+func Open(path string, report func(filewatch.Event)) (*Store, error) {
 	kept, err := filewatch.Keep(path, MaxSize, ParseTable, func(before, after *Table, err error) {
-		if err != nil {
-			report(Event{Err: err})
-			return
-		}
-		report(diff(before, after))
+		e := diff(before, after)
+		e.Err = err
+		report(e)
 	})
 	if err != nil {
 		return nil, err
@@ -36,10 +26,13 @@ func Open(path string, report func(Event)) (*Store, error) {
 	return &Store{kept}, nil
 }
 
+// Len returns the number of entries, the disabled ones included.
+func (s *Store) Len() int { return s.Value().Len() }
+
 // Table returns the map that is in force.
 func (s *Store) Table() *Table { return s.Value() }
 
-func diff(before, after *Table) (e Event) {
+func diff(before, after *Table) (e filewatch.Event) {
 	for k, entry := range after.entries {
 		if old, ok := before.entries[k]; !ok {
 			e.Added = append(e.Added, k.String())

@@ -5,15 +5,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 )
 
 // watched is a store whose events the test takes one by one.
-func watched(t *testing.T, content string) (*Store, string, chan Event) {
+func watched(t *testing.T, content string) (*Store, string, chan filewatch.Event) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "map")
 	write(t, path, content)
-	events := make(chan Event, 16)
-	s, err := Open(path, func(e Event) { events <- e })
+	events := make(chan filewatch.Event, 16)
+	s, err := Open(path, func(e filewatch.Event) { events <- e })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,18 +53,18 @@ func TestABadMapLeavesTheLastGoodOneInForce(t *testing.T) {
 		if e := <-events; e.Err == nil {
 			t.Errorf("%q: got %+v", bad, e)
 		}
-		if s.Table() != good || !s.Bad() || s.Verify() == nil {
+		if s.Table() != good || s.Fault() == nil || s.Verify() == nil {
 			t.Errorf("%q is in force", bad)
 		}
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if e := <-events; e.Err == nil || s.Table() != good || !s.Bad() {
+	if e := <-events; e.Err == nil || s.Table() != good || s.Fault() == nil {
 		t.Errorf("removed: got %+v", e)
 	}
 	write(t, path, `{"dns":"a","disabled":true}`)
-	if e := <-events; e.Err != nil || s.Bad() || s.Verify() != nil {
+	if e := <-events; e.Err != nil || s.Fault() != nil || s.Verify() != nil {
 		t.Errorf("mended: got %+v", e)
 	}
 }

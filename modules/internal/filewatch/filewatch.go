@@ -1,6 +1,6 @@
-// Package filewatch tells when a file may have changed: edited in place,
-// replaced by a rename, or reached through a symbolic link that now points
-// elsewhere, as mounted configuration volumes do it.
+// Package filewatch keeps the content of files that may change while they are
+// used: edited in place, replaced by a rename, or reached through a symbolic
+// link that now points elsewhere, as mounted configuration volumes do it.
 package filewatch
 
 import (
@@ -36,8 +36,9 @@ type Watcher struct {
 
 // Start begins to watch the file at path, which need not exist. changed is
 // called from one goroutine, never twice at once, whenever the content may be
-// another than before; it may be called too often and must compare.
-func Start(path string, changed func()) *Watcher {
+// another than before; it may be called too often and must compare. Where it
+// returns false it is called again soon.
+func Start(path string, changed func() bool) *Watcher {
 	w := &Watcher{stop: make(chan struct{}), done: make(chan struct{})}
 	var events <-chan fsnotify.Event
 	// The directory is watched, not the file: a watch on the file would
@@ -64,7 +65,8 @@ func Start(path string, changed func()) *Watcher {
 	return w
 }
 
-func (w *Watcher) run(path string, events <-chan fsnotify.Event, last state, changed func()) {
+func (w *Watcher) run(path string, events <-chan fsnotify.Event, last state, changed func() bool) {
+	var again <-chan time.Time
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
@@ -81,11 +83,16 @@ func (w *Watcher) run(path string, events <-chan fsnotify.Event, last state, cha
 			drain(events)
 			force = filepath.Clean(e.Name) == filepath.Clean(path)
 		case <-tick.C:
+		case <-again:
+			force = true
 		}
 		now := look(path)
-		if force || !now.same(last) || now.young() {
-			last = now
-			changed()
+		if !force && now.same(last) && !now.young() {
+			continue
+		}
+		last, again = now, nil
+		if !changed() {
+			again = time.After(quiet)
 		}
 	}
 }

@@ -6,32 +6,63 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"time"
 )
 
-// Kept is what a file says, read anew whenever the file changes. A file that
-// cannot be used leaves in force what was read last.
+const (
+	// quiet is how long a file must read the same before it counts. Most
+	// programs write a file in pieces, and the beginning of a policy is a
+	// policy without the denies at its end.
+	quiet = 250 * time.Millisecond
+
+	// patience is how long a file must read the same that somebody has open
+	// for writing.
+	patience = 10 * time.Second
+)
+
+// Event is what became of the entries of a watched file.
+type Event struct {
+	// Err is why the file cannot be used, nil where it is in force.
+	Err error
+	// Added, Removed and Changed name entries.
+	Added, Removed, Changed []string
+	// Detail says what changed where entries are not to be named.
+	Detail string
+}
+
+// Kept is the content of a file, read anew whenever the file changes. A file
+// that cannot be used leaves in force what was read last.
 type Kept[T any] struct {
 	path    string
 	max     int64
 	parse   func([]byte) (*T, error)
 	changed func(before, after *T, err error)
 	value   atomic.Pointer[T]
-	bad     atomic.Bool
+	fault   atomic.Pointer[error]
 	watcher *Watcher
 
 	// Of the watcher's goroutine alone, once it runs.
-	last    []byte
-	lastErr error
+	last    []byte // read last, good or bad
+	pending []byte // read since, and not yet long enough the same
+	since   time.Time
 }
 
 // Keep reads the file at path, which must be there and no larger than max
-// bytes, and begins to watch it. changed is called, never twice at once, with
-// what was and what is in force, or with why the file cannot be used.
+// bytes, and begins to watch it. parse must not change anything but what it
+// returns. changed is called, never twice at once, with what was and what is in
+// force, or with why the file cannot be used: once for each reason.
 func Keep[T any](path string, max int64, parse func([]byte) (*T, error), changed func(before, after *T, err error)) (*Kept[T], error) {
 	k := &Kept[T]{path: path, max: max, parse: parse, changed: changed}
-	if _, err := k.read(); err != nil {
+	text, _, err := k.text()
+	if err != nil {
 		return nil, err
 	}
+	value, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	k.last = text
+	k.value.Store(value)
 	k.watcher = Start(path, k.reread)
 	return k, nil
 }
@@ -39,9 +70,14 @@ func Keep[T any](path string, max int64, parse func([]byte) (*T, error), changed
 // Value returns what is in force.
 func (k *Kept[T]) Value() *T { return k.value.Load() }
 
-// Bad reports whether the file cannot be used, so that what was read last is
-// in force.
-func (k *Kept[T]) Bad() bool { return k.bad.Load() }
+// Fault returns why the file cannot be used, so that what was read last is in
+// force, or nil.
+func (k *Kept[T]) Fault() error {
+	if err := k.fault.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // Close ends the watch.
 func (k *Kept[T]) Close() { k.watcher.Stop() }
@@ -50,56 +86,84 @@ func (k *Kept[T]) Close() { k.watcher.Stop() }
 // configuration that is loaded now must not begin with what was read before
 // the file went bad.
 func (k *Kept[T]) Verify() error {
-	text, err := k.text()
+	text, _, err := k.text()
 	if err == nil {
 		_, err = k.parse(text)
 	}
 	return err
 }
 
-func (k *Kept[T]) read() (changed bool, err error) {
-	text, err := k.text()
+// reread takes in the file, unless it is still being written: then it reports
+// false and wants to be called again.
+func (k *Kept[T]) reread() (settled bool) {
+	text, writing, err := k.text()
 	if err != nil {
-		k.last = nil
-		return false, err
+		k.last, k.pending = nil, nil
+		k.refuse(err)
+		return true
 	}
 	if k.last != nil && bytes.Equal(text, k.last) {
-		return false, k.lastErr
+		k.pending = nil
+		return true
 	}
-	k.last = text
+	if k.pending == nil || !bytes.Equal(text, k.pending) {
+		k.pending, k.since = text, time.Now()
+		return false
+	}
+	if age := time.Since(k.since); age < quiet || writing && age < patience {
+		return false
+	}
+	k.last, k.pending = text, nil
 	value, err := k.parse(text)
 	if err != nil {
-		return false, err
+		k.refuse(err)
+		return true
 	}
-	k.value.Store(value)
-	return true, nil
+	before := k.value.Swap(value)
+	k.fault.Store(nil)
+	k.changed(before, value, nil)
+	return true
 }
 
-func (k *Kept[T]) reread() {
-	before, had := k.lastErr, k.value.Load()
-	changed, err := k.read()
-	k.lastErr = err
-	k.bad.Store(err != nil)
-	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
-		k.changed(had, had, err)
-	case err == nil && (changed || before != nil):
-		k.changed(had, k.value.Load(), nil)
+// refuse leaves in force what is, and says why if that is not known.
+func (k *Kept[T]) refuse(err error) {
+	known := k.Fault()
+	k.fault.Store(&err)
+	if known == nil || known.Error() != err.Error() {
+		k.changed(k.Value(), k.Value(), err)
 	}
 }
 
-func (k *Kept[T]) text() ([]byte, error) {
+// text reads the file, and reports whether somebody has it open for writing,
+// where the system can tell.
+func (k *Kept[T]) text() (text []byte, writing bool, err error) {
 	file, err := os.Open(k.path)
+	if err != nil {
+		return nil, false, err
+	}
+	defer file.Close()
+	writing = beingWritten(file)
+	text, err = limited(file, k.max)
+	return text, writing, err
+}
+
+// Read returns the content of a file that must not be larger than max bytes.
+func Read(path string, max int64) ([]byte, error) {
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, k.max+1))
-	if err == nil && int64(len(text)) > k.max {
-		err = fmt.Errorf("larger than %d bytes", k.max)
-	}
+	return limited(file, max)
+}
+
+func limited(r io.Reader, max int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, max+1))
 	if err != nil {
 		return nil, err
+	}
+	if int64(len(text)) > max {
+		return nil, fmt.Errorf("larger than %d bytes", max)
 	}
 	return text, nil
 }

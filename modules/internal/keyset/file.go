@@ -4,10 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,128 +14,93 @@ import (
 // File is a key set in a file, which is watched. It implements
 // token.KeySource.
 type File struct {
+	*filewatch.Kept[fileSet]
 	path       string
-	opts       Options
-	current    atomic.Pointer[snapshot]
 	generation atomic.Uint64
-	watcher    *filewatch.Watcher
+}
 
-	mu      sync.Mutex
-	last    []byte // content that was read last, good or bad
-	lastErr error
+// fileSet is the content of the file.
+type fileSet struct {
+	snapshot
+	skipped []error
 }
 
 // OpenFile reads the key set in a file and begins to watch it. A file that
 // is missing, empty, garbled or without a usable key is an error now. Later
-// it is reported, and the keys that were read last stay in use.
-func OpenFile(path string, opts Options) (*File, error) {
-	if opts.Now == nil {
-		opts.Now = time.Now
+// it is an event, and the keys that were read last stay in use. Events name
+// keys by ID, or by thumbprint where they have none; opts.Report is told of
+// keys that are left out.
+func OpenFile(path string, opts Options, report func(filewatch.Event)) (*File, error) {
+	now := opts.Now
+	if now == nil {
+		now = time.Now
 	}
-	if opts.Report == nil {
-		opts.Report = func(string, error) {}
-	}
-	f := &File{path: path, opts: opts}
-	if err := f.read(); err != nil {
+	f := &File{path: path}
+	f.generation.Store(1)
+	parse := func(doc []byte) (*fileSet, error) { return parseFile(doc, now()) }
+	kept, err := filewatch.Keep(path, maxBody, parse, func(before, after *fileSet, err error) {
+		if err != nil {
+			report(filewatch.Event{Err: err})
+			return
+		}
+		if before.print != after.print {
+			f.generation.Add(1)
+		}
+		after.reportSkipped(opts)
+		report(filewatch.Event{Added: before.without(&after.snapshot), Removed: after.without(&before.snapshot)})
+	})
+	if err != nil {
 		return nil, err
 	}
-	f.watcher = filewatch.Start(path, f.reread)
+	f.Kept = kept
+	kept.Value().reportSkipped(opts)
 	return f, nil
 }
 
-// Close ends the watch.
-func (f *File) Close() { f.watcher.Stop() }
+func parseFile(doc []byte, now time.Time) (*fileSet, error) {
+	if len(bytes.TrimSpace(doc)) == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	keys, skipped, err := jwk.ParseSet(doc)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, errors.Join(append([]error{errors.New("the file has no usable key")}, skipped...)...)
+	}
+	return &fileSet{snapshot{keys: keys, print: fingerprint(keys), fetched: now}, skipped}, nil
+}
+
+func (s *fileSet) reportSkipped(opts Options) {
+	for _, why := range s.skipped {
+		if opts.Report != nil {
+			opts.Report("key left out", why)
+		}
+	}
+}
 
 // Generation changes whenever the keys do.
 func (f *File) Generation() uint64 { return f.generation.Load() }
 
+// Len returns the number of keys.
+func (f *File) Len() int { return len(f.Value().keys) }
+
+// IDs returns the IDs of the keys, or their thumbprints.
+func (f *File) IDs() []string { return names(f.Value().keys) }
+
 // Keys returns the keys that may have made a signature with alg and, where
 // kid is not empty, have that name. None is not an error.
 func (f *File) Keys(_ context.Context, kid, alg string) ([]*jwk.Key, error) {
-	keys, _ := f.current.Load().find(kid, alg)
+	keys, _ := f.Value().find(kid, alg)
 	return keys, nil
-}
-
-// read takes in the file's content if it is another than before.
-func (f *File) read() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	doc, err := readLimited(f.path)
-	if err == nil && f.last != nil && bytes.Equal(doc, f.last) {
-		return nil
-	}
-	f.last = doc
-	f.lastErr = err
-	if err != nil {
-		return err
-	}
-	if f.last == nil {
-		f.last = []byte{}
-	}
-	f.lastErr = f.takeIn(doc)
-	return f.lastErr
-}
-
-func (f *File) takeIn(doc []byte) error {
-	if len(bytes.TrimSpace(doc)) == 0 {
-		return errors.New("the file is empty")
-	}
-	keys, skipped, err := jwk.ParseSet(doc)
-	if err != nil {
-		return err
-	}
-	if len(keys) == 0 {
-		return errors.Join(append([]error{errors.New("the file has no usable key")}, skipped...)...)
-	}
-	for _, why := range skipped {
-		f.opts.Report("key left out", why)
-	}
-	snap := &snapshot{keys: keys, print: fingerprint(keys), fetched: f.opts.Now()}
-	old := f.current.Swap(snap)
-	if old == nil || old.print != snap.print {
-		f.generation.Add(1)
-		f.opts.changed(old, snap)
-	}
-	return nil
-}
-
-func (f *File) reread() {
-	f.mu.Lock()
-	before := f.lastErr
-	f.mu.Unlock()
-	err := f.read()
-	switch {
-	case err == nil && before != nil:
-		f.opts.Report("key file is readable again", nil)
-	case err != nil && (before == nil || before.Error() != err.Error()):
-		f.opts.Report("key file cannot be used; the keys that were read last stay in use", err)
-	}
 }
 
 // Status returns the state of the set.
 func (f *File) Status() Status {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	snap := f.current.Load()
-	st := Status{Source: f.path, Keys: names(snap.keys), Fetched: snap.fetched, Generation: f.generation.Load()}
-	if f.lastErr != nil {
-		st.Error = f.lastErr.Error()
+	set := f.Value()
+	st := Status{Source: f.path, Keys: names(set.keys), Fetched: set.fetched, Generation: f.generation.Load()}
+	if err := f.Fault(); err != nil {
+		st.Error = err.Error()
 	}
 	return st
-}
-
-func readLimited(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	doc, err := io.ReadAll(io.LimitReader(file, maxBody+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(doc) > maxBody {
-		return nil, fmt.Errorf("the file is larger than %d bytes", maxBody)
-	}
-	return doc, nil
 }

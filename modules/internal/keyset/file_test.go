@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
 	"github.com/caddy-moat/caddy-moat/modules/internal/token"
 )
@@ -31,14 +32,14 @@ func TestKeyFileThatCannotBeUsedIsAnErrorAtStart(t *testing.T) {
 		"too large":    jwks("a") + strings.Repeat(" ", maxBody),
 		"twice a name": `{"keys":[],"keys":[]}`,
 	} {
-		if f, err := OpenFile(keyFile(t, content), Options{}); err == nil {
+		if f, err := OpenFile(keyFile(t, content), Options{}, nil); err == nil {
 			f.Close()
 			t.Errorf("%s: accepted", name)
 		} else if strings.Contains(err.Error(), "AAAA") {
 			t.Errorf("%s: the error shows a key: %v", name, err)
 		}
 	}
-	if _, err := OpenFile(filepath.Join(t.TempDir(), "none"), Options{}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := OpenFile(filepath.Join(t.TempDir(), "none"), Options{}, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing: got %v", err)
 	}
 }
@@ -63,7 +64,11 @@ func fileHas(f *File, kid string) bool {
 func TestKeyFileThatGoesBadKeepsTheKeysReadLast(t *testing.T) {
 	path := keyFile(t, jwks("a"))
 	j := new(journal)
-	f, err := OpenFile(path, Options{Report: j.report})
+	f, err := OpenFile(path, Options{Report: j.report}, func(e filewatch.Event) {
+		if e.Err != nil {
+			j.report("cannot be used", e.Err)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
