@@ -18,7 +18,8 @@ func FuzzEventStream(f *testing.F) {
 		"data: {\"a\":1,\r\ndata: \"ssn\":2}\r\n\r\nid: 1\r\n\r\n",
 		"\ufeffevent: x\rdata:[1,\rdata:2]\r\r: comment\r\r",
 		"data\ndata\ndata: [DONE]\n\n\n\n", "data: {}", "\r\n\r\n\n\r", "data: {\"ssn\":1}",
-		"data\ndata: {\"ssn\":1}\n\n",
+		"data\ndata: {\"ssn\":1}\n\n", "id: {\"ssn\":1}\n: {\"a\"\nevent: [1\ndata: ping\n\n: x\n\n", "{\"ssn\":1}\nid: {\"a\":1}\n\n",
+		"\ufeff: {\"ssn\":1}\r\ndata: /x?y=z\r\n\r\n",
 	} {
 		f.Add([]byte(s), uint16(3))
 	}

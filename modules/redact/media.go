@@ -291,7 +291,7 @@ func carriesEvents(b []byte) bool {
 	}
 	for len(b) > 0 {
 		var l eventLine
-		if l, b = cutLine(b); l.data && looksLikeJSON(l.value) {
+		if l, b = cutLine(b); l.kind == fieldData && looksLikeJSON(l.value) {
 			return true
 		}
 	}

@@ -2,8 +2,11 @@ package redact
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
@@ -13,10 +16,14 @@ import (
 // whose data is JSON. An event leaves whole, when the empty line after it has
 // come, and byte for byte as it came if no rule fired in it.
 //
-// The data lines of an event together are one JSON document. Data that is
-// empty or is the word [DONE], by which many services end a stream, passes. Other
-// data that is no JSON passes if plain text does. Comments and the other
-// fields pass, unless they look like JSON.
+// The data lines of an event together are JSON. Data that is empty, a single
+// word such as [DONE], by which many services end a stream, or a URL passes:
+// see isWord. Other data that is no JSON passes if plain text does. What passes
+// so is looked into by `detect`, as a string of JSON is.
+//
+// Comments and the other fields pass if they do not look like JSON. If they
+// do, they are redacted, or left out if they are broken: no client takes a
+// document from there, so that is no reason to end the stream.
 type eventStream struct {
 	dst    io.Writer
 	rw     *redaction.Rewriter
@@ -24,14 +31,34 @@ type eventStream struct {
 	text   bool // data may be plain text
 	caller string
 
-	event []byte // what has come of the current event
-	line  int    // where its last line begins
-	cr    bool   // the last byte was a CR: an LF that follows belongs to it
-	begun bool   // the first event is over
+	event  []byte // what has come of the current event
+	line   int    // where its last line begins
+	cr     bool   // the last byte was a CR: an LF that follows belongs to it
+	number int    // of events so far
 
 	data, out bytes.Buffer
+	fields    []changedField // of the current event
+	broken    [fieldKinds]bool
 	count     int
 	fired     []string
+}
+
+// fieldKind is which field a line is.
+type fieldKind uint8
+
+const (
+	fieldData fieldKind = iota
+	fieldComment
+	fieldKnown   // event, id, retry
+	fieldUnknown // the name means nothing to a client
+	fieldKinds
+)
+
+// changedField is a line that is not data and does not leave as it came.
+type changedField struct {
+	line  int // its number in the event
+	left  bool
+	value []byte
 }
 
 func newEventStream(dst io.Writer, rw *redaction.Rewriter, h *Handler, caller string) *eventStream {
@@ -105,25 +132,25 @@ func (s *eventStream) dispatch() error {
 	event := s.event
 	s.event, s.line = s.event[:0], 0
 	text := event
-	if !s.begun {
-		s.begun = true
+	if s.number++; s.number == 1 {
 		text = bytes.TrimPrefix(text, bom)
 	}
 	if !utf8.Valid(text) {
-		return &fault{reason: "event", detail: "an event that is not UTF-8"}
+		return s.fault("not UTF-8", nil)
 	}
 	s.data.Reset()
+	s.fields = s.fields[:0]
 	lines := 0
-	for rest := text; len(rest) > 0; {
+	for rest, n := text, 0; len(rest) > 0; n++ {
 		var l eventLine
 		l, rest = cutLine(rest)
 		if bytes.HasPrefix(l.raw, bom) {
 			// No field to a client that goes by the book, and perhaps one to others.
-			return &fault{reason: "event", detail: "a byte order mark within the stream"}
+			return s.fault("a byte order mark within the stream", nil)
 		}
-		if !l.data {
-			if looksLikeJSON(l.value) || looksLikeJSON(l.raw) {
-				return &fault{reason: "event", detail: "JSON in a field other than data"}
+		if l.kind != fieldData {
+			if err := s.field(l, n); err != nil {
+				return err
 			}
 			continue
 		}
@@ -136,34 +163,108 @@ func (s *eventStream) dispatch() error {
 	if err != nil {
 		return err
 	}
-	if changed {
-		event = s.rebuild(event)
+	if changed || len(s.fields) > 0 {
+		event = s.rebuild(event, changed)
 	}
 	_, err = s.dst.Write(event)
 	return err
 }
 
+func (s *eventStream) fault(detail string, cause error) *fault {
+	return &fault{reason: "event", detail: fmt.Sprintf("event %d: %s", s.number, detail), cause: cause}
+}
+
+// field redacts a line of the event that is not data, the nth. One that begins
+// like JSON and is broken is left out, and with it all those of its kind that
+// follow in the stream, since they could be the rest of it.
+func (s *eventStream) field(l eventLine, n int) error {
+	if len(l.raw) == 0 { // the end of the event
+		return nil
+	}
+	if l.kind == fieldUnknown && looksLikeJSON(l.raw) {
+		// No stream of events, but lines of JSON.
+		changed, err := s.run(l.raw)
+		if err != nil {
+			return s.fault("JSON that is in no field", err)
+		}
+		if changed {
+			s.fields = append(s.fields, changedField{line: n, value: bytes.Clone(s.out.Bytes())})
+		}
+		return nil
+	}
+	if s.broken[l.kind] {
+		s.leaveOut(n)
+		return nil
+	}
+	if !looksLikeJSON(l.value) {
+		return nil
+	}
+	changed, err := s.run(l.value)
+	switch {
+	case err != nil:
+		s.broken[l.kind] = true
+		s.leaveOut(n)
+	case changed:
+		value := append(bytes.Clone(l.raw[:len(l.raw)-len(l.value)]), s.out.Bytes()...)
+		s.fields = append(s.fields, changedField{line: n, value: value})
+	}
+	return nil
+}
+
+func (s *eventStream) leaveOut(n int) {
+	s.fields = append(s.fields, changedField{line: n, left: true})
+	s.count++
+}
+
 // redact runs the rules over the data, into out.
 func (s *eventStream) redact() (changed bool, err error) {
 	data := s.data.Bytes()
-	if len(bytes.TrimSpace(data)) == 0 || string(data) == "[DONE]" {
+	if len(bytes.TrimSpace(data)) == 0 {
 		return false, nil
 	}
+	changed, err = s.run(data)
+	if err == nil || looksLikeJSON(data) && !isWord(bytes.TrimSpace(data)) {
+		if err != nil {
+			return false, s.fault("data", err)
+		}
+		return changed, nil
+	}
+	if !s.text && !isWord(bytes.TrimSpace(data)) {
+		f := s.fault("data that is no JSON", err)
+		f.hint = "to let plain text pass in the data of events, write: pass text/plain"
+		return false, f
+	}
+	return s.plain(data)
+}
+
+// plain looks into data that is text as into a string of JSON.
+func (s *eventStream) plain(data []byte) (changed bool, err error) {
+	quoted, err := json.Marshal(string(data))
+	if err == nil {
+		changed, err = s.run(quoted)
+	}
+	if err != nil || !changed {
+		return false, err
+	}
+	var text string
+	if json.Unmarshal(s.out.Bytes(), &text) == nil {
+		s.out.Reset()
+		s.out.WriteString(text)
+	}
+	return true, nil
+}
+
+// run runs the rules over JSON, into out.
+func (s *eventStream) run(text []byte) (changed bool, err error) {
 	s.out.Reset()
 	s.rw.Reset(&s.out)
 	s.rw.SetCaller(s.caller)
-	_, err = s.rw.Write(data)
-	if err == nil {
+	s.rw.SetLines()
+	if _, err = s.rw.Write(text); err == nil {
 		err = s.rw.Close()
 	}
-	if err != nil {
-		if s.text && !looksLikeJSON(data) {
-			return false, nil
-		}
-		return false, &fault{reason: "event", detail: "data of an event", cause: err}
-	}
-	if s.rw.Count() == 0 {
-		return false, nil
+	if err != nil || s.rw.Count() == 0 {
+		return false, err
 	}
 	s.count += s.rw.Count()
 	for _, name := range s.rw.Fired() {
@@ -174,17 +275,45 @@ func (s *eventStream) redact() (changed bool, err error) {
 	return true, nil
 }
 
-// rebuild is the event with the redacted data where its first data line was.
-func (s *eventStream) rebuild(event []byte) []byte {
+// isWord reports whether data that is no JSON can carry no field: a URL, such
+// as the endpoint event of the Model Context Protocol has, or a word, perhaps
+// in brackets, such as those that keep a stream alive or end it, or a time. What
+// has a name and a value, or several words, is plain text.
+func isWord(data []byte) bool {
+	if n := len(data); n > 2 && data[0] == '[' && data[n-1] == ']' {
+		data = data[1 : n-1]
+	}
+	url := bytes.HasPrefix(data, []byte("/")) || bytes.HasPrefix(data, []byte("http://")) || bytes.HasPrefix(data, []byte("https://"))
+	for i, c := range data {
+		switch {
+		case 'a' <= c|0x20 && c|0x20 <= 'z', '0' <= c && c <= '9', strings.IndexByte("-_.+", c) >= 0:
+		case url && strings.IndexByte("/:?#@!$&'()*,;=%~", c) >= 0:
+		case c == ':' && i > 0 && i+1 < len(data) && data[i-1]-'0' <= 9 && data[i+1]-'0' <= 9:
+		default:
+			return false
+		}
+	}
+	return len(data) > 0 && len(data) <= 1024
+}
+
+// rebuild is the event with the redacted data, if that was changed, where its
+// first data line was.
+func (s *eventStream) rebuild(event []byte, data bool) []byte {
 	made := make([]byte, 0, len(event)+s.out.Len())
 	done := false
-	for rest := event; len(rest) > 0; {
+	fields := s.fields
+	for rest, n := event, 0; len(rest) > 0; n++ {
 		var l eventLine
 		before := rest
 		l, rest = cutLine(rest)
 		whole := before[:len(before)-len(rest)]
-		if !l.data {
-			made = append(made, whole...)
+		if l.kind != fieldData || !data {
+			if len(fields) > 0 && fields[0].line == n {
+				made = fields[0].append(made, l)
+				fields = fields[1:]
+			} else {
+				made = append(made, whole...)
+			}
 			continue
 		}
 		if done {
@@ -210,12 +339,29 @@ func (s *eventStream) rebuild(event []byte) []byte {
 	return made
 }
 
+// append appends what leaves of l. Of a comment that is left out its colon
+// stays: it keeps the connection alive.
+func (c *changedField) append(made []byte, l eventLine) []byte {
+	if bytes.HasPrefix(l.raw, bom) {
+		made = append(made, bom...)
+	}
+	switch {
+	case !c.left:
+		made = append(made, c.value...)
+	case l.kind == fieldComment:
+		made = append(made, ':')
+	default:
+		return made
+	}
+	return append(made, l.end...)
+}
+
 // eventLine is one line of an event.
 type eventLine struct {
 	raw   []byte // without its end
 	value []byte // what stands behind the colon and one space
 	end   []byte // CR, LF, CR LF or, at the end of the stream, nothing
-	data  bool   // it is a data field
+	kind  fieldKind
 }
 
 // cutLine takes the first line off b.
@@ -235,6 +381,15 @@ func cutLine(b []byte) (l eventLine, rest []byte) {
 		value = value[1:]
 	}
 	l.value = value
-	l.data = string(bytes.TrimPrefix(name, bom)) == "data"
+	switch string(bytes.TrimPrefix(name, bom)) {
+	case "data":
+		l.kind = fieldData
+	case "event", "id", "retry":
+		l.kind = fieldKnown
+	case "":
+		l.kind = fieldComment
+	default:
+		l.kind = fieldUnknown
+	}
 	return l, rest
 }
