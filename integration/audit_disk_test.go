@@ -233,6 +233,75 @@ func TestAuditFullDiskRefusesAndRecoversByItself(t *testing.T) {
 	s.audited(filepath.Join(dir, "trail"))
 }
 
+// A disk that fills while the upstream works does not turn its answers into
+// errors, and no request is refused once the upstream has seen it.
+func TestAuditFullDiskNeverRefusesWhatTheUpstreamHasSeen(t *testing.T) {
+	dir := mount(t, "2m")
+	var seen atomic.Int64
+	release := make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.Add(1)
+		if r.URL.Path == "/slow" {
+			<-release
+		}
+		fmt.Fprint(w, "done")
+	}))
+	defer app.Close()
+	s := start(t, `{
+	admin {$CADDY_ADMIN}
+	http_port {$HTTP_PORT}
+}
+http://localhost:{$PORT} {
+	audit {$TRAIL} {
+		sync always
+		roll 64KiB
+	}
+	reverse_proxy `+app.Listener.Addr().String()+`
+}`, "TRAIL="+filepath.Join(dir, "trail"))
+	const n = 50
+	codes := make(chan int, n)
+	for range n {
+		go func() { codes <- s.get("PORT", "/slow").StatusCode }()
+	}
+	eventually(t, func() error {
+		if seen.Load() != n {
+			return fmt.Errorf("%d requests at the upstream", seen.Load())
+		}
+		return nil
+	})
+	filler := filepath.Join(dir, "filler")
+	_ = os.WriteFile(filler, bytes.Repeat([]byte{1}, 4<<20), 0o600) // as much as fits
+	refused := 0
+	for i := 0; refused < 20; i++ {
+		before := seen.Load()
+		a := s.get("PORT", "/quick")
+		if a.StatusCode == 503 {
+			refused++
+		}
+		if reached := seen.Load() > before; reached != (a.StatusCode == 200) {
+			t.Fatalf("request %d: %d, at the upstream: %v", i, a.StatusCode, reached)
+		}
+		if i > 5000 {
+			t.Fatal("a full disk refuses nothing")
+		}
+	}
+	close(release)
+	for range n {
+		if code := <-codes; code != 200 {
+			t.Errorf("a request that the upstream had seen: %d", code)
+		}
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	s.untilStatus(200)
+	s.stop()
+	intents, outcomes := len(s.audited(filepath.Join(dir, "trail"), "--kind", "intent")), len(s.audited(filepath.Join(dir, "trail"), "--kind", "outcome"))
+	if intents != outcomes || int64(outcomes) != seen.Load() {
+		t.Errorf("%d intents and %d outcomes of %d requests", intents, outcomes, seen.Load())
+	}
+}
+
 func TestAuditReadOnlyDiskRefusesAndRecoversByItself(t *testing.T) {
 	dir := mount(t, "4m")
 	s := start(t, auditSite("sync always\nroll 64KiB"), "TRAIL="+filepath.Join(dir, "trail"))

@@ -54,6 +54,10 @@ const (
 	syncWait = 15 * time.Second
 	syncStep = 5 * time.Second
 
+	// outcomeRoom is how much longer than its intent an outcome record may be,
+	// recorded bodies aside, to fit into the room that is kept for it.
+	outcomeRoom = 8 << 10
+
 	// shortKeep is the time below which `keep` is warned about: many rules
 	// want logs to be kept for six months.
 	shortKeep = 180 * 24 * time.Hour
@@ -420,16 +424,24 @@ func (h *Handler) write(t *trail.Trail, e *entry, r *http.Request, kind int) err
 		return errNotOpen // ServeHTTP has counted it
 	}
 	space := spaces.Get().(*space)
+	defer space.release()
 	line := h.assemble(space, e, r, kind)
-	var err error
-	if h.durable {
-		// Not the request's context: a client that hangs up must not
-		// escape the record.
-		err = t.AppendSync(h.trail.patience(), line)
-	} else {
-		err = t.Append(line)
+	if !h.durable {
+		return h.trail.counted(kind, t.Append(line))
 	}
-	space.release()
+	// Not the request's context: a client that hangs up must not escape the
+	// record.
+	ctx := h.trail.patience()
+	var err error
+	if kind == kindIntent {
+		// A disk that fills up must not refuse the outcome of a request that
+		// the upstream has seen: room for it is kept with the intent.
+		room := len(line) + outcomeRoom + int(h.RequestBody+h.ResponseBody)
+		e.promise, err = t.AppendPromising(ctx, line, room)
+	} else if err = t.AppendPromised(ctx, line, e.promise); errors.Is(err, trail.ErrPromise) {
+		e.lean = true
+		err = t.AppendPromised(ctx, h.assemble(space, e, r, kind), e.promise)
+	}
 	return h.trail.counted(kind, err)
 }
 
@@ -446,6 +458,9 @@ func (h *Handler) note(t *trail.Trail, e *entry, kind int) error {
 		// {http.request.uuid} cannot be asked for from here. What asks for
 		// it later, and is not the access log, gets another.
 		e.id = strings.Clone(newID(&space.id))
+	}
+	if kind == kindOutcome {
+		t.Release(e.promise)
 	}
 	return h.trail.counted(kind, t.Append(h.assemble(space, e, nil, kind)))
 }

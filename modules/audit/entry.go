@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
 )
 
 // entry is one request on its way through the handler: what it was when it
@@ -35,6 +36,8 @@ type entry struct {
 
 	handler *Handler
 	flight  flight
+	promise trail.Promise // room for the outcome, with `sync always`
+	lean    bool          // there is no room for recorded bodies
 
 	own decision.Log
 	log *decision.Log // own, or that of an audit directive further out
@@ -263,6 +266,10 @@ func basic(credential string) bool {
 
 // bodies adds what may be recorded of the bodies.
 func (h *Handler) bodies(rec *record.Record, e *entry) {
+	if e.lean {
+		rec.Cut = append(rec.Cut, "request_body", "response_body")
+		return
+	}
 	if text, cut := e.body.capture.clean(h.scrub); text != nil || cut {
 		rec.RequestBody = string(text)
 		if cut {

@@ -15,3 +15,14 @@ func datasync(f *os.File) error {
 		}
 	}
 }
+
+// allocate makes sure that there is space for n bytes of f from off on,
+// without changing its size (fallocate(2)).
+func allocate(f *os.File, off, n int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, off, n)
+		if err != unix.EINTR {
+			return os.NewSyscallError("fallocate", err)
+		}
+	}
+}

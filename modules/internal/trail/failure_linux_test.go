@@ -69,6 +69,7 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 		}
 		if mode == Always { // a start on a full disk works, and goes on failing
 			_ = tr.Close()
+			fillDisk(t, ballast+"2") // Close gave back what it had allocated
 			tr = mustOpen(t, dir, o)
 			if err := tr.AppendSync(context.Background(), testRecord(5000, 777)); !errors.Is(err, unix.ENOSPC) {
 				t.Errorf("after a start on a full disk: %v", err)
@@ -77,7 +78,7 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 				t.Errorf("Append: %v", err)
 			}
 		}
-		if err := os.Remove(ballast); err != nil {
+		if err := errors.Join(os.Remove(ballast), os.RemoveAll(ballast+"2")); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the trail recovers", func() bool { return tr.Err() == nil })
@@ -392,4 +393,121 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 	close(hang)
 	<-tr.done
 	wantGood(t, dir, 1)
+}
+
+func TestPromisedRecordIsWrittenToAFullDisk(t *testing.T) {
+	disk := smallDisk(t, "1m")
+	dir, ballast := filepath.Join(disk, "trail"), filepath.Join(disk, "ballast")
+	o := testOptions(t)
+	o.Sync, o.RollSize = Always, 20_000 // a segment ends while the disk is full
+	tr := mustOpen(t, dir, o)
+	ctx := context.Background()
+	promises := make([]Promise, 40)
+	var want []string
+	for i := range promises {
+		var err error
+		rec := testRecord(i, 777)
+		if promises[i], err = tr.AppendPromising(ctx, rec, 2000); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, string(rec))
+	}
+	fillDisk(t, ballast)
+	// What was not promised is refused sooner or later, and what was is not.
+	var err error
+	for i := 0; err == nil; i++ {
+		if i > 2000 {
+			t.Fatal("a full disk refuses nothing")
+		}
+		rec := testRecord(1000+i, 777)
+		var p Promise
+		if p, err = tr.AppendPromising(ctx, rec, 2000); err == nil {
+			promises = append(promises, p)
+			want = append(want, string(rec))
+		}
+	}
+	if !errors.Is(err, unix.ENOSPC) || !errors.Is(tr.Err(), ErrUnavailable) {
+		t.Fatalf("got %v, Err() %v", err, tr.Err())
+	}
+	if err := tr.AppendPromised(ctx, testRecord(9999, 300_000), promises[0]); !errors.Is(err, ErrPromise) {
+		t.Errorf("a longer record: %v", err)
+	}
+	for i, p := range promises {
+		rec := testRecord(5000+i, 1999)
+		if err := tr.AppendPromised(ctx, rec, p); err != nil {
+			t.Fatalf("promise %d: %v", i, err)
+		}
+		want = append(want, string(rec))
+	}
+	if r := mustVerify(t, dir, VerifyOptions{}); !r.OK() {
+		t.Errorf("while the disk is full: %v", r.Problems)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the trail recovers", func() bool { return tr.Err() == nil })
+	if err := tr.AppendSync(ctx, []byte(`{"after":true}`)); err != nil {
+		t.Error(err)
+	}
+	mustClose(t, tr)
+	if r := mustVerify(t, dir, VerifyOptions{}); !r.OK() {
+		t.Error(r.Problems)
+	}
+	have := strings.Join(lines(t, dir), "\n")
+	for _, rec := range want {
+		if !strings.Contains(have, rec) {
+			t.Fatalf("an acknowledged record is missing: %.60s", rec)
+		}
+	}
+	// Nothing stays allocated behind the records.
+	var st unix.Stat_t
+	entries, _ := filepath.Glob(filepath.Join(dir, "*.jsonl"))
+	for _, name := range entries {
+		if err := unix.Stat(name, &st); err != nil || st.Blocks*512 > st.Size+4096 {
+			t.Errorf("%s: %d bytes take %d (%v)", name, st.Size, st.Blocks*512, err)
+		}
+	}
+}
+
+// fillDisk writes until there is no more room.
+func fillDisk(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+}
+
+func TestRefusedAppendLeavesNothingBehind(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "trail")
+	o := testOptions(t)
+	o.Sync = Always
+	tr := mustOpen(t, dir, o)
+	fill(t, tr, 0, 28, 100)
+	segment := segmentPath(dir, 0, recordsSuffix)
+	aside := filepath.Join(t.TempDir(), "aside")
+	if err := os.Rename(segment, aside); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.AppendSync(context.Background(), testRecord(28, 100)); err == nil {
+		t.Fatal("a record was acknowledged that is in no file of the trail")
+	}
+	eventually(t, "the trail goes on", func() bool { return tr.Err() == nil })
+	if err := os.Rename(aside, segment); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustVerify(t, dir, VerifyOptions{}); !r.OK() {
+		t.Errorf("the segment is back as it was: %v", r.Problems)
+	}
+	mustClose(t, tr)
+	if r := mustVerify(t, dir, VerifyOptions{}); !r.OK() {
+		t.Errorf("after the end: %v", r.Problems)
+	}
 }

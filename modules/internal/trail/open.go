@@ -41,6 +41,7 @@ func Open(dir string, o Options) (*Trail, error) {
 		signed: make(chan struct{}),
 	}
 	t.opt.Store(&o)
+	t.room.grown = make(chan struct{})
 	t.pending = t.newBatch()
 	t.writer = writer{t: t, start: o.Now().Round(0), startUp: o.uptime(), signAt: time.Now().Add(o.Checkpoint)}
 	t.signer.t, t.signer.ask = t, make(chan *frontier, 1)

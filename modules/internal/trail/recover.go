@@ -23,6 +23,9 @@ func (w *writer) fail(err error) {
 		// A part of a line may stand there. recover would remove it, but
 		// the process may not live that long.
 		_ = w.f.Truncate(w.base.off)
+		// Nor may the leaf hash of a record that is not there: the segment
+		// may have been moved away, and be put back as it was.
+		_ = w.hashes.Truncate((w.base.tree.n - w.first) * tlog.HashSize)
 		w.f.Close()
 		w.hashes.Close()
 		w.f, w.hashes = nil, nil
@@ -47,6 +50,7 @@ func (w *writer) fail(err error) {
 	if first {
 		t.stats.Failures++
 	}
+	t.room.changed()
 	t.mu.Unlock()
 	for _, b := range w.retained {
 		b.finish(failing)
@@ -80,6 +84,8 @@ func (w *writer) recover() {
 		w.fail(err)
 		return
 	}
+	w.allocated, w.hashesTo = w.written.off, w.leavesEnd()
+	w.account(0)
 	t, o := w.t, w.t.opt.Load()
 	w.backoff = 0
 	t.mu.Lock()

@@ -29,8 +29,8 @@ func (w *writer) rollDue(o *Options, more int) bool {
 }
 
 // roll seals the open segment and begins the next. What is written is
-// durable afterwards.
-func (w *writer) roll() error {
+// durable afterwards. inHand bytes are about to be written.
+func (w *writer) roll(inHand int) error {
 	if w.written.off > w.durable.off {
 		if err := w.commit(); err != nil {
 			return err
@@ -42,6 +42,7 @@ func (w *writer) roll() error {
 	if err := w.hashes.Sync(); err != nil {
 		return err
 	}
+	w.trim()
 	if err := w.seal(); err != nil {
 		return err
 	}
@@ -51,6 +52,7 @@ func (w *writer) roll() error {
 	}
 	f.Close()
 	h.Close()
+	w.begun(inHand)
 	w.prune(w.t.opt.Load())
 	return nil
 }

@@ -79,6 +79,7 @@ type Trail struct {
 	failing error    // an *UnavailableError, or nil
 	ended   bool
 	durable frontier // of what is known to be on disk
+	room    room
 	stats   Stats
 
 	writer writer
@@ -157,7 +158,17 @@ func (t *Trail) Append(rec []byte) error {
 	o := t.opt.Load()
 	t.mu.Lock()
 	if err := t.admit(o, rec); err != nil {
+		t.stats.Refused++
 		t.mu.Unlock()
+		return err
+	}
+	if t.mustWait(o, rec) {
+		err := t.room.short
+		t.mu.Unlock()
+		t.poke()
+		if err != nil {
+			err = &UnavailableError{Cause: errors.Unwrap(err), Queued: true}
+		}
 		return err
 	}
 	b := t.put(rec)
@@ -183,43 +194,77 @@ func (t *Trail) Append(rec []byte) error {
 // is tried again, and what was on its way is then written if it can be.
 // While the trail is known to be unavailable the record is not kept.
 func (t *Trail) AppendSync(ctx context.Context, rec []byte) error {
+	_, err := t.appendSync(ctx, rec, Promise{}, 0)
+	return err
+}
+
+// appendSync appends rec, which p may have room for, and keeps room for
+// another of promise bytes.
+func (t *Trail) appendSync(ctx context.Context, rec []byte, p Promise, promise int64) (Promise, error) {
 	if err := checkRecord(rec); err != nil {
-		return err
+		t.Release(p)
+		return Promise{}, err
 	}
 	o := t.opt.Load()
 	stalled := t.stalled(o)
 	t.mu.Lock()
-	err := t.failing
-	if err == nil && stalled {
-		err = &UnavailableError{Cause: errStall}
-	}
-	if err == nil {
-		err = t.admit(o, rec)
-	} else {
-		t.stats.Refused++
-	}
+	b, next, err := t.admitSync(ctx, o, rec, p, promise, stalled)
 	if err != nil {
 		t.mu.Unlock()
-		return err
-	}
-	b := t.put(rec)
-	b.waiters++
-	if b.done == nil {
-		b.done = make(chan struct{})
+		return Promise{}, err
 	}
 	done := b.done
 	t.mu.Unlock()
 	t.poke()
 	if ctx.Done() == nil {
 		<-done
-		return b.err
+		err = b.err
+	} else {
+		select {
+		case <-done:
+			err = b.err
+		case <-ctx.Done():
+			err = &UnavailableError{Cause: ctx.Err(), Queued: true}
+		}
 	}
-	select {
-	case <-done:
-		return b.err
-	case <-ctx.Done():
-		return &UnavailableError{Cause: ctx.Err(), Queued: true}
+	if err != nil {
+		t.Release(next)
+		next = Promise{}
 	}
+	return next, err
+}
+
+// admitSync puts rec into a batch that somebody waits for. Callers hold mu.
+func (t *Trail) admitSync(ctx context.Context, o *Options, rec []byte, p Promise, promise int64, stalled bool) (*batch, Promise, error) {
+	size := int64(len(rec) + 1)
+	kept := p.bytes > 0 && t.room.kept && t.failing == nil
+	if kept && size > p.bytes && t.room.free < size-p.bytes {
+		return nil, Promise{}, ErrPromise
+	}
+	t.release(p)
+	err := t.failing
+	if err == nil && stalled {
+		err = &UnavailableError{Cause: errStall}
+	}
+	if err == nil {
+		err = t.admit(o, rec)
+	}
+	var next Promise
+	if err == nil && kept {
+		t.room.free -= size
+	} else if err == nil {
+		next, err = t.takeRoom(ctx, o, size, promise)
+	}
+	if err != nil {
+		t.stats.Refused++
+		return nil, Promise{}, err
+	}
+	b := t.put(rec)
+	b.waiters++
+	if b.done == nil {
+		b.done = make(chan struct{})
+	}
+	return b, next, nil
 }
 
 // admit says whether there is room for rec. Callers hold mu.
@@ -233,7 +278,6 @@ func (t *Trail) admit(o *Options, rec []byte) error {
 	default:
 		return nil
 	}
-	t.stats.Refused++
 	return &UnavailableError{Cause: err}
 }
 
@@ -276,6 +320,8 @@ func (t *Trail) Err() error {
 		return &UnavailableError{Cause: errClosed}
 	case t.failing != nil:
 		return t.failing
+	case t.room.short != nil:
+		return t.room.short
 	case stalled:
 		return &UnavailableError{Cause: errStall}
 	}

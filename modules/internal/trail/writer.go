@@ -47,6 +47,11 @@ type writer struct {
 	start             time.Time     // by the clock, to notice that it is set
 	startUp, distrust time.Duration // the same by uptime; until when the clock is not trusted
 
+	// What is allocated beyond what is written, see room.
+	allocated, hashesTo int64     // where the space for records and hashes ends
+	growAt, rollAt      time.Time // when to try again
+	growBack            time.Duration
+
 	pendingSince time.Time // when the oldest pending record was seen
 	unsynced     time.Time // when the oldest unsynced record was written
 	signAt       time.Time // next checkpoint
@@ -108,6 +113,9 @@ func (w *writer) sleep() time.Duration {
 	if o.Sync != Off {
 		earlier(w.unsynced, o.Interval)
 	}
+	if w.growBack > 0 && w.growAt.Before(next) {
+		next = w.growAt
+	}
 	return max(0, time.Until(next))
 }
 
@@ -129,6 +137,7 @@ func (w *writer) step(all bool) {
 	if o.Sync == Always {
 		w.gather()
 	}
+	w.grow(o)
 	waiters := 0
 	for n := 0; ; n++ {
 		if n == maxBatches || w.retainedBytes > o.Queue/2 {
@@ -212,8 +221,8 @@ func (w *writer) take(o *Options, now time.Time, all bool) *batch {
 // writing it fails.
 func (w *writer) write(b *batch) error {
 	o := w.t.opt.Load()
-	if w.rollDue(o, len(b.buf)-1) {
-		if err := w.roll(); err != nil {
+	if size := len(b.buf) - 1; w.rollDue(o, size) && w.mayRoll(o, size) {
+		if err := w.roll(size); err != nil {
 			w.retain(b)
 			return err
 		}
@@ -341,8 +350,8 @@ func (w *writer) busy(on bool) {
 // tick does what is done from time to time: it begins a new segment if the
 // open one is old, and has a checkpoint signed.
 func (w *writer) tick(o *Options) {
-	if w.written.off > 0 && w.rollDue(o, 0) {
-		if err := w.roll(); err != nil {
+	if w.written.off > 0 && w.rollDue(o, 0) && w.mayRoll(o, 0) {
+		if err := w.roll(0); err != nil {
 			w.fail(err)
 			return
 		}
@@ -353,6 +362,7 @@ func (w *writer) tick(o *Options) {
 
 // close ends the writer.
 func (w *writer) close() {
+	w.unlimited()
 	for failures := 0; failures <= closeAttempts; {
 		w.step(true)
 		if w.f != nil && w.empty() {
@@ -366,6 +376,7 @@ func (w *writer) close() {
 	if w.f == nil {
 		w.last = w.abandon()
 	} else {
+		w.trim()
 		tree := w.durable.tree
 		w.t.signer.ask <- &tree
 		w.last = errors.Join(w.f.Close(), w.hashes.Close())
