@@ -110,6 +110,7 @@ func startHostileSite(t *testing.T) *hostileSite {
 		issuer https://id.test {
 			key RS256 rsa.pem
 			audience api
+			roles /roles
 		}
 		forward /sub X-User
 		optional

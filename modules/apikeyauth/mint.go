@@ -60,7 +60,7 @@ func (f *keyFlags) entry() (e apikey.Entry, err error) {
 			return e, fmt.Errorf("--plan: %w", err)
 		}
 	}
-	if e.Roles, err = each("role", f.roles, word); err != nil {
+	if e.Roles, err = each("role", f.roles, role); err != nil {
 		return e, err
 	}
 	if e.Scopes, err = each("scope", f.scopes, word); err != nil {
@@ -96,6 +96,8 @@ func (f *keyFlags) entry() (e apikey.Entry, err error) {
 }
 
 func word(s string) (string, error) { return s, apikey.CheckWord(s) }
+
+func role(s string) (string, error) { return s, apikey.CheckRole(s) }
 
 // each reads the values of a flag that may be repeated.
 func each[T comparable](flag string, values []string, read func(string) (T, error)) ([]T, error) {

@@ -398,6 +398,12 @@ func (m *method) looksAt(r *http.Request, at string) bool {
 func identifyOurs(m credential.Method, r *http.Request) (*principal.Principal, *credential.Error) {
 	p, err := m.Identify(r)
 	if err == nil && p != nil {
+		if err := principal.CheckID(p.ID); err != nil {
+			return nil, &credential.Error{
+				Kind: credential.Bad, Code: credential.CodeInvalidCredentials,
+				Detail: "the credential names nobody", Rule: p.Issuer, Cause: err,
+			}
+		}
 		return p, nil
 	}
 	var ce *credential.Error

@@ -35,12 +35,12 @@ func (f *foreign) identify(w http.ResponseWriter, r *http.Request) (*principal.P
 			Kind: credential.Unavailable, Code: credential.CodeUnavailable,
 			Detail: "the credential cannot be checked", Cause: err,
 		}
-	case ok && user.ID == "":
+	case ok && principal.CheckID(user.ID) != nil:
 		// A yes that does not say to whom is no identity.
 		return nil, errCredentials
 	case ok:
 		maps.Copy(w.Header(), scratch.header)
-		p := &principal.Principal{ID: user.ID, Kind: f.kind(), Roles: list(user.Metadata["roles"]), Scopes: list(user.Metadata["scopes"])}
+		p := &principal.Principal{ID: user.ID, Kind: f.kind(), Roles: principal.SplitNames(user.Metadata["roles"]), Scopes: principal.SplitNames(user.Metadata["scopes"])}
 		adapter.Identify(r, p)
 		if repl := adapter.Replacer(r); repl != nil {
 			for k, v := range user.Metadata {
@@ -97,11 +97,6 @@ func (f *foreign) challenges(r *http.Request) []string {
 		return nil
 	}
 	return scratch.header["Www-Authenticate"]
-}
-
-// list reads the list of names that a user's metadata holds as text.
-func list(s string) []string {
-	return strings.FieldsFunc(s, func(c rune) bool { return c == ',' || c == ' ' })
 }
 
 // scratchWriter takes the response of an authenticator and forgets its status

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
+	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -23,7 +24,7 @@ func compileForward(list []credential.Forward) ([]forward, error) {
 	var out []forward
 	seen := make(map[string]bool)
 	for _, f := range list {
-		p, err := principal.ParsePointer(f.Claim)
+		p, err := principal.ParseSingle(f.Claim)
 		if err != nil {
 			return nil, fmt.Errorf("forward: %w", err)
 		}
@@ -56,11 +57,8 @@ func (h *Handler) setForwarded(r *http.Request, p *principal.Principal) *credent
 		if !ok || v == nil {
 			continue
 		}
-		text := principal.Text(v)
-		// A claim that cannot stand in a field line, because of a line break
-		// for one, is not bent into shape: whoever issued it is not to be
-		// trusted with the rest.
-		if !httpguts.ValidHeaderFieldValue(text) {
+		text, ok := fieldValue(v, p)
+		if !ok {
 			return &credential.Error{
 				Kind: credential.Bad, Code: credential.CodeInvalidToken,
 				Detail: "a claim cannot be forwarded", Rule: p.Issuer,
@@ -76,6 +74,53 @@ func (h *Handler) setForwarded(r *http.Request, p *principal.Principal) *credent
 		}
 	}
 	return nil
+}
+
+// fieldValue prints a claim for a header field.
+//
+// A claim that would not arrive as it is, because of a line break or of white
+// space at its ends, is not bent into shape: whoever issued it is not to be
+// trusted with the rest, and " alice" must not become alice. Nor is a role with
+// a comma in its name, which a reader of lists would take for two. In lists and
+// objects, which are printed as JSON, a comma inside a text is written as an
+// escape, for readers that split at commas all the same.
+func fieldValue(v any, p *principal.Principal) (string, bool) {
+	text, isText := v.(string)
+	if !isText {
+		text = escapeCommas(principal.Text(v))
+	}
+	switch {
+	case text == "":
+		return "", true
+	case !principal.Printable(text) || principal.Padded(text):
+		return "", false
+	case isText && strings.Contains(text, ",") && (p.HasRole(text) || p.HasScope(text)):
+		return "", false
+	}
+	return text, httpguts.ValidHeaderFieldValue(text)
+}
+
+// escapeCommas writes the commas inside the strings of a JSON text as \u002c.
+func escapeCommas(text string) string {
+	if !strings.Contains(text, ",") || !strings.Contains(text, `"`) {
+		return text
+	}
+	var b strings.Builder
+	inside := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inside && c == ',':
+			b.WriteString(`\u002c`)
+			continue
+		case inside && c == '\\':
+			b.WriteByte(c)
+			i++
+		case c == '"':
+			inside = !inside
+		}
+		b.WriteByte(text[i])
+	}
+	return b.String()
 }
 
 // forwardedVar is the key of the request's variable table under which the

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 func spoofed() *http.Request {
@@ -94,6 +96,48 @@ func TestClaimWithALineBreakIsRefusedNotForwarded(t *testing.T) {
 		methods: []method{ours(token{place: "X-Token"})},
 	}
 	wantRefused(t, serve(t, h, request("X-Token", "alice")), 401, credential.CodeInvalidToken)
+}
+
+// TestClaimThatHTTPWouldChangeIsRefused has values that arrive as other values,
+// or that a reader of lists takes for more than one.
+func TestClaimThatHTTPWouldChangeIsRefused(t *testing.T) {
+	p := &principal.Principal{ID: "alice", Roles: []string{"Sales, lead", "clerk"}}
+	for _, claim := range []string{
+		`" alice"`, `"alice "`, `"alice\t"`, `"\u00a0alice"`, `"alice\u2003"`, `"a\u0000"`, `"a\tb"`, `"a\u0085b"`, `"a\u2028b"`, `"\ufffe\u001f"`,
+		`"Sales, lead"`,
+	} {
+		v, _ := principal.NewClaims([]byte(`{"c":` + claim + `}`)).Lookup(principal.Pointer{"c"})
+		if text, ok := fieldValue(v, p); ok {
+			t.Errorf("%s is forwarded as %q", claim, text)
+		}
+	}
+	for claim, want := range map[string]string{
+		`"Müller, Hans"`:                       "Müller, Hans",
+		`"a  b"`:                               "a  b",
+		`""`:                                   "",
+		`["Sales, lead","x"]`:                  `["Sales\u002c lead","x"]`,
+		`["a\\",",\\\",admin,"]`:               `["a\\","\u002c\\\"\u002cadmin\u002c"]`,
+		`{"a,b":[1,2,{"c":",,"}]}`:             `{"a\u002cb":[1,2,{"c":"\u002c\u002c"}]}`,
+		`[1,2]`:                                `[1,2]`,
+		`1.5`:                                  `1.5`,
+		`123456789012345678901234567890`:       `123456789012345678901234567890`,
+		`"x\"y"`:                               `x"y`,
+		`["line\nbreak and \u2028 separator"]`: `["line\nbreak and \u2028 separator"]`,
+	} {
+		v, _ := principal.NewClaims([]byte(`{"c":` + claim + `}`)).Lookup(principal.Pointer{"c"})
+		text, ok := fieldValue(v, p)
+		if !ok || text != want {
+			t.Errorf("%s: got %s, %v, want %s", claim, text, ok, want)
+		}
+		if v != text && text != "" {
+			var back any
+			d := json.NewDecoder(strings.NewReader(text))
+			d.UseNumber()
+			if err := d.Decode(&back); err != nil || principal.Text(back) != principal.Text(v) {
+				t.Errorf("%s is read back as %v, %v", text, back, err)
+			}
+		}
+	}
 }
 
 func TestForwardedValuesAreExact(t *testing.T) {

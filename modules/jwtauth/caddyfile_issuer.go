@@ -127,7 +127,7 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen adapter.Once) (kno
 		var args []string
 		if err = someArgs(d, &args); err == nil {
 			i.Require = append(i.Require, Requirement{Claim: args[0], Values: args[1:]})
-			err = checkPointers(d, args[:1])
+			err = checkSingle(d, args[0])
 		}
 	case "roles":
 		if err = someArgs(d, &i.Roles); err == nil {
@@ -139,7 +139,7 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen adapter.Once) (kno
 		}
 	case "subject":
 		if err = adapter.OneArg(d, &i.Subject); err == nil {
-			err = checkPointers(d, []string{i.Subject})
+			err = checkSingle(d, i.Subject)
 		}
 	}
 	if err == nil {
@@ -161,6 +161,13 @@ func checkPointers(d *caddyfile.Dispenser, texts []string) error {
 		if _, err := principal.ParsePointer(text); err != nil {
 			return d.WrapErr(err)
 		}
+	}
+	return nil
+}
+
+func checkSingle(d *caddyfile.Dispenser, text string) error {
+	if _, err := principal.ParseSingle(text); err != nil {
+		return d.WrapErr(err)
 	}
 	return nil
 }

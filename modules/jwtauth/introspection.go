@@ -112,6 +112,7 @@ func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.O
 	o.Rules = introspection.Rules{
 		Issuer: t.Name, Audience: t.Audience, AnyAudience: t.AnyAudience, Leeway: leeway,
 		Require: t.Require, Roles: t.Roles, Scopes: t.Scopes, Subject: t.Subject,
+		LenientRoles: t.LenientRoles, LenientScopes: t.LenientScopes,
 	}
 	o.Now = p.now
 	o.Report = report("endpoint", o.Endpoint)

@@ -59,11 +59,16 @@ type Issuer struct {
 	Require []Requirement `json:"require,omitempty"`
 
 	// Where the roles are: JSON Pointers or names of top-level claims. A string
-	// is split at spaces, an array must hold strings. Default: /roles
-	// (RFC 9068 section 2.2.3.1)
+	// is one role, whatever is in it, but for the claims scope and scp; an array
+	// must hold strings; of an object the names of its members are roles, but
+	// for those that are null or false. `*` in a pointer stands for every
+	// element or member: /roles/*/name. A claim that is missing or null has no
+	// roles; one that is something else refuses the token, unless it is only the
+	// default that points at it. Default: /roles (RFC 9068 section 2.2.3.1)
 	Roles []string `json:"roles,omitempty"`
 
-	// Where the scopes are. Default: /scope and /scp
+	// Where the scopes are, as for roles, but that a string holds scopes with
+	// spaces between them (RFC 8693 section 4.2). Default: /scope and /scp
 	Scopes []string `json:"scopes,omitempty"`
 
 	// Where the identity is. Default: /sub
@@ -171,31 +176,29 @@ func (i *Issuer) base() (t token.Issuer, err error) {
 func (i *Issuer) pointers(t *token.Issuer) (err error) {
 	roles := i.Roles
 	if len(roles) == 0 {
-		roles = []string{"/roles"}
+		roles, t.LenientRoles = []string{"/roles"}, true
 	}
 	if t.Roles, err = parsePointers("roles", roles); err != nil {
 		return err
 	}
 	scopes := i.Scopes
 	if len(scopes) == 0 {
-		scopes = []string{"/scope", "/scp"}
+		scopes, t.LenientScopes = []string{"/scope", "/scp"}, true
 	}
 	if t.Scopes, err = parsePointers("scopes", scopes); err != nil {
 		return err
 	}
 	if i.Subject != "" {
-		subject, err := parsePointers("subject", []string{i.Subject})
-		if err != nil {
-			return err
+		if t.Subject, err = principal.ParseSingle(i.Subject); err != nil {
+			return fmt.Errorf("subject: %w", err)
 		}
-		t.Subject = subject[0]
 	}
 	for _, r := range i.Require {
-		claim, err := parsePointers("require", []string{r.Claim})
+		claim, err := principal.ParseSingle(r.Claim)
 		if err != nil {
-			return err
+			return fmt.Errorf("require: %w", err)
 		}
-		t.Require = append(t.Require, token.Requirement{Claim: claim[0], Values: r.Values})
+		t.Require = append(t.Require, token.Requirement{Claim: claim, Values: r.Values})
 	}
 	return nil
 }

@@ -494,12 +494,12 @@ func TestRolesComeFromSeveralClaims(t *testing.T) {
 	p := provider(t, shared+"roles /realm_access/roles /resource_access/orders~1v1/roles https://example.com/roles groups")
 	who, err := p.Identify(get("Authorization", "Bearer "+sign(t, claims{
 		"realm_access":              claims{"roles": []string{"clerk", "offline access"}},
-		"resource_access":           claims{"orders/v1": claims{"roles": "boss clerk"}},
+		"resource_access":           claims{"orders/v1": claims{"roles": "boss of clerks"}},
 		"https://example.com/roles": "auditor",
 		"groups":                    []string{"clerk", "staff"},
 		"roles":                     []string{"root"}, // which is not asked for
 	})))
-	if err != nil || strings.Join(who.Roles, "|") != "clerk|offline access|boss|auditor|staff" {
+	if err != nil || strings.Join(who.Roles, "|") != "clerk|offline access|boss of clerks|auditor|staff" {
 		t.Errorf("got %+v, %v", who, err)
 	}
 }

@@ -36,7 +36,8 @@ import (
 //	}
 //
 // Methods are a list with commas and without spaces: GET,POST. A condition is
-// written in backquotes, or as it stands if that is easier to read.
+// written in backquotes, or as it stands if that is easier to read. A name with
+// spaces is written in quotes: role "Domain Users".
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	if d.NextArg() {
@@ -154,7 +155,7 @@ func (p *parser) named(kind string, blocks *map[string]*policy.Block) error {
 		return p.Errf("rbac: %s needs a name: %s <name> { … }", kind, kind)
 	}
 	name := p.Val()
-	where := kind + " " + name
+	where := policy.Who(kind, name)
 	if _, ok := (*blocks)[name]; ok {
 		return p.Errf("rbac: %s already specified; write all its rules in one block", where)
 	}
@@ -166,7 +167,8 @@ func (p *parser) named(kind string, blocks *map[string]*policy.Block) error {
 	p.mark(where, "")
 	if p.NextArg() {
 		if p.Val() != "inherits" {
-			return p.Errf("rbac: %s: unexpected '%s'; write: %s inherits <%s>... { … }", where, p.Val(), where, kind)
+			return p.Errf("rbac: %s: unexpected '%s'; write: %s inherits <%s>... { … }, and a name with spaces in quotes: %s \"%s %s\"",
+				where, p.Val(), where, kind, kind, name, p.Val())
 		}
 		if b.Inherits = p.RemainingArgs(); len(b.Inherits) == 0 {
 			return p.Errf("rbac: %s: inherits needs the name of a %s", where, kind)
@@ -250,6 +252,6 @@ func (p *parser) user() error {
 		p.h.Users = make(map[string][]string)
 	}
 	p.h.Users[id] = args[2:]
-	p.mark("user "+id, "")
+	p.mark(policy.Who("user", id), "")
 	return nil
 }

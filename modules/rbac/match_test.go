@@ -56,7 +56,7 @@ func TestMatcherMistakesAreRefused(t *testing.T) {
 		"role":                                 "name at least one role",
 		"role a a":                             "'a' is repeated",
 		`role ""`:                              "the name is empty",
-		"role a,b":                             "no spaces, commas",
+		"role a,b":                             "has no comma",
 		"role {http.request.header.X}":         "without placeholders",
 		"role a {\n b\n}":                      "has no block",
 		"permission":                           "write a method and a path",

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 func init() {
@@ -36,6 +37,8 @@ func (*MatchRole) CaddyModule() caddy.ModuleInfo {
 // UnmarshalCaddyfile sets up the matcher. Syntax:
 //
 //	role <name>...
+//
+// A name with spaces is written in quotes.
 func (m *MatchRole) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	// Several matchers of one set are merged: here, any of the roles.
 	for d.Next() {
@@ -61,12 +64,10 @@ func (m *MatchRole) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // checkRole says why no caller can have a role of this name.
 func checkRole(name string) string {
-	switch {
-	case name == "":
-		return "the name is empty"
-	case strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == ',' || c == 0x7f }):
-		return "a role's name has no spaces, commas or control characters"
-	case strings.ContainsAny(name, "{}"):
+	if err := principal.CheckName(name); err != nil {
+		return err.Error()
+	}
+	if strings.ContainsAny(name, "{}") {
 		return "a role is written as it is, without placeholders"
 	}
 	return ""

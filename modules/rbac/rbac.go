@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -274,24 +272,7 @@ func endow(r *http.Request, pol *policy.Policy) *principal.Principal {
 	if p == nil {
 		return nil
 	}
-	var more []string
-	for _, role := range pol.UserRoles(p.ID) {
-		if !p.HasRole(role) {
-			more = append(more, role)
-		}
-	}
-	if more == nil {
-		return p
-	}
-	endowed := *p // a principal may be shared by many requests
-	endowed.Roles = slices.Concat(p.Roles, more)
-	if vars := adapter.Vars(r); vars != nil {
-		vars[principal.Var] = &endowed
-	}
-	if repl := adapter.Replacer(r); repl != nil {
-		repl.Set("http.auth.user.roles", strings.Join(endowed.Roles, ","))
-	}
-	return &endowed
+	return adapter.AddRoles(r, p, pol.UserRoles(p.ID))
 }
 
 // ask makes one decision.

@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 // Authenticate is a method of ours as Caddy's own authentication handler asks
@@ -27,6 +28,9 @@ func Authenticate(m credential.Method, w http.ResponseWriter, r *http.Request) (
 		for name, values := range ce.Header {
 			w.Header()[name] = append([]string(nil), values...)
 		}
+		return caddyauth.User{}, false, nil
+	}
+	if principal.CheckID(who.ID) != nil {
 		return caddyauth.User{}, false, nil
 	}
 	Identify(r, who)

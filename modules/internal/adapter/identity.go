@@ -22,25 +22,28 @@ const (
 // layers behind and for the record, and returns the caller it then has. p
 // itself, which requests may share, is not changed.
 func AddRoles(r *http.Request, p *principal.Principal, roles []string) *principal.Principal {
-	missing := slices.DeleteFunc(slices.Clone(roles), p.HasRole)
-	if len(missing) == 0 {
+	with := *p
+	for _, role := range roles {
+		if !with.HasRole(role) {
+			with.Roles = append(slices.Clip(with.Roles), role)
+		}
+	}
+	if len(with.Roles) == len(p.Roles) {
 		return p
 	}
-	with := *p
-	with.Roles = slices.Concat(p.Roles, missing)
 	if vars := Vars(r); vars != nil {
 		vars[principal.Var] = &with
 	}
 	if repl := Replacer(r); repl != nil {
-		repl.Set(userPrefix+"roles", strings.Join(with.Roles, ","))
+		repl.Set(userPrefix+"roles", principal.JoinNames(with.Roles))
 	}
 	return &with
 }
 
 // Identify makes p the verified caller of the request: the principal in its
 // variable table, and the placeholders {http.auth.user.id}, .roles and .scopes
-// (separated by commas), .plan, and .claims.<path>, whose values keep their
-// types.
+// (as principal.JoinNames prints them), .plan, and .claims.<path>, whose values
+// keep their types.
 //
 // What an earlier authenticator left in these placeholders is removed: a
 // request has one identity, and a role of one user must not stand beside
@@ -102,9 +105,9 @@ func placeholder(p *principal.Principal, name string) (any, bool) {
 	case "id":
 		return p.ID, true
 	case "roles":
-		return strings.Join(p.Roles, ","), true
+		return principal.JoinNames(p.Roles), true
 	case "scopes":
-		return strings.Join(p.Scopes, ","), true
+		return principal.JoinNames(p.Scopes), true
 	case "plan":
 		return p.Plan, true
 	}

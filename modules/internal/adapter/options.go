@@ -72,7 +72,7 @@ func UnmarshalForward(d *caddyfile.Dispenser) (credential.Forward, error) {
 	if !d.AllArgs(&f.Claim, &f.Header) {
 		return f, d.Err("forward takes a claim pointer and the name of a header: forward /email X-User-Email")
 	}
-	if _, err := principal.ParsePointer(f.Claim); err != nil {
+	if _, err := principal.ParseSingle(f.Claim); err != nil {
 		return f, d.WrapErr(err)
 	}
 	if err := credential.ForwardableHeader(f.Header); err != nil {

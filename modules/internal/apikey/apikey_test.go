@@ -356,7 +356,7 @@ func TestGarbledFileIsRefused(t *testing.T) {
 		"number in list":        entry(`,"roles":[1]`),
 		"empty role":            entry(`,"roles":[""]`),
 		"role with comma":       entry(`,"roles":["a,admin"]`),
-		"role with space":       entry(`,"roles":["a admin"]`),
+		"scope with space":      entry(`,"scopes":["a admin"]`),
 		"scope with line break": entry(`,"scopes":["a\nb"]`),
 		"plan with space":       entry(`,"plan":"a b"`),
 		"time without zone":     entry(`,"expires":"2027-11-22T10:00:00"`),

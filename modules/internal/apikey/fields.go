@@ -100,8 +100,20 @@ func CheckName(s string) error {
 	return nil
 }
 
-// CheckWord says why a text cannot be a role, a scope or a plan, nil if it
-// can. Lists of them are separated by commas and spaces elsewhere.
+// CheckRole says why a text cannot be a role, nil if it can. It may have
+// spaces: directories call groups "Domain Users".
+func CheckRole(s string) error {
+	if err := CheckName(s); err != nil {
+		return err
+	}
+	if strings.Contains(s, ",") {
+		return errors.New("it has a comma")
+	}
+	return nil
+}
+
+// CheckWord says why a text cannot be a scope or a plan, nil if it can. Lists
+// of them are separated by commas and spaces elsewhere.
 func CheckWord(s string) error {
 	if err := CheckName(s); err != nil {
 		return err
@@ -113,6 +125,8 @@ func CheckWord(s string) error {
 }
 
 func word(s string) (string, error) { return s, CheckWord(s) }
+
+func role(s string) (string, error) { return s, CheckRole(s) }
 
 // ParseRange reads an address or a range of addresses in CIDR form (RFC 4632).
 func ParseRange(s string) (netip.Prefix, error) {

@@ -280,7 +280,7 @@ func parseEntry(s *strictjson.Scanner, line []byte) (e Entry, err error) {
 				err = CheckWord(e.Plan)
 			}
 		case "roles":
-			e.Roles, err = list(value, word)
+			e.Roles, err = list(value, role)
 		case "scopes":
 			e.Scopes, err = list(value, word)
 		case "addresses":

@@ -91,7 +91,7 @@ func (r *Rules) Validate() error {
 		}
 	}
 	for i, role := range r.Roles {
-		if err := apikey.CheckWord(role); err != nil {
+		if err := apikey.CheckRole(role); err != nil {
 			return fmt.Errorf("roles '%s': %w", role, err)
 		}
 		if slices.Contains(r.Roles[:i], role) {

@@ -141,9 +141,9 @@ func (e *Entry) set(name string, value []byte) (err error) {
 	case "plan":
 		e.Plan, err = readText(value, apikey.CheckWord)
 	case "roles":
-		e.Roles, err = readList(value)
+		e.Roles, err = readList(value, apikey.CheckRole)
 	case "scopes":
-		e.Scopes, err = readList(value)
+		e.Scopes, err = readList(value, apikey.CheckWord)
 	case "issuer":
 		e.Issuer, err = readNormal(value, NormalDN)
 	case "disabled":
@@ -200,14 +200,14 @@ func readText(value []byte, check func(string) error) (string, error) {
 }
 
 // readList reads a list of roles or scopes.
-func readList(value []byte) ([]string, error) {
+func readList(value []byte, check func(string) error) ([]string, error) {
 	elements, ok := strictjson.Array(value)
 	if !ok {
 		return nil, errors.New("a list is expected")
 	}
 	var out []string
 	for v, ok := elements.Next(); ok; v, ok = elements.Next() {
-		word, err := readText(v, apikey.CheckWord)
+		word, err := readText(v, check)
 		switch {
 		case err != nil:
 			return nil, err

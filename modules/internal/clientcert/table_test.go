@@ -176,7 +176,7 @@ func TestRulesThatMeanNothingAreRefused(t *testing.T) {
 		"a.org is given twice":    {TrustDomains: []string{"a.org", "a.org"}},
 		"a pin is the base64":     {Pins: []string{"AAAA"}},
 		anyPin + " is given":      {Pins: []string{anyPin, anyPin}},
-		"comma or a space":        {Roles: []string{"a b"}},
+		"it has a comma":          {Roles: []string{"a,b"}},
 		"roles: a is given twice": {Roles: []string{"a", "a"}},
 	} {
 		if err := r.Validate(); err == nil || !strings.Contains(err.Error(), want) {

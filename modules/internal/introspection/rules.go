@@ -29,6 +29,9 @@ type Rules struct {
 	Require       []Requirement
 	Roles, Scopes []principal.Pointer
 	Subject       principal.Pointer // default: sub
+
+	// LenientRoles and LenientScopes are those of [token.Issuer].
+	LenientRoles, LenientScopes bool
 }
 
 func inactive(why string) error { return fmt.Errorf("%w: %s", ErrInactive, why) }
@@ -135,33 +138,36 @@ func (r *Rules) principal(claims *principal.Claims, m map[string]any) (*principa
 	}
 	p.Issuer, _ = m["iss"].(string)
 	p.TokenID, _ = m["jti"].(string)
-	if p.ID == "" || !printable(p.ID) || !printable(p.Issuer) || !printable(p.TokenID) {
+	if principal.CheckID(p.ID) != nil || !printable(p.Issuer) || !printable(p.TokenID) {
 		return nil, inactive("it names no subject")
 	}
-	for _, list := range []struct {
-		from []principal.Pointer
-		to   *[]string
-	}{{r.Roles, &p.Roles}, {r.Scopes, &p.Scopes}} {
-		for _, from := range list.from {
-			v, ok := claims.Lookup(from)
-			if !ok {
+	var ok bool
+	if p.Roles, ok = names(claims, r.Roles, false, r.LenientRoles); !ok {
+		return nil, inactive("a claim that holds roles is not a list of names")
+	}
+	if p.Scopes, ok = names(claims, r.Scopes, true, r.LenientScopes); !ok {
+		return nil, inactive("a claim that holds scopes is not a list of names")
+	}
+	return p, nil
+}
+
+// names reads the lists at pointers, each name once.
+func names(claims *principal.Claims, pointers []principal.Pointer, scopes, lenient bool) (all []string, ok bool) {
+	for _, at := range pointers {
+		found, ok := claims.Names(at, scopes || at.IsScope())
+		if !ok || slices.ContainsFunc(found, func(n string) bool { return !printable(n) }) {
+			if lenient {
 				continue
 			}
-			names, ok := principal.Strings(v)
-			if !ok {
-				return nil, inactive("roles or scopes are no list of names")
-			}
-			for _, n := range names {
-				if n == "" || !printable(n) {
-					return nil, inactive("roles or scopes are no list of names")
-				}
-				if !slices.Contains(*list.to, n) {
-					*list.to = append(*list.to, n)
-				}
+			return nil, false
+		}
+		for _, n := range found {
+			if !slices.Contains(all, n) {
+				all = append(all, n)
 			}
 		}
 	}
-	return p, nil
+	return all, true
 }
 
 func printable(s string) bool {

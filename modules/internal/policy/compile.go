@@ -10,11 +10,12 @@ import (
 	"strings"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 // Rule is one compiled rule.
 type Rule struct {
-	Who   string // "role clerk", "scope orders:read", "anyone", "authenticated"
+	Who   string // role clerk, role "Domain Users", scope orders:read, anyone, authenticated
 	Allow bool   // allows, or else denies
 	Line  Line
 	Place string // where it is written, where that is known
@@ -110,8 +111,8 @@ func (c *compiler) declare() error {
 		numbers map[string]uint32
 	}{{"role", c.doc.Roles, c.p.roles}, {"scope", c.doc.Scopes, c.p.scopes}} {
 		for _, name := range slices.Sorted(maps.Keys(s.blocks)) {
-			where := s.kind + " " + name
-			if err := checkName(name); err != nil {
+			where := Who(s.kind, name)
+			if err := principal.CheckName(name); err != nil {
 				return c.doc.fault(where, "", "%w", err)
 			}
 			b := s.blocks[name]
@@ -125,15 +126,9 @@ func (c *compiler) declare() error {
 	return nil
 }
 
-func checkName(name string) error {
-	if name == "" {
-		return fmt.Errorf("the name is empty")
-	}
-	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r == ',' }) {
-		return fmt.Errorf("a name has no spaces, commas or control characters")
-	}
-	return nil
-}
+// Who names a role, scope or user as Rule.Who does: role clerk, or, where the
+// name would otherwise be read as several, role "Domain Users".
+func Who(kind, name string) string { return kind + " " + principal.Quote(name) }
 
 // inherit finds for every subject its heirs: whoever has its rules.
 func (c *compiler) inherit() error {
@@ -170,14 +165,14 @@ func (c *compiler) checkParents(kind string, blocks map[string]*Block) error {
 	state := make(map[string]int)
 	var visit func(name string, trail []string) error
 	visit = func(name string, trail []string) error {
-		where := kind + " " + name
+		where := Who(kind, name)
 		trail = append(trail, name)
 		switch state[name] {
 		case done:
 			return nil
 		case visiting:
 			i := slices.Index(trail, name)
-			return c.doc.fault(where, "", "it inherits itself: %s", strings.Join(trail[i:], " inherits "))
+			return c.doc.fault(where, "", "it inherits itself: %s", quoted(trail[i:], " inherits "))
 		}
 		state[name] = visiting
 		for i, parent := range blocks[name].Inherits {
@@ -200,6 +195,14 @@ func (c *compiler) checkParents(kind string, blocks map[string]*Block) error {
 		}
 	}
 	return nil
+}
+
+func quoted(names []string, separator string) string {
+	list := make([]string, len(names))
+	for i, name := range names {
+		list[i] = principal.Quote(name)
+	}
+	return strings.Join(list, separator)
 }
 
 // ancestors returns everything that name inherits, each once.
@@ -276,7 +279,7 @@ func (c *compiler) readRule(subject uint32, allow bool, text string) error {
 
 func (c *compiler) readUsers() error {
 	for _, id := range slices.Sorted(maps.Keys(c.doc.Users)) {
-		where := "user " + id
+		where := Who("user", id)
 		if id == "" {
 			return c.doc.fault(where, "", "the user's id is empty")
 		}

@@ -225,8 +225,10 @@ func TestFaultyPoliciesAreRefused(t *testing.T) {
 		"the policy has no rules":                        {Authenticated: &Block{}},
 		"role a: it has no rules":                        {Roles: map[string]*Block{"a": {}}},
 		"role b: it has no rules":                        {Roles: map[string]*Block{"a": {Allow: rule}, "b": nil}},
-		"role : the name is empty":                       {Roles: map[string]*Block{"": {Allow: rule}}},
-		"role a b: a name has no spaces":                 {Roles: map[string]*Block{"a b": {Allow: rule}}},
+		`role "": the name is empty`:                     {Roles: map[string]*Block{"": {Allow: rule}}},
+		"role a,b: a name has no comma":                  {Roles: map[string]*Block{"a,b": {Allow: rule}}},
+		`role "a ": a name does not begin or end with`:   {Roles: map[string]*Block{"a ": {Allow: rule}}},
+		`role "a	b": a name has no control characters`:   {Roles: map[string]*Block{"a\tb": {Allow: rule}}},
 		"role a: it inherits 'b', which is not a role":   {Roles: map[string]*Block{"a": {Inherits: []string{"b"}, Allow: rule}}},
 		"scope a: it inherits 'b', which is not a scope": {Scopes: map[string]*Block{"a": {Inherits: []string{"b"}, Allow: rule}}, Roles: map[string]*Block{"b": {Allow: rule}}},
 		"role a: it inherits itself: a inherits a":       {Roles: map[string]*Block{"a": {Inherits: []string{"a"}, Allow: rule}}},
@@ -241,7 +243,7 @@ func TestFaultyPoliciesAreRefused(t *testing.T) {
 		"user bob: 'x' is not a role of this policy":      {Anyone: &Block{Allow: rule}, Users: map[string][]string{"bob": {"x"}}},
 		"user bob: role 'r' is repeated":                  {Roles: map[string]*Block{"r": {Allow: rule}}, Users: map[string][]string{"bob": {"r", "r"}}},
 		"user bob: it is given no roles":                  {Anyone: &Block{Allow: rule}, Users: map[string][]string{"bob": {}}},
-		"user : the user's id is empty":                   {Roles: map[string]*Block{"r": {Allow: rule}}, Users: map[string][]string{"": {"r"}}},
+		`user "": the user's id is empty`:                 {Roles: map[string]*Block{"r": {Allow: rule}}, Users: map[string][]string{"": {"r"}}},
 	} {
 		p, err := Compile(doc)
 		var e *Error

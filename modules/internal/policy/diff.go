@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 // Digest names a policy by its content: two documents that say the same have
@@ -62,7 +63,7 @@ func (d *Document) statements() map[string]bool {
 			return
 		}
 		for _, p := range b.Inherits {
-			all[where+" inherits "+p] = true
+			all[where+" inherits "+principal.Quote(p)] = true
 		}
 		for effect, rules := range map[string][]string{"allow": b.Allow, "deny": b.Deny} {
 			for _, r := range rules {
@@ -76,13 +77,13 @@ func (d *Document) statements() map[string]bool {
 	say("anyone", d.Anyone)
 	say("authenticated", d.Authenticated)
 	for name, b := range d.Roles {
-		say("role "+name, b)
+		say(Who("role", name), b)
 	}
 	for name, b := range d.Scopes {
-		say("scope "+name, b)
+		say(Who("scope", name), b)
 	}
 	for id, roles := range d.Users {
-		all["user "+id+" roles "+strings.Join(slices.Sorted(slices.Values(roles)), " ")] = true
+		all[Who("user", id)+" roles "+principal.QuoteAll(slices.Sorted(slices.Values(roles)))] = true
 	}
 	return all
 }

@@ -294,7 +294,7 @@ func (r *reader) document(top *item) error {
 func (r *reader) blocks(it *item, kind string) (map[string]*Block, error) {
 	blocks := make(map[string]*Block)
 	err := members(it, kind+"s", func(k, v *item) (err error) {
-		blocks[k.text], err = r.block(v, k, kind+" "+k.text)
+		blocks[k.text], err = r.block(v, k, Who(kind, k.text))
 		return err
 	})
 	return blocks, err
@@ -331,7 +331,7 @@ func (r *reader) rules(it *item, where string) ([]string, error) {
 func (r *reader) users(it *item) error {
 	r.doc.Users = make(map[string][]string)
 	return members(it, "users", func(k, v *item) (err error) {
-		where := "user " + k.text
+		where := Who("user", k.text)
 		r.mark(where, "", k)
 		r.doc.Users[k.text], err = texts(v, where, "roles")
 		return err

@@ -130,8 +130,10 @@ func (d *Document) place(where, rule string) string {
 	if p, ok := d.places[where+"\n"+rule]; ok {
 		return p
 	}
-	block, _, _ := strings.Cut(where, ": ")
-	return d.places[block+"\n"]
+	for _, effect := range []string{": allow", ": deny"} {
+		where = strings.TrimSuffix(where, effect)
+	}
+	return d.places[where+"\n"]
 }
 
 // fault makes an Error with its place.
@@ -159,13 +161,13 @@ func Merge(a, b *Document) (*Document, error) {
 	twice := func(where string) error {
 		return b.fault(where, "", "it has rules in two places; keep one of them")
 	}
-	if err := mergeMaps(&m.Roles, b.Roles, "role ", twice); err != nil {
+	if err := mergeMaps(&m.Roles, b.Roles, "role", twice); err != nil {
 		return nil, err
 	}
-	if err := mergeMaps(&m.Scopes, b.Scopes, "scope ", twice); err != nil {
+	if err := mergeMaps(&m.Scopes, b.Scopes, "scope", twice); err != nil {
 		return nil, err
 	}
-	if err := mergeMaps(&m.Users, b.Users, "user ", twice); err != nil {
+	if err := mergeMaps(&m.Users, b.Users, "user", twice); err != nil {
 		return nil, err
 	}
 	if err := mergeBlocks(&m.Anyone, b.Anyone, "anyone", twice); err != nil {
@@ -180,7 +182,7 @@ func Merge(a, b *Document) (*Document, error) {
 func mergeMaps[V any](into *map[string]V, from map[string]V, kind string, twice func(string) error) error {
 	for _, name := range slices.Sorted(maps.Keys(from)) {
 		if _, ok := (*into)[name]; ok {
-			return twice(kind + name)
+			return twice(Who(kind, name))
 		}
 		if *into == nil {
 			*into = make(map[string]V)

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -153,6 +155,15 @@ func ParsePointer(s string) (Pointer, error) {
 	return tokens, nil
 }
 
+// ParseSingle compiles a JSON Pointer that is to find one value.
+func ParseSingle(s string) (Pointer, error) {
+	p, err := ParsePointer(s)
+	if err == nil && p.HasWildcard() {
+		return nil, fmt.Errorf("claim pointer %q: '*' stands for every element or member, which only roles and scopes can have: write the index or the name of one", s)
+	}
+	return p, err
+}
+
 // String prints the pointer in RFC 6901 form.
 func (p Pointer) String() string {
 	var b strings.Builder
@@ -167,45 +178,119 @@ func (p Pointer) String() string {
 func (c *Claims) Lookup(p Pointer) (any, bool) {
 	var v any = c.Map()
 	for _, t := range p {
-		switch x := v.(type) {
-		case map[string]any:
-			var ok bool
-			if v, ok = x[t]; !ok {
-				return nil, false
-			}
-		case []any:
-			// RFC 6901 section 4: no leading zeros, no sign.
-			i, err := strconv.Atoi(t)
-			if err != nil || i < 0 || i >= len(x) || strconv.Itoa(i) != t {
-				return nil, false
-			}
-			v = x[i]
-		default:
+		var ok bool
+		if v, ok = step(v, t); !ok {
 			return nil, false
 		}
 	}
 	return v, v != nil || len(p) > 0
 }
 
-// Strings reads a value as a list of names: a string is split at spaces, an
-// array must hold strings only. Anything else is not a list and gives false:
-// a role that is a number or an object is a mistake, not a role.
-func Strings(v any) ([]string, bool) {
+// step returns the member or element of v that a token of a pointer names.
+func step(v any, token string) (any, bool) {
 	switch v := v.(type) {
-	case string:
-		return strings.Fields(v), true
+	case map[string]any:
+		member, ok := v[token]
+		return member, ok
 	case []any:
-		out := make([]string, 0, len(v))
+		// RFC 6901 section 4: no leading zeros, no sign.
+		i, err := strconv.Atoi(token)
+		if err == nil && i >= 0 && i < len(v) && strconv.Itoa(i) == token {
+			return v[i], true
+		}
+	}
+	return nil, false
+}
+
+// Wildcard is the name in a pointer that stands for every element of an array
+// and every member of an object, where lists of names are read: /roles/*/name
+// are the names of all objects in roles. It means that in [Claims.Names] alone.
+const Wildcard = "*"
+
+// HasWildcard reports whether the pointer has a wildcard.
+func (p Pointer) HasWildcard() bool { return slices.Contains(p, Wildcard) }
+
+// IsScope reports whether the pointer's last name is that of a claim whose
+// text is a list separated by spaces: scope (RFC 8693 section 4.2), and scp.
+func (p Pointer) IsScope() bool {
+	return len(p) > 0 && (p[len(p)-1] == "scope" || p[len(p)-1] == "scp")
+}
+
+// Names reads the names that p points at: a text is one name or, with words,
+// names separated by spaces (RFC 6749 section 3.3); an array holds texts; of an
+// object the names of its members are meant, but for those that are null or
+// false. A claim that is missing or null has none. Anything else is not a list
+// of names and gives false: a role that is a number is a mistake, not a role.
+func (c *Claims) Names(p Pointer, words bool) ([]string, bool) {
+	return namesAt(nil, c.Map(), p, words)
+}
+
+func namesAt(names []string, v any, p Pointer, words bool) ([]string, bool) {
+	for len(p) > 0 {
+		if p[0] == Wildcard {
+			return namesBelow(names, v, p[1:], words)
+		}
+		var ok bool
+		if v, ok = step(v, p[0]); !ok {
+			return names, true
+		}
+		p = p[1:]
+	}
+	return appendNames(names, v, words)
+}
+
+// namesBelow reads the names in each element or member of v.
+func namesBelow(names []string, v any, rest Pointer, words bool) ([]string, bool) {
+	ok := true
+	switch v := v.(type) {
+	case []any:
+		for i := 0; ok && i < len(v); i++ {
+			names, ok = namesAt(names, v[i], rest, words)
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if names, ok = namesAt(names, v[name], rest, words); !ok {
+				break
+			}
+		}
+	}
+	return names, ok
+}
+
+func appendNames(names []string, v any, words bool) ([]string, bool) {
+	add := func(name string) {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	switch v := v.(type) {
+	case nil:
+	case string:
+		if !words {
+			add(v)
+			break
+		}
+		for word := range strings.SplitSeq(v, " ") {
+			add(word)
+		}
+	case []any:
 		for _, e := range v {
 			s, ok := e.(string)
 			if !ok {
 				return nil, false
 			}
-			out = append(out, s)
+			add(s)
 		}
-		return out, true
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if value := v[name]; value != nil && value != false {
+				add(name)
+			}
+		}
+	default:
+		return nil, false
 	}
-	return nil, false
+	return names, true
 }
 
 // Text prints a claim for a header or a log: strings and numbers as they

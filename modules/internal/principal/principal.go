@@ -10,7 +10,6 @@ package principal
 
 import (
 	"slices"
-	"strings"
 )
 
 // Var is the key of the request's variable table under which the Principal
@@ -64,8 +63,8 @@ type Principal struct {
 
 // Of returns the principal that stands in vars, or, where an authenticator
 // other than ours was at work, one made from what Caddy's placeholders say:
-// http.auth.user.id, .roles and .scopes, where the lists are separated by
-// commas or spaces. It returns nil for an anonymous request.
+// http.auth.user.id, .roles and .scopes, whose lists are read as SplitNames
+// does. It returns nil for an anonymous request.
 //
 // vars is the request's variable table and get its replacer's lookup; both
 // may be nil.
@@ -82,10 +81,10 @@ func Of(vars map[string]any, get func(string) (any, bool)) *Principal {
 	}
 	p := &Principal{ID: id, Kind: KindOther}
 	if roles, ok := text(get, "http.auth.user.roles"); ok {
-		p.Roles = fields(roles)
+		p.Roles = SplitNames(roles)
 	}
 	if scopes, ok := text(get, "http.auth.user.scopes"); ok {
-		p.Scopes = fields(scopes)
+		p.Scopes = SplitNames(scopes)
 	}
 	return p
 }
@@ -97,16 +96,6 @@ func text(get func(string) (any, bool), key string) (string, bool) {
 	}
 	s, ok := v.(string)
 	return s, ok
-}
-
-func fields(list string) []string {
-	var out []string
-	for _, f := range strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' }) {
-		if !slices.Contains(out, f) {
-			out = append(out, f)
-		}
-	}
-	return out
 }
 
 // HasRole reports whether p has the role. A nil Principal has none.

@@ -8,26 +8,53 @@ import (
 
 func TestListsOfNamesAreRead(t *testing.T) {
 	for _, c := range []struct {
-		in   any
-		want []string
-		ok   bool
+		in    string
+		words []string // where a text is a list, as in scope
+		one   []string // where it is one name
+		ok    bool
 	}{
-		{"a b  c", []string{"a", "b", "c"}, true},
-		{"", nil, true},
-		{[]any{"a b", "c"}, []string{"a b", "c"}, true},
-		{[]any{}, nil, true},
-		{[]any{"a", int64(1)}, nil, false},
-		{[]any{"a", nil}, nil, false},
-		{[]any{[]any{"a"}}, nil, false},
-		{nil, nil, false},
-		{true, nil, false},
-		{int64(7), nil, false},
-		{map[string]any{"a": true}, nil, false},
+		{`"a b  c"`, []string{"a", "b", "c"}, []string{"a b  c"}, true},
+		{`"Sales lead"`, []string{"Sales", "lead"}, []string{"Sales lead"}, true},
+		{`"a\u00a0b"`, []string{"a\u00a0b"}, []string{"a\u00a0b"}, true},
+		{`""`, nil, nil, true},
+		{`["a b","c",""]`, []string{"a b", "c"}, []string{"a b", "c"}, true},
+		{`[]`, nil, nil, true},
+		{`null`, nil, nil, true},
+		{`{"b":{"org":"x"},"a":true,"no":false,"none":null}`, []string{"a", "b"}, []string{"a", "b"}, true},
+		{`["a",1]`, nil, nil, false},
+		{`["a",null]`, nil, nil, false},
+		{`[["a"]]`, nil, nil, false},
+		{`true`, nil, nil, false},
+		{`7`, nil, nil, false},
 	} {
-		got, ok := Strings(c.in)
-		if ok != c.ok || !slices.Equal(got, c.want) {
-			t.Errorf("%v: got %q, %v, want %q, %v", c.in, got, ok, c.want, c.ok)
+		claims := NewClaims([]byte(`{"in":` + c.in + `}`))
+		for words, want := range map[bool][]string{true: c.words, false: c.one} {
+			got, ok := claims.Names(Pointer{"in"}, words)
+			if ok != c.ok || !slices.Equal(got, want) {
+				t.Errorf("%s, words %v: got %q, %v, want %q, %v", c.in, words, got, ok, want, c.ok)
+			}
 		}
+	}
+}
+
+func TestWildcardReadsNamesOfEveryElement(t *testing.T) {
+	claims := NewClaims([]byte(`{"roles":[{"name":"a"},{"name":"b c"},{"id":1},"x"],"by":{"o":{"name":"d"},"p":{"name":["e","f"]}},"*":{"name":"star"},"bad":[{"name":1}],"text":"x"}`))
+	for path, want := range map[string][]string{
+		"/roles/*/name": {"a", "b c"}, "/by/*/name": {"d", "e", "f"}, "/text/*/name": nil, "/none/*/name": nil, "/text/*": nil,
+	} {
+		p, err := ParsePointer(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := claims.Names(p, false); !ok || !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, %v, want %q", path, got, ok, want)
+		}
+	}
+	if got, ok := claims.Names(Pointer{"bad", "*", "name"}, false); ok {
+		t.Errorf("a name that is a number: got %q", got)
+	}
+	if _, ok := claims.Lookup(Pointer{"roles", "*", "name"}); ok {
+		t.Error("a wildcard found something where it means nothing")
 	}
 }
 
@@ -62,7 +89,7 @@ func TestPrincipalOfARequest(t *testing.T) {
 	if !ours.HasRole("clerk") || ours.HasRole("Clerk") || !ours.HasScope("read") || ours.HasScope("") {
 		t.Error("roles or scopes are not what they are")
 	}
-	p := Of(nil, get(map[string]any{"http.auth.user.id": "bob", "http.auth.user.roles": "a,b a", "http.auth.user.scopes": " x  y "}))
+	p := Of(nil, get(map[string]any{"http.auth.user.id": "bob", "http.auth.user.roles": "a,b, a", "http.auth.user.scopes": " x  y "}))
 	if p == nil || p.ID != "bob" || p.Kind != KindOther || !slices.Equal(p.Roles, []string{"a", "b"}) || !slices.Equal(p.Scopes, []string{"x", "y"}) {
 		t.Errorf("got %+v", p)
 	}

@@ -89,6 +89,9 @@ func unescape(dst, text []byte) []byte {
 // IsNull reports whether value is null.
 func IsNull(value []byte) bool { return value[0] == 'n' }
 
+// IsFalse reports whether value is false.
+func IsFalse(value []byte) bool { return value[0] == 'f' }
+
 // IsNumber reports whether value is a number.
 func IsNumber(value []byte) bool { return value[0] == '-' || value[0]-'0' <= 9 }
 
@@ -171,6 +174,32 @@ func Count(object []byte) (n int) {
 		_, _, i = memberAt(object, i)
 	}
 	return n
+}
+
+// Object returns an iterator over the members of an object. It is false if
+// value is not an object.
+func Object(value []byte) (Members, bool) {
+	if value[0] != '{' {
+		return Members{}, false
+	}
+	return Members{value, firstMember(value)}, true
+}
+
+// Members walks over an object:
+//
+//	for name, v, ok := o.Next(); ok; name, v, ok = o.Next() { … }
+type Members struct {
+	object []byte
+	at     int
+}
+
+// Next returns the next member, and false after the last. The name is decoded.
+func (m *Members) Next() (name, value []byte, ok bool) {
+	if m.object[m.at] == '}' {
+		return nil, nil, false
+	}
+	name, value, m.at = memberAt(m.object, m.at)
+	return name, value, true
 }
 
 func firstMember(object []byte) int { return skipSpace(object, 1) }

@@ -43,12 +43,12 @@ func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key, raw string) (*Token,
 		return nil, "", errNames
 	}
 	var space [24][]byte // enough for most
-	list, ok := c.list(space[:0], iss.Roles)
+	list, ok := c.list(space[:0], &iss.roles)
 	if !ok {
 		return nil, "", errRoles
 	}
 	roles := len(list)
-	if list, ok = c.list(list, iss.Scopes); !ok {
+	if list, ok = c.list(list, &iss.scopes); !ok {
 		return nil, "", errScopes
 	}
 	cnf, ok := c.confirmation()

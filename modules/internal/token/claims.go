@@ -207,7 +207,13 @@ func (c *claims) subject(iss *issuer) ([]byte, bool) {
 		}
 		text = value
 	}
-	return text, len(text) > 0 && printable(text)
+	return text, len(text) > 0 && printable(text) && !padded(text)
+}
+
+// padded reports whether text begins or ends with white space, which HTTP
+// strips: see principal.CheckID.
+func padded(text []byte) bool {
+	return len(bytes.TrimSpace(text)) < len(text)
 }
 
 // confirmation reads cnf. It is false if that is something else than keys.
@@ -247,31 +253,80 @@ func keyName(cnf []byte, member string) (string, bool) {
 	return textOf(value)
 }
 
-// list appends to dst the names that the claims at pointers hold, each once.
-// Claims that are missing are passed over; claims that are no lists of names
-// are not.
-func (c *claims) list(dst [][]byte, pointers []principal.Pointer) ([][]byte, bool) {
+// list appends to dst the names that the claims hold that from points at, each
+// once. Claims that are missing are passed over. Claims that are no lists of
+// names are not, unless nobody has asked for them.
+func (c *claims) list(dst [][]byte, from *nameList) ([][]byte, bool) {
 	start := len(dst)
-	for _, p := range pointers {
-		value, ok := c.lookup(p)
-		if !ok {
-			continue
+	for i, p := range from.pointers {
+		before, ok := len(dst), true
+		if value, found := c.members.Find(p[0]); found {
+			dst, ok = namesAt(dst, value, p[1:], from.words[i])
+		} else if p[0] == principal.Wildcard {
+			dst, ok = c.namesBelow(dst, p[1:], from.words[i])
 		}
-		if dst, ok = names(dst, value); !ok {
+		switch {
+		case ok:
+		case from.lenient:
+			dst = dst[:before] // RFC 7519 section 4: not understood, so ignored
+		default:
 			return nil, false
 		}
 	}
 	return dst[:start+len(unique(dst[start:]))], true
 }
 
-// names appends to dst the names in value as principal.Strings reads it: the
-// words of a string, or the strings of an array.
-func names(dst [][]byte, value []byte) ([][]byte, bool) {
+// namesBelow is for a pointer that begins with a wildcard.
+func (c *claims) namesBelow(dst [][]byte, rest principal.Pointer, words bool) ([][]byte, bool) {
+	for i := range c.members.Len() {
+		var ok bool
+		if dst, ok = namesAt(dst, c.members.Member(i).Value, rest, words); !ok {
+			return dst, false
+		}
+	}
+	return dst, true
+}
+
+// namesAt appends to dst the names that p points at below value, as
+// [principal.Claims.Names] reads them. On false, dst has some of them.
+func namesAt(dst [][]byte, value []byte, p principal.Pointer, words bool) ([][]byte, bool) {
+	for len(p) > 0 {
+		if p[0] == principal.Wildcard {
+			return namesInEach(dst, value, p[1:], words)
+		}
+		var ok bool
+		if value, ok = strictjson.Lookup(value, p[0]); !ok {
+			return dst, true
+		}
+		p = p[1:]
+	}
+	return names(dst, value, words)
+}
+
+func namesInEach(dst [][]byte, value []byte, rest principal.Pointer, words bool) ([][]byte, bool) {
+	done := true
+	if list, ok := strictjson.Array(value); ok {
+		for e, ok := list.Next(); ok && done; e, ok = list.Next() {
+			dst, done = namesAt(dst, e, rest, words)
+		}
+	} else if object, ok := strictjson.Object(value); ok {
+		for _, v, ok := object.Next(); ok && done; _, v, ok = object.Next() {
+			dst, done = namesAt(dst, v, rest, words)
+		}
+	}
+	return dst, done
+}
+
+// names appends to dst the names in value.
+func names(dst [][]byte, value []byte, words bool) ([][]byte, bool) {
+	if strictjson.IsNull(value) {
+		return dst, true
+	}
 	if list, ok := strictjson.Array(value); ok {
 		for e, ok := list.Next(); ok; e, ok = list.Next() {
 			name, ok := strictjson.Text(e)
 			if !ok || !printable(name) {
-				return nil, false
+				return dst, false
 			}
 			if len(name) > 0 {
 				dst = append(dst, name)
@@ -279,36 +334,36 @@ func names(dst [][]byte, value []byte) ([][]byte, bool) {
 		}
 		return dst, true
 	}
+	if object, ok := strictjson.Object(value); ok {
+		for name, v, ok := object.Next(); ok; name, v, ok = object.Next() {
+			if strictjson.IsNull(v) || strictjson.IsFalse(v) || len(name) == 0 {
+				continue
+			}
+			if !printable(name) {
+				return dst, false
+			}
+			dst = append(dst, name)
+		}
+		return dst, true
+	}
 	text, ok := strictjson.Text(value)
 	if !ok || !printable(text) {
-		return nil, false
+		return dst, false
 	}
-	for {
-		text = bytes.TrimLeftFunc(text, unicode.IsSpace)
-		if len(text) == 0 {
-			return dst, true
-		}
-		end := wordLen(text)
-		dst = append(dst, text[:end:end])
-		text = text[end:]
-	}
-}
-
-// wordLen returns the length of the word that text starts with. What lies
-// between words is what strings.Fields takes for it.
-func wordLen(text []byte) int {
-	for i, c := range text {
-		if c == ' ' {
-			return i
-		}
-		if c >= utf8.RuneSelf {
-			if end := bytes.IndexFunc(text[i:], unicode.IsSpace); end >= 0 {
-				return i + end
-			}
+	for words {
+		end := bytes.IndexByte(text, ' ')
+		if end < 0 {
 			break
 		}
+		if end > 0 {
+			dst = append(dst, text[:end:end])
+		}
+		text = text[end+1:]
 	}
-	return len(text)
+	if len(text) > 0 {
+		dst = append(dst, text)
+	}
+	return dst, true
 }
 
 // manyNames is how many names are compared with each other to find those

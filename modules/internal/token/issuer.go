@@ -46,11 +46,18 @@ type Issuer struct {
 	// Require are claims that a token must have beyond the registered ones.
 	Require []Requirement
 
-	// Roles and Scopes are where the roles and scopes are. A string is split
-	// at spaces, an array must hold strings only; a claim that is something
-	// else refuses the token, a claim that is missing does not. Nil Scopes
-	// means scope (RFC 8693 section 4.2) and scp.
+	// Roles and Scopes are where the roles and scopes are. A string is one
+	// role; a string that holds scopes, or roles in a claim called scope or
+	// scp, is split at spaces (RFC 8693 section 4.2). An array must hold
+	// strings only; of an object the member names are taken. A claim that is
+	// something else refuses the token, a claim that is missing or null does
+	// not. Nil Scopes means scope and scp, wherever they can be read.
 	Roles, Scopes []principal.Pointer
+
+	// LenientRoles and LenientScopes say that nobody has asked for these
+	// claims: what cannot be read in them is as if it were not there (RFC 7519
+	// section 4).
+	LenientRoles, LenientScopes bool
 
 	// Subject is where the identity is: a string or an integer. Nil means
 	// sub. A token without it is refused.
@@ -74,6 +81,23 @@ type issuer struct {
 	leeway  time.Duration
 	needExp bool
 	missing []*Error // by Require
+	roles   nameList
+	scopes  nameList
+}
+
+// nameList is where a list of names is.
+type nameList struct {
+	pointers []principal.Pointer
+	words    []bool // by pointer: a text is a list of names, and not one
+	lenient  bool
+}
+
+func newNameList(pointers []principal.Pointer, scopes, lenient bool) nameList {
+	l := nameList{pointers: pointers, lenient: lenient}
+	for _, p := range pointers {
+		l.words = append(l.words, scopes || p.IsScope())
+	}
+	return l
 }
 
 func newIssuer(i Issuer, o Options) (*issuer, error) {
@@ -97,15 +121,23 @@ func newIssuer(i Issuer, o Options) (*issuer, error) {
 		iss.Subject = principal.Pointer{"sub"}
 	}
 	if i.Scopes == nil {
-		iss.Scopes = []principal.Pointer{{"scope"}, {"scp"}}
+		iss.Scopes, iss.LenientScopes = []principal.Pointer{{"scope"}, {"scp"}}, true
 	}
+	iss.roles = newNameList(i.Roles, false, i.LenientRoles)
+	iss.scopes = newNameList(iss.Scopes, true, iss.LenientScopes)
 	for _, r := range i.Require {
 		iss.missing = append(iss.missing, errClaim("claim "+r.Claim.String()+" does not meet `require`"))
 	}
 	iss.Type = strings.TrimPrefix(strings.ToLower(i.Type), "application/")
-	for _, p := range slices.Concat([]principal.Pointer{iss.Subject}, iss.Roles, iss.Scopes, claimsOf(i.Require)) {
+	single := append(claimsOf(i.Require), iss.Subject)
+	for _, p := range slices.Concat(single, iss.Roles, iss.Scopes) {
 		if len(p) == 0 {
 			return nil, errors.New("a claim pointer is empty")
+		}
+	}
+	for _, p := range single {
+		if p.HasWildcard() {
+			return nil, fmt.Errorf("claim pointer %s: '*' stands for many values, and here one is meant", p)
 		}
 	}
 	return iss, nil

@@ -214,6 +214,7 @@ func TestClaimsThatAreNotAcceptedAreRefused(t *testing.T) {
 	p := families()["EdDSA"]
 	iss := standard(p)
 	iss.Roles = append(iss.Roles, principal.Pointer{"roles"})
+	iss.Scopes = []principal.Pointer{{"scope"}, {"scp"}}
 	iss.Require = []Requirement{
 		{Claim: principal.Pointer{"tenant"}},
 		{Claim: principal.Pointer{"plan"}, Values: []string{"gold", "7", "true"}},
@@ -294,6 +295,9 @@ func TestClaimsThatAreNotAcceptedAreRefused(t *testing.T) {
 		{"sub with NUL", with("sub", `"alice\u0000"`), ReasonClaims},
 		{"sub with a line separator", with("sub", `"alice\u2028"`), ReasonClaims},
 		{"sub with a C1 control", with("sub", `"alice\u0085"`), ReasonClaims},
+		{"sub that begins with a space", with("sub", `" alice"`), ReasonClaims},
+		{"sub that ends with a no-break space", with("sub", `"alice\u00a0"`), ReasonClaims},
+		{"sub with a space inside", with("sub", `"alice b"`), ""},
 		{"sub with placeholder text is text", with("sub", `"{env.HOME}"`), ""},
 		{"jti number", with("jti", "1"), ReasonMalformed},
 		{"jti null", with("jti", "null"), ReasonMalformed},
@@ -304,16 +308,18 @@ func TestClaimsThatAreNotAcceptedAreRefused(t *testing.T) {
 		{"roles with an array", with("roles", `[["clerk"]]`), ReasonClaims},
 		{"roles with an object", with("roles", `[{"name":"clerk"}]`), ReasonClaims},
 		{"roles a number", with("roles", `1`), ReasonClaims},
-		{"roles null", with("roles", `null`), ReasonClaims},
+		{"roles null", with("roles", `null`), ""},
 		{"roles true", with("roles", `true`), ReasonClaims},
-		{"roles an object", with("roles", `{"clerk":true}`), ReasonClaims},
+		{"roles an object", with("roles", `{"clerk":true}`), ""},
+		{"roles an object with a line break", with("roles", `{"clerk\nadmin":true}`), ReasonClaims},
 		{"roles with a line break", with("roles", `["clerk\nadmin"]`), ReasonClaims},
 		{"roles text", with("roles", `"clerk admin"`), ""},
 		{"nested roles a number", with("realm_access", `{"roles":5}`), ReasonClaims},
 		{"nested roles missing", with("realm_access", `{"other":5}`), ""},
 		{"parent of roles is text", with("realm_access", `"x"`), ""},
 		{"scope a number", with("scope", `1`), ReasonClaims},
-		{"scp an object", with("scp", `{}`), ReasonClaims},
+		{"scope null", with("scope", `null`), ""},
+		{"scp true", with("scp", `true`), ReasonClaims},
 
 		{"required claim missing", with("tenant", ""), ReasonClaims},
 		{"required claim null", with("tenant", "null"), ReasonClaims},
