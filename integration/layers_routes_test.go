@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // application says what nobody without rights may read.
@@ -191,4 +194,51 @@ func TestNamedRouteThatCaddyDropsIsRefused(t *testing.T) {
 	s := start(t, strings.Replace(site, "header X y\ninvoke secure", "route {\nheader X y\ninvoke secure\n}", 1))
 	s.get("PORT", "/").want(t, 401)
 	s.get("PORT", "/health").want(t, 200)
+}
+
+// TestTwoIdentitiesOnOneRequestAreRefused at load where each request would
+// have two, and where the request comes if only some would.
+func TestTwoIdentitiesOnOneRequestAreRefused(t *testing.T) {
+	const keys = "jwt_auth {\nissuer https://a.test {\nkey HS256 {env.KEY}\n}\noptional\n}\n"
+	const cookies = "from cookie id\n"
+	second := strings.Replace(strings.Replace(keys, "a.test", "b.test", 1), "optional", cookies+"forward /sub X-Owner", 1)
+	const basic = "basic_auth {\nbob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}\n"
+	for name, site := range map[string]string{
+		"two directives": keys + second,
+		"in a handle":    keys + "handle /a/* {\n" + second + "}\n",
+		"one for a part": strings.Replace(keys, "jwt_auth", "jwt_auth /a/*", 1) + second,
+		"in a route":     "route {\n" + second + keys + "}\n",
+		"basic_auth":     strings.Replace(keys, "optional\n", "", 1) + basic,
+		"and forward":    strings.Replace(keys, "optional", "optional\nforward /sub X-User", 1) + basic,
+		"a named route":  keys + "invoke second\n",
+	} {
+		out := failsToLoad(t, "&(second) {\n"+second+"}\n:{$PORT} {\n"+site+"respond served\n}", "KEY="+strings.Repeat("k", 32))
+		for _, want := range []string{"Caddyfile:", "two identities", "write auth { ", "two_identities"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: the error lacks %q:\n%s", name, want, out)
+			}
+		}
+	}
+	s := start(t, "(first) {\n"+keys+"}\n(second) {\n"+second+"}\n:{$PORT} {\n"+
+		"handle /a/* {\nimport first\nrespond {http.auth.user.id}\n}\nhandle {\nimport second\nrespond {http.auth.user.id}\n}\n}\n"+
+		":{$PORT2} {\n"+strings.Replace(keys, "jwt_auth", "@x header X-Sub *\njwt_auth @x", 1)+strings.Replace(second, "jwt_auth", "@a path /a/*\njwt_auth @a", 1)+"respond {http.auth.user.id}\n}",
+		"KEY="+strings.Repeat("k", 32))
+	a, b := hs256("https://a.test", "alice"), hs256("https://b.test", "bob")
+	both := []string{"Authorization: Bearer " + a, "Cookie: id=" + b, "X-Sub: 1"}
+	s.get("PORT", "/a/x", both...).want(t, 200, "alice")
+	s.get("PORT", "/b", both...).want(t, 200, "bob")
+	s.get("PORT2", "/b", both...).want(t, 200, "alice")
+	s.get("PORT2", "/a/b", both...).want(t, 400, "invalid_request", "more than one caller")
+	s.get("PORT2", "/a/b", both[1]).want(t, 200, "bob")
+}
+
+// hs256 returns a token for {env.KEY} of these tests.
+func hs256(issuer, subject string) string {
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"iss": issuer, "sub": subject, "exp": time.Now().Add(time.Hour).Unix(),
+	}).SignedString([]byte(strings.Repeat("k", 32)))
+	if err != nil {
+		panic(err)
+	}
+	return token
 }

@@ -238,6 +238,10 @@ func (h *Handler) KnowsConnection() (looks, only bool) {
 // LayerName returns the directive that the handler stands for.
 func (h *Handler) LayerName() string { return h.Name }
 
+// Authenticates reports whether the handler makes callers known. One without
+// methods only removes headers.
+func (h *Handler) Authenticates() bool { return len(h.methods) > 0 }
+
 // AdmitsAnonymous reports whether a request without any credential may pass.
 func (h *Handler) AdmitsAnonymous() bool { return h.Optional }
 
@@ -264,7 +268,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 
+	earlier, _ := adapter.Vars(r)[principal.Var].(*principal.Principal)
 	won, p, err := h.identify(w, r)
+	if err == nil && another(earlier, p) {
+		err = errTwo
+	}
 	if err != nil {
 		if err.Kind != credential.Missing || !h.Optional {
 			return h.refuse(w, r, won, err)
@@ -291,6 +299,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	h.decide(r, decision.Allow, rule, "")
 	return h.pass(w, r, next, won)
+}
+
+// errTwo is for a request that one handler has identified and then another, as
+// where the matchers of two of them overlap. One of the two callers would be
+// in the headers for the upstream and the other in the rules and the record.
+var errTwo = &credential.Error{
+	Kind: credential.Malformed, Code: credential.CodeInvalidRequest,
+	Detail: "credentials of more than one caller",
+}
+
+// another reports whether two handlers of ours have identified two callers.
+func another(earlier, now *principal.Principal) bool {
+	return earlier != nil && now != nil && (earlier.ID != now.ID || earlier.Issuer != now.Issuer || earlier.Kind != now.Kind)
 }
 
 // pass lets a request go on that the method won has authenticated.

@@ -53,6 +53,15 @@ func (e *examination) routes(routes caddyhttp.RouteList, errors *caddyhttp.HTTPE
 		}
 	}
 	e.identity(routes)
+	for _, p := range twice(routes) {
+		e.twice(p)
+	}
+	for _, h := range strangersBehind(routes) {
+		e.add(Finding{
+			ID: "foreign_authenticator", Severity: Warning,
+			Text: "this handler of another plugin may make another caller known behind jwt_auth or auth { … }: the layers behind then decide about that one, while forwarded headers are about the first; use one of them, or write its method into auth { … }",
+		}, "handler", nameOf(h))
+	}
 	for _, layer := range roundErrors(routes, errors) {
 		e.add(Finding{
 			ID: "error_route_bypass", Severity: Warning,
@@ -68,6 +77,29 @@ func (e *examination) unreachable(u unreachable) {
 	e.add(Finding{
 		ID: "layer_unreachable", Severity: Refused, Place: placeOf(u.layer),
 		Text: nameOf(u.layer) + " stands behind " + u.behind + ", which answers every request, so that no request comes to it: write it before, or leave the route block out, and the layers stand in their order by themselves",
+	})
+}
+
+func (e *examination) twice(p pair) {
+	first, second := nameOf(p.first), nameOf(p.second)
+	method := func(name string) string {
+		if name == "authentication" {
+			return "basic"
+		}
+		return name
+	}
+	both := method(first) + " { … } " + method(second) + " { … }"
+	where := first
+	if at := placeOf(p.first); at != "" {
+		where += " (" + at + ")"
+	}
+	severity := Refused
+	if p.tolerable() {
+		severity = Warning
+	}
+	e.add(Finding{
+		ID: "two_identities", Severity: severity, Place: placeOf(p.second),
+		Text: second + " stands behind " + where + ", so that each request would have two identities, of which rbac and the record know the last: write auth { " + both + " }, one method a line, for callers who have either credential, or auth { all { " + both + " } } for those who have both",
 	})
 }
 
