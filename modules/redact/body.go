@@ -62,6 +62,9 @@ func (rw *responseWriter) decide() error {
 
 func (rw *responseWriter) decideBy(first []byte) error {
 	k, f := judge(rw.label, first)
+	if !f.is() && (k == form || k == multi) {
+		k, f = opaque, fault{reason: "media_type", detail: rw.label.mediaType, passable: true}
+	}
 	rw.kind = k
 	if rw.status == http.StatusPartialContent && k != media && k != listed {
 		f = partFault(f.passable)

@@ -183,7 +183,7 @@ func (h *Handler) unmarshalRequests(d *caddyfile.Dispenser) error {
 		case name == "except" || name == "only":
 			err = unmarshalGroup(d, &h.Requests.Groups)
 		case name == "pass":
-			err = unmarshalList(d, &h.Requests.Pass, "a media type, such as multipart/form-data")
+			err = unmarshalList(d, &h.Requests.Pass, "a media type, such as application/xml")
 		case name == "match_case":
 			err = unmarshalFlag(d, &h.Requests.MatchCase)
 		default:

@@ -3,8 +3,12 @@ package redact
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"mime/multipart"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -117,4 +121,109 @@ func names(v any, name string) bool {
 		return slices.ContainsFunc(v, func(e any) bool { return names(e, name) })
 	}
 	return false
+}
+
+// fuzzForm holds the laws of the formats of requests: where the text is cut
+// makes no difference, what no rule names is not touched, and no reader finds
+// a field that was removed.
+func fuzzForm(t *testing.T, open func(dst io.Writer) rewriter, text []byte, found func(text []byte) bool) {
+	write := func(size int) (string, int, error) {
+		var out bytes.Buffer
+		w := open(&out)
+		for p := text; len(p) > 0; {
+			n := min(size, len(p))
+			if _, err := w.Write(p[:n]); err != nil {
+				return "", 0, err
+			}
+			p = p[n:]
+		}
+		err := w.Close()
+		return out.String(), w.Count(), err
+	}
+	whole, n, err := write(len(text) + 1)
+	if pieces, m, perr := write(1); (err == nil) != (perr == nil) || err == nil && (pieces != whole || n != m) {
+		t.Fatalf("%q is %q (%v), byte by byte %q (%v)", text, whole, err, pieces, perr)
+	}
+	switch {
+	case err != nil:
+	case n == 0 && whole != string(text):
+		t.Fatalf("%q became %q, though no rule applies", text, whole)
+	case found([]byte(whole)):
+		t.Fatalf("%q became %q, in which the field is", text, whole)
+	}
+}
+
+func fuzzFields(t testing.TB) fields {
+	v, err := provision(t, "requests {\n remove is_admin\n}").requests.of(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fields{view: v, max: 100}
+}
+
+func FuzzForm(f *testing.F) {
+	common := fuzzFields(f)
+	for _, seed := range []string{"a=1&is_admin=2", "user[is_admin]=1&&b", "a=1;Is_Admin=1", "%69s+admin", `x={"is_admin":1}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		fuzzForm(t, func(dst io.Writer) rewriter { return &formRewriter{fields: common, dst: dst} }, text, func(text []byte) bool {
+			values, _ := url.ParseQuery(string(text))
+			for name := range values {
+				if strings.EqualFold(name, "is_admin") {
+					return true
+				}
+			}
+			return false
+		})
+	})
+}
+
+func FuzzFormData(f *testing.F) {
+	common := fuzzFields(f)
+	for _, seed := range []string{
+		part(`name="a"`, "1") + part(`name="is_admin"`, "1") + "--XX--\r\n", part(`name="f"; filename="is_admin"`, `{"is_admin":1}`) + "--XX--",
+		"--XX \r\nContent-Disposition: form-data; name=x\r\n\r\n--XX--",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		fuzzForm(t, func(dst io.Writer) rewriter { return newFormData(formLabel, common, dst) }, text, func(text []byte) bool {
+			r := multipart.NewReader(bytes.NewReader(text), "XX")
+			for {
+				p, err := r.NextPart()
+				if err != nil {
+					return false
+				}
+				if strings.EqualFold(p.FormName(), "is_admin") {
+					return true
+				}
+			}
+		})
+	})
+}
+
+// FuzzPatch: no operation is left on a member that a rule removes.
+func FuzzPatch(f *testing.F) {
+	common := fuzzFields(f)
+	for _, seed := range []string{
+		`[{"op":"add","path":"/is_admin","value":1},{"op":"copy","from":"/a/0/-","path":"/~0~1"}]`,
+		`[{"Op":"test","path":"#/Is%5fadmin","value":{"is_admin":[]}}]`, `[[],{}]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		fuzzForm(t, func(dst io.Writer) rewriter { return &patchRewriter{fields: common, dst: dst, most: 1 << 20} }, text, func(text []byte) bool {
+			var ops []struct{ Op, Path, From string }
+			if json.Unmarshal(text, &ops) != nil {
+				return false
+			}
+			for _, o := range ops {
+				if strings.Contains(strings.ToLower(o.Path), "/is_admin") && o.Op != "" {
+					return true
+				}
+			}
+			return false
+		})
+	})
 }

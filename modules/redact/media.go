@@ -21,6 +21,8 @@ const (
 	media                // a format of images, sounds or fonts, which cannot carry fields
 	listed               // named by `pass`
 	opaque               // could carry the fields in a form that is not read
+	form                 // application/x-www-form-urlencoded
+	multi                // multipart: read part by part
 )
 
 // sniffLen is how many bytes decide what a body is whose label does not say;
@@ -106,7 +108,7 @@ func readLabel(h http.Header, pass mediaTypes) label {
 	}
 	l := label{mediaType: mediaType}
 	l.kind, _ = labelled(mediaType)
-	if (l.kind == opaque || l.kind == media) && pass.contain(mediaType) {
+	if (l.kind == opaque || l.kind == media || l.kind >= form) && pass.contain(mediaType) {
 		l.kind = listed
 	}
 	l.charset = readCharset(params["charset"])
@@ -122,7 +124,9 @@ func labelled(mediaType string) (kind, bool) {
 		return sequence, true
 	case "text/event-stream":
 		return events, true
-	case "image/svg+xml":
+	case "application/x-www-form-urlencoded":
+		return form, true
+	case "image/svg+xml", "multipart/x-mixed-replace", "multipart/byteranges":
 		return opaque, true
 	case "application/wasm", "application/font-woff", "application/vnd.ms-fontobject":
 		return media, true
@@ -138,6 +142,8 @@ func labelled(mediaType string) (kind, bool) {
 		if !strings.HasSuffix(minor, "+xml") {
 			return media, true
 		}
+	case "multipart":
+		return multi, true
 	}
 	return opaque, false
 }
@@ -171,6 +177,12 @@ func judge(l label, first []byte) (kind, fault) {
 	}
 	if looksLikeJSON(first) {
 		return document, l.charset.fault()
+	}
+	if l.kind == form || l.kind == multi {
+		if l.charset == wideCharset || l.charset == otherCharset {
+			return opaque, fault{reason: "charset", detail: "a form in a charset that is not read"}
+		}
+		return l.kind, fault{}
 	}
 	if carriesEvents(first) {
 		return events, l.charset.fault()
@@ -216,6 +228,9 @@ func decisive(l label, first []byte) bool {
 		return true
 	case isOpen:
 		return len(first) >= maxSpace
+	}
+	if l.kind == form || l.kind == multi {
+		return true
 	}
 	return len(first) >= sniffLen
 }

@@ -68,16 +68,17 @@ func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*reque
 	if c.name != "" {
 		delete(r.Header, "Content-Encoding")
 	}
-	if f.is() || k != document && k != sequence {
+	if !f.is() && reads(k) {
+		f = b.read(&requestText{r.Method, r.Header.Get("Content-Type"), l, k, r.ContentLength >= 0, first}, h, v, callerName(p))
+		if f.is() {
+			if err := h.unreadableRequest(f); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if b.rewriter == nil {
 		b.plain(r, first, c.name != "")
 		return nil, nil
-	}
-	b.ascii = l.charset == superCharset
-	b.rewriter = v.program.NewRewriter(&b.out)
-	b.rewriter.SetCaller(callerName(p))
-	b.document = k == document
-	if b.document && r.ContentLength >= 0 {
-		b.rewriter.SetLines()
 	}
 	return b, b.start(r, first, h.Hold)
 }
@@ -104,12 +105,10 @@ func (*Handler) unreadRequest(err error) error {
 type requestBody struct {
 	src      io.Reader
 	closer   io.Closer
-	rewriter *redaction.Rewriter
-	document bool         // not a sequence, which may be empty
+	rewriter rewriter
 	out      bytes.Buffer // redacted and not yet read
 	buf      []byte
 	ended    bool
-	ascii    bool // a byte beyond ASCII may be anything
 
 	// The transport reads on a goroutine of its own.
 	mu      sync.Mutex
@@ -154,9 +153,9 @@ func (b *requestBody) plain(r *http.Request, first []byte, decoded bool) {
 // start redacts as much as may be held, and makes the rest follow as it is
 // read.
 func (b *requestBody) start(r *http.Request, first []byte, hold int) error {
-	err := b.rewrite(first)
+	_, err := b.rewriter.Write(first)
 	if err == nil && b.ended {
-		err = b.end()
+		err = b.rewriter.Close()
 	}
 	for err == nil && !b.ended && b.out.Len() <= hold {
 		err = b.fill()
@@ -181,38 +180,14 @@ func (b *requestBody) fill() error {
 		b.buf = make([]byte, 16<<10)
 	}
 	n, err := b.src.Read(b.buf)
-	if werr := b.rewrite(b.buf[:n]); werr != nil {
+	if _, werr := b.rewriter.Write(b.buf[:n]); werr != nil {
 		return werr
 	}
 	if err == io.EOF {
 		b.ended = true
-		return b.end()
+		return b.rewriter.Close()
 	}
 	return err
-}
-
-// rewrite takes bytes of the body.
-func (b *requestBody) rewrite(p []byte) error {
-	if b.ascii {
-		if n := ascii(p); n < len(p) {
-			if _, err := b.rewriter.Write(p[:n]); err != nil {
-				return err
-			}
-			f := beyondASCII()
-			return &f
-		}
-	}
-	_, err := b.rewriter.Write(p)
-	return err
-}
-
-// end ends the text.
-func (b *requestBody) end() error {
-	if b.document && b.rewriter.Texts() == 0 {
-		f := noText()
-		return &f
-	}
-	return b.rewriter.Close()
 }
 
 // blame tells what is wrong with the body from a failure to read it.
@@ -224,7 +199,8 @@ func (b *requestBody) blame(err error) error {
 	}
 	var f *fault
 	if errors.As(err, &f) {
-		if f.reason == "truncated" {
+		switch f.reason {
+		case "truncated", "syntax":
 			return invalidRequestBody(f)
 		}
 		return unsupportedRequestBody(f)

@@ -117,7 +117,6 @@ func TestBadRequestBodiesDoNotReachTheUpstream(t *testing.T) {
 		"not a gzip":      {post("application/json", body, with("Content-Encoding", "gzip")), 400, "invalid_request_body"},
 		"UTF-16":          {post("text/plain", wide(body, 2)), 415, "unsupported_request_body"},
 		"charset":         {post("application/json; charset=utf-16", body), 415, "unsupported_request_body"},
-		"form":            {post("application/x-www-form-urlencoded", "ssn=1"), 415, "unsupported_request_body"},
 		"XML":             {post("application/xml", "<a/>"), 415, "unsupported_request_body"},
 		"no label":        {post("", "hello"), 415, "unsupported_request_body"},
 		"unknown coding":  {post("application/json", body, with("Content-Encoding", "rot13")), 415, "unsupported_request_body"},

@@ -82,6 +82,9 @@ func (g *Group) title() string {
 // found in them; the upstream then sees an aborted request, never one that
 // looks complete.
 //
+// The rules apply to JSON, to the fields of forms (x-www-form-urlencoded and
+// multipart/form-data), and to the places that a JSON Patch names.
+//
 // The client spells the names in a request, and many upstreams (Go's
 // encoding/json, the web defaults of .NET) read a name whatever its case. So
 // names in selectors match here whatever their case, by Unicode's simple case
@@ -93,7 +96,7 @@ type Requests struct {
 	// Rules that depend on the caller.
 	Groups []Group `json:"groups,omitempty"`
 
-	// Media types that pass unread, such as multipart/form-data. A body that
+	// Media types that pass unread, such as application/xml. A body that
 	// looks like JSON is redacted even so.
 	Pass []string `json:"pass,omitempty"`
 

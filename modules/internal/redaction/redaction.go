@@ -141,6 +141,16 @@ func (p *Program) link(paths []jsonpath.Path) {
 	p.keyMax = max(p.nameMax, p.auto.names.rawOf)
 }
 
+// Detects reports whether a rule looks into values that no rule names.
+func (p *Program) Detects() bool {
+	for i := range p.rules {
+		if p.rules[i].Action.kind == actDetect {
+			return true
+		}
+	}
+	return false
+}
+
 // NewRewriter returns a Rewriter that writes to dst.
 func (p *Program) NewRewriter(dst io.Writer) *Rewriter {
 	w := &Rewriter{program: p}
