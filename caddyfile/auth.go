@@ -47,16 +47,15 @@ func credentials[T any, P interface {
 }
 
 // authRoutes returns the route of an authentication handler. Where it has a
-// matcher and hands identity to the upstream in headers, a route without the
-// matcher stands beside it that deletes those headers from every request: the
-// ones the matcher leaves out must not carry a spoofed identity. Caddy sorts
+// matcher, a route without the matcher stands beside it. It deletes the headers
+// that hand identity to the upstream from every request: the ones the matcher
+// leaves out must not carry a spoofed identity. And it makes their callers
+// known as anonymous, so that {http.moat.caller} is their address. Caddy sorts
 // it behind the one with the matcher; it spares what that one has set.
 func authRoutes(h httpcaddyfile.Helper, matcher caddy.ModuleMap, handler *auth.Handler) []httpcaddyfile.ConfigValue {
 	var values []httpcaddyfile.ConfigValue
 	if matcher != nil {
-		if s := auth.Stripper(handler); s != nil {
-			values = routes(h, nil, s)
-		}
+		values = routes(h, nil, auth.Stripper(handler))
 	}
 	return append(values, routes(h, matcher, handler)...)
 }

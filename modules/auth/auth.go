@@ -41,11 +41,18 @@ func init() {
 // and then only its header fields.
 //
 // A request that passes has the placeholders `{http.auth.user.id}`,
-// `{http.auth.user.roles}` and `{http.auth.user.scopes}` (separated by commas)
-// and `{http.auth.user.claims.<path>}`. The path is a JSON Pointer if it begins
+// `{http.auth.user.roles}` and `{http.auth.user.scopes}` (separated by commas;
+// a comma in a name is percent-encoded), `{http.auth.user.issuer}` (empty for
+// credentials without one), `{http.auth.user.kind}` (jwt, opaque, api_key,
+// client_cert, signature, basic or other) and
+// `{http.auth.user.claims.<path>}`. The path is a JSON Pointer if it begins
 // with a slash; else it is the name of a top-level claim or, if there is none
 // of that name, names separated by slashes or, without slashes, by dots. Values
 // keep their types.
+//
+// `{http.moat.caller}` is whom to count a request for: the issuer (or kind) and
+// id of a verified caller, in a form that no other caller can have, and the
+// client's address of an anonymous one.
 //
 // Refusals, each with a stable code in `{http.moat.code}`:
 //
@@ -91,6 +98,11 @@ type Handler struct {
 	// This is for the requests that another handler's matcher leaves out:
 	// they must not carry a spoofed identity either.
 	StripHeaders []string `json:"strip_headers,omitempty"`
+
+	// Whether a handler without methods only sees to the placeholders. This is
+	// for the requests that another handler's matcher leaves out, which are
+	// those of anonymous callers.
+	Anonymous bool `json:"anonymous,omitempty"`
 
 	methods    []method
 	publishers []credential.Publisher
@@ -207,7 +219,10 @@ func (h *Handler) Validate() error {
 	if len(h.methods) == 0 && (h.Optional || h.Preflight || len(h.Forward) > 0) {
 		return errors.New("optional, preflight and forward need at least one authentication method")
 	}
-	if len(h.methods) == 0 && len(h.StripHeaders) == 0 {
+	if len(h.methods) > 0 && h.Anonymous {
+		return errors.New("anonymous is for a handler without authentication methods")
+	}
+	if len(h.methods) == 0 && len(h.StripHeaders) == 0 && !h.Anonymous {
 		return errors.New("no authentication method is given")
 	}
 	return nil
@@ -249,6 +264,7 @@ func (h *Handler) AdmitsAnonymous() bool { return h.Optional }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	// First of all, and on every path: rule "one identity".
 	adapter.EndToEnd(r)
+	adapter.Answer(r)
 	for _, t := range h.takers {
 		t.Take(r)
 	}
@@ -264,7 +280,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	if h.Preflight && h.isPreflight(r) {
 		h.decide(r, decision.Skip, "preflight", "")
-		adapter.Anonymous(r)
 		return next.ServeHTTP(w, r)
 	}
 
@@ -278,7 +293,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			return h.refuse(w, r, won, err)
 		}
 		h.decide(r, decision.Skip, "optional", "")
-		adapter.Anonymous(r)
 		if vars := adapter.Vars(r); vars != nil {
 			// Whoever refuses it for lack of an identity asks for these.
 			vars[adapter.ChallengesVar] = h.challenges(r, won, err)

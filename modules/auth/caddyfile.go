@@ -163,15 +163,11 @@ func Wrap(name string, provider any) *Handler {
 }
 
 // Stripper returns the handler that removes the headers which h hands to the
-// upstream from every request it sees, and does nothing else. It stands,
-// without a matcher, before a handler that has one. It is nil where there is
-// nothing to remove.
+// upstream from every request it sees, sets the placeholders of an anonymous
+// caller, and does nothing else. It stands, without a matcher, beside a handler
+// that has one.
 func Stripper(h *Handler) *Handler {
-	names := h.ForwardedHeaders()
-	if len(names) == 0 {
-		return nil
-	}
-	return &Handler{Name: h.Name, StripHeaders: names}
+	return &Handler{Name: h.Name, StripHeaders: h.ForwardedHeaders(), Anonymous: true}
 }
 
 // Interface guard

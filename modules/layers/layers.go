@@ -98,7 +98,7 @@ func walk(routes caddyhttp.RouteList, authenticated bool, zones *[]string) bool 
 				authenticated = walk(h.Routes, authenticated, zones)
 			case *caddyrl.Handler:
 				for name, zone := range h.RateLimits {
-					if !authenticated && strings.Contains(zone.Key, "{http.auth.") {
+					if !authenticated && (strings.Contains(zone.Key, "{http.auth.") || strings.Contains(zone.Key, "{http.moat.caller}")) {
 						*zones = append(*zones, name)
 					}
 				}

@@ -194,6 +194,7 @@ func (h *Handler) Cleanup() error {
 // ServeHTTP decides on the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	adapter.EndToEnd(r)
+	adapter.Answer(r)
 	in := h.active.Load()
 	d, refusal := h.decide(r, in.policy)
 	rule := d.RuleText()

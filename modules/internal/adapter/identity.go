@@ -2,20 +2,24 @@ package adapter
 
 import (
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 const (
 	userPrefix   = "http.auth.user."
+	callerKey    = "http.moat.caller"
 	claimsPrefix = "claims."
 
-	// answering is what the replacer knows once it answers for the principal.
-	answering = "moat.answering"
+	// answeringVar is the key of the request's variable table that is there
+	// once its replacer answers for the principal.
+	answeringVar = "moat.answering"
 )
 
 // AddRoles makes the caller p of the request have the roles too, for the
@@ -43,7 +47,7 @@ func AddRoles(r *http.Request, p *principal.Principal, roles []string) *principa
 // Identify makes p the verified caller of the request: the principal in its
 // variable table, and the placeholders {http.auth.user.id}, .roles and .scopes
 // (as principal.JoinNames prints them), .plan, and .claims.<path>, whose values
-// keep their types.
+// keep their types, .issuer and .kind; and {http.moat.caller}: see answer.
 //
 // What an earlier authenticator left in these placeholders is removed: a
 // request has one identity, and a role of one user must not stand beside
@@ -53,46 +57,66 @@ func Identify(r *http.Request, p *principal.Principal) {
 	if vars == nil || repl == nil {
 		return // not a request that Caddy serves
 	}
-	_, again := vars[principal.Var]
 	vars[principal.Var] = p
 	repl.DeleteByPrefix(userPrefix)
-	if again {
-		if _, ok := repl.Get(answering); ok {
-			return
-		}
-	}
 	answer(vars, repl)
 }
 
-// Anonymous gives the placeholders {http.auth.user.*} of a request without an
-// identity their empty values. Where nobody knows a placeholder, Caddy passes
-// its name on to the upstream, which could take that for an identity.
-func Anonymous(r *http.Request) {
-	vars, repl := Vars(r), Replacer(r)
-	if vars == nil || repl == nil {
-		return
-	}
-	if _, ok := repl.Get(userPrefix + "id"); !ok {
+// Answer gives the placeholders {http.auth.user.*} of a request without an
+// identity their empty values, and {http.moat.caller} that of its client.
+// Where nobody knows a placeholder, Caddy passes its name on to the upstream,
+// which could take that for an identity.
+//
+// auth and rbac both call it, since nobody knows which one a request meets
+// first. What another authenticator sets is not touched.
+func Answer(r *http.Request) {
+	if vars, repl := Vars(r), Replacer(r); vars != nil && repl != nil {
 		answer(vars, repl)
 	}
 }
 
 // answer has the replacer answer for the principal.
+//
+// {http.moat.caller} is whom to count a request for: Principal.Caller of a
+// verified caller, and the client's address of an anonymous one. Anonymous
+// callers do not share one key, and no caller can take that of another.
 func answer(vars map[string]any, repl *caddy.Replacer) {
+	if _, ok := vars[answeringVar]; ok {
+		return
+	}
+	vars[answeringVar] = true
 	// One function that is asked is cheaper than values that are set and
 	// that nobody may ask for. It looks for the principal that stands there
 	// when it is asked: a later authenticator wins.
 	repl.Map(func(key string) (any, bool) {
 		name, ok := strings.CutPrefix(key, userPrefix)
 		if !ok {
-			return nil, key == answering
+			if key == callerKey {
+				return caller(vars, repl), true
+			}
+			return nil, false
 		}
 		p, _ := vars[principal.Var].(*principal.Principal)
 		if p == nil {
 			p = nobody
+			if name == "kind" && principal.Of(nil, repl.Get) != nil {
+				return principal.KindOther, true
+			}
 		}
 		return placeholder(p, name)
 	})
+}
+
+// caller returns {http.moat.caller}.
+func caller(vars map[string]any, repl *caddy.Replacer) string {
+	if p := PrincipalIn(vars, repl); p != nil {
+		return p.Caller()
+	}
+	address, _ := vars[caddyhttp.ClientIPVarKey].(string)
+	if ip, err := netip.ParseAddr(address); err == nil {
+		return ip.Unmap().WithZone("").String() // one client, one spelling
+	}
+	return address
 }
 
 // nobody is whom placeholders are about without a principal.
@@ -110,6 +134,10 @@ func placeholder(p *principal.Principal, name string) (any, bool) {
 		return principal.JoinNames(p.Scopes), true
 	case "plan":
 		return p.Plan, true
+	case "issuer":
+		return p.Issuer, true
+	case "kind":
+		return p.Kind, true
 	}
 	if path, ok := strings.CutPrefix(name, claimsPrefix); ok {
 		v, _ := Claim(p.Claims, path)

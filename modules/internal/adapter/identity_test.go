@@ -60,7 +60,7 @@ func TestAnonymousRequestHasEmptyPlaceholders(t *testing.T) {
 	repl := caddy.NewReplacer()
 	r = caddyhttp.PrepareRequest(r, repl, httptest.NewRecorder(), nil)
 	const all = "{http.auth.user.id}{http.auth.user.roles}{http.auth.user.scopes}{http.auth.user.plan}{http.auth.user.claims.email}"
-	Anonymous(r)
+	Answer(r)
 	if got := repl.ReplaceKnown(all, ""); got != "" {
 		t.Errorf("the upstream would see %q", got)
 	}
@@ -71,8 +71,50 @@ func TestAnonymousRequestHasEmptyPlaceholders(t *testing.T) {
 	if got := repl.ReplaceKnown(all, ""); got != "alice" {
 		t.Errorf("got %q of a caller with nothing but a name", got)
 	}
-	Anonymous(r) // an optional authenticator that comes later
+	Answer(r) // an optional authenticator that comes later
 	if p := Principal(r); p == nil || p.ID != "alice" {
 		t.Errorf("got %+v", p)
+	}
+}
+
+// TestCallerIsWhomToCountFor holds that {http.moat.caller} is one key for one
+// caller, whoever verified it, and the address of an anonymous client.
+func TestCallerIsWhomToCountFor(t *testing.T) {
+	for _, c := range []struct {
+		p               *principal.Principal
+		foreign, client string
+		want            string
+	}{
+		{nil, "", "192.0.2.1", "192.0.2.1"},
+		{nil, "", "::ffff:192.0.2.1", "192.0.2.1"},
+		{nil, "", "2001:DB8::1%eth0", "2001:db8::1"},
+		{nil, "", "unix socket", "unix socket"},
+		{&principal.Principal{ID: "alice", Issuer: "https://a.example", Kind: principal.KindJWT}, "", "192.0.2.1", "https://a.example|alice"},
+		{&principal.Principal{ID: "192.0.2.1", Kind: principal.KindAPIKey}, "", "192.0.2.1", "api_key||192.0.2.1"},
+		{nil, "bob", "192.0.2.1", "other||bob"},
+		{&principal.Principal{ID: "alice", Kind: principal.KindJWT}, "bob", "192.0.2.1", "other||bob"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+		repl := caddy.NewReplacer()
+		r = caddyhttp.PrepareRequest(r, repl, httptest.NewRecorder(), nil)
+		Vars(r)[caddyhttp.ClientIPVarKey] = c.client
+		Answer(r)
+		if c.p != nil {
+			Identify(r, c.p)
+		}
+		kind := ""
+		switch {
+		case c.foreign != "":
+			repl.Set("http.auth.user.id", c.foreign)
+			kind = "other"
+		case c.p != nil:
+			kind = c.p.Kind
+		}
+		if got, _ := repl.GetString("http.moat.caller"); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
+		}
+		if got, ok := repl.GetString("http.auth.user.kind"); !ok || got != kind {
+			t.Errorf("%s: {http.auth.user.kind} is %q, want %q", c.want, got, kind)
+		}
 	}
 }

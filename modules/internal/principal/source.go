@@ -1,0 +1,95 @@
+package principal
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// kinds are the kinds of credential that there are.
+var kinds = []string{KindJWT, KindOpaque, KindAPIKey, KindCertificate, KindSignature, KindBasic, KindOther}
+
+// Kinds returns the kinds of credential, as they can be named after `from`.
+func Kinds() []string { return slices.Clone(kinds) }
+
+// InternalIssuer is the iss of the tokens of this server's own issuer, and
+// Internal is how a Caddyfile calls it.
+const (
+	InternalIssuer = "urn:caddy-moat:internal"
+	Internal       = "internal"
+)
+
+// A Source is who vouches for identities: an issuer, or, where none has a name,
+// a kind of credential. An id means somebody only together with it (OpenID
+// Connect Core section 5.7): the alice of a partner is not ours.
+type Source struct {
+	Issuer string
+	Kind   string
+}
+
+// String prints the source as it is written after `from`.
+func (s Source) String() string {
+	switch s.Issuer {
+	case "":
+		return s.Kind
+	case InternalIssuer:
+		return Internal
+	}
+	return s.Issuer
+}
+
+// Source returns who vouches for p.
+func (p *Principal) Source() Source { return Source{p.Issuer, p.Kind} }
+
+// Is reports whether the source is what a rule names after `from`: a kind of
+// credential, or else the exact name of an issuer. The empty name is any
+// source.
+func (s Source) Is(from string) bool {
+	switch {
+	case from == "":
+		return true
+	case slices.Contains(kinds, from):
+		return s.Kind == from
+	case from == Internal:
+		from = InternalIssuer
+	}
+	return s.Issuer == from
+}
+
+// Same reports whether two sources cannot be told apart by who vouches: one
+// issuer is one, whatever kinds of token it has.
+func (s Source) Same(o Source) bool {
+	return s.Issuer == o.Issuer && (s.Issuer != "" || s.Kind == o.Kind)
+}
+
+// Caller names p beyond confusion with any other caller, as a key to count by:
+// the issuer and the id with a bar between them or, for a credential without an
+// issuer, its kind and the id with two. A bar, a percent sign and white space
+// in them are percent-encoded, so that nobody can choose an id that makes the
+// name of another, and none is an IP address.
+func (p *Principal) Caller() string {
+	if p.Issuer == "" {
+		return escapeBar(p.Kind) + "||" + escapeBar(p.ID)
+	}
+	return escapeBar(p.Issuer) + "|" + escapeBar(p.ID)
+}
+
+func escapeBar(s string) string {
+	if !strings.ContainsFunc(s, special) {
+		return s
+	}
+	var b strings.Builder
+	for at, c := range s {
+		_, size := utf8.DecodeRuneInString(s[at:])
+		if special(c) {
+			encode(&b, s[at:at+size])
+			continue
+		}
+		b.WriteString(s[at : at+size])
+	}
+	return b.String()
+}
+
+func special(c rune) bool {
+	return c <= ' ' || c == '|' || c == '%' || c == utf8.RuneError || Unprintable(c)
+}
