@@ -192,3 +192,46 @@ func secretRequests(key string) []secretRequest {
 	}
 	return list
 }
+
+// Caddy hides Authorization and cookies in its logs. Where a credential stands
+// elsewhere the log of errors shows it, unless the default logger conceals too.
+func TestConcealCredentialsInTheErrorLogAreWarnedOf(t *testing.T) {
+	const site = `
+http://localhost:{$PORT} {
+	log {
+		format moat
+	}
+	SITE
+	reverse_proxy 127.0.0.1:1
+}
+`
+	keys := func(from string) string {
+		return "api_key_auth {\n\t\tstore keys.jsonl\n\t\tpepper {env.API_KEY_PEPPER}\n\t\t" + from + "\n\t}"
+	}
+	for name, c := range map[string]struct {
+		global, auth string
+		warned       string
+	}{
+		"header":           {"", keys("from header X-API-Key"), "header X-Api-Key"},
+		"query":            {"", keys("from query api_key"), "query api_key"},
+		"default place":    {"", keys(""), ""},
+		"concealed":        {"log {\n\t\tformat moat\n\t}", keys("from header X-API-Key"), ""},
+		"another encoder":  {"log {\n\t\tformat console\n\t}", keys("from header X-API-Key"), "header X-Api-Key"},
+		"wrapped":          {"log {\n\t\tformat moat {\n\t\t\twrap console\n\t\t}\n\t}", keys("from header X-API-Key"), ""},
+		"a token's header": {"", "jwt_auth {\n\t\tissuer internal\n\t\tfrom header X-Token\n\t}", "header X-Token"},
+		"a cookie":         {"", "jwt_auth {\n\t\tissuer internal\n\t\tfrom cookie id\n\t}", ""},
+		"another log":      {"log {\n\t\tformat moat\n\t}\n\tlog errors {\n\t\toutput file errors.log\n\t\tinclude http.log.error\n\t}", keys("from header X-API-Key"), "header X-Api-Key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := prepare(t, "{\n\tadmin {$CADDY_ADMIN}\n\thttp_port {$HTTP_PORT}\n\t"+c.global+"\n}\n"+strings.Replace(site, "SITE", c.auth, 1), "API_KEY_PEPPER=a pepper of the tests, of at least 32 bytes")
+			s.mintedKey()
+			s.run()
+			s.wait()
+			log := s.log.String()
+			const id = "credentials_logged"
+			if c.warned == "" && strings.Contains(log, id) || c.warned != "" && (!strings.Contains(log, id) || !strings.Contains(log, c.warned)) {
+				t.Errorf("want a warning of %q, log:\n%s", c.warned, log)
+			}
+		})
+	}
+}

@@ -74,6 +74,9 @@ func (s Source) compile() (credential.Source, error) {
 // read returns the one key of the request.
 func (p *Provider) read(r *http.Request) (string, error) { return p.from.Read(r) }
 
+// Sources returns the names of the places where keys may stand.
+func (p *Provider) Sources() []string { return p.from.Names() }
+
 // Places says where keys stand.
 func (p *Provider) Places(r *http.Request) []credential.Place { return p.from.Places(r) }
 

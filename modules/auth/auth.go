@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -248,6 +249,24 @@ func (h *Handler) KnowsConnection() (looks, only bool) {
 		}
 	}
 	return looks, only
+}
+
+// Exposed returns the places where credentials may stand that Caddy's logs show:
+// it hides Authorization and cookies, and nothing else.
+func (h *Handler) Exposed() []string {
+	var places []string
+	for _, m := range h.methods {
+		s, ok := m.Method.(interface{ Sources() []string })
+		if !ok {
+			continue
+		}
+		for _, at := range s.Sources() {
+			if at != "header Authorization" && at != "header Proxy-Authorization" && !strings.HasPrefix(at, "cookie ") && !slices.Contains(places, at) {
+				places = append(places, at)
+			}
+		}
+	}
+	return places
 }
 
 // LayerName returns the directive that the handler stands for.

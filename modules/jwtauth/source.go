@@ -82,6 +82,9 @@ func (p *Provider) read(r *http.Request) (string, error) {
 	return raw, err
 }
 
+// Sources returns the names of the places where tokens may stand.
+func (p *Provider) Sources() []string { return p.from.Names() }
+
 // Places says where tokens stand.
 func (p *Provider) Places(r *http.Request) []credential.Place { return p.from.Places(r) }
 

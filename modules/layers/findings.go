@@ -15,7 +15,9 @@ func Findings(ctx caddy.Context, app *caddyhttp.App) []Finding {
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
 		look := examination{server: name}
-		look.routes(expand(server.Routes, server.NamedRoutes), server.Errors)
+		routes := expand(server.Routes, server.NamedRoutes)
+		look.routes(routes, server.Errors)
+		look.logs(ctx, routes)
 		for _, route := range uninvoked(server) {
 			look.dropped(route, expand(caddyhttp.RouteList{*server.NamedRoutes[route]}, server.NamedRoutes))
 		}

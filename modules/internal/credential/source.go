@@ -128,6 +128,16 @@ func (l *Sources) Places(r *http.Request) []Place {
 	return places
 }
 
+// Names returns the names of the places that are looked at, such as "header
+// X-API-Key".
+func (l *Sources) Names() []string {
+	names := make([]string, len(l.list))
+	for i := range l.list {
+		names[i] = l.list[i].at
+	}
+	return names
+}
+
 // Recognized returns the first place with a credential that is ours by what it
 // looks like (Source.Ours).
 func (l *Sources) Recognized(r *http.Request) (at string, ok bool) {
