@@ -476,3 +476,102 @@ func TestHelpEndsWithOurAddress(t *testing.T) {
 		t.Errorf("only %d commands", n)
 	}
 }
+
+// TestTokenErrorsAreExplained asks troubleshooting for each text that a client
+// is told about its token, and for no other.
+func TestTokenErrorsAreExplained(t *testing.T) {
+	found := map[string]bool{}
+	for _, f := range product(t) {
+		if f.Name.Name != "token" {
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if kv, ok := n.(*ast.KeyValueExpr); ok {
+				if key, ok := kv.Key.(*ast.Ident); ok && key.Name == "text" {
+					if s, ok := literal(kv.Value); ok {
+						found[s] = true
+					}
+				}
+			}
+			return true
+		})
+	}
+	body, _, _ := strings.Cut(section(t, page(t, "troubleshooting.md"), "A token is rejected: why?"), "Other responses:")
+	same(t, "docs/troubleshooting.md, A token is rejected", rows(body), sortedKeys(found))
+}
+
+var optionName = regexp.MustCompile(`^\[?([a-z_]+(?:\|[a-z_]+)*)`)
+
+// options lists the words with which the lines of a grammar begin.
+func options(lines []string) map[string]bool {
+	found := map[string]bool{}
+	for _, line := range lines {
+		if m := optionName.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
+			for _, name := range strings.Split(m[1], "|") {
+				found[name] = true
+			}
+		}
+	}
+	return found
+}
+
+// grammars returns, by directive, the options in the Syntax block of the
+// comment on the function that parses it.
+func grammars(t *testing.T) map[string]map[string]bool {
+	t.Helper()
+	all := map[string]map[string]bool{}
+	fset := token.NewFileSet()
+	for _, s := range sources(t) {
+		if s.test {
+			continue
+		}
+		f, err := parser.ParseFile(fset, s.path, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range f.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok || fn.Doc == nil {
+				continue
+			}
+			_, text, ok := strings.Cut(fn.Doc.Text(), "Syntax:\n")
+			if !ok {
+				continue
+			}
+			var block []string
+			for _, line := range strings.Split(text, "\n") {
+				if strings.HasPrefix(line, "\t") || strings.HasPrefix(line, "  ") {
+					block = append(block, line)
+				}
+			}
+			if len(block) == 0 {
+				continue
+			}
+			directive := strings.Fields(block[0])[0]
+			all[directive] = options(block)
+		}
+	}
+	return all
+}
+
+// TestPagesHaveTheSyntax compares the syntax on the page of each directive with
+// the one in the code.
+func TestPagesHaveTheSyntax(t *testing.T) {
+	fence := regexp.MustCompile("(?s)```\n(.*?)```")
+	n := 0
+	for directive, real := range grammars(t) {
+		text, err := os.ReadFile("docs/" + directive + ".md")
+		if err != nil {
+			continue // a matcher, or an option of another directive
+		}
+		n++
+		var lines []string
+		for _, m := range fence.FindAllStringSubmatch(section(t, string(text), "Syntax"), -1) {
+			lines = append(lines, strings.Split(m[1], "\n")...)
+		}
+		same(t, "docs/"+directive+".md, Syntax", sortedKeys(options(lines)), sortedKeys(real))
+	}
+	if n < 8 {
+		t.Errorf("found the syntax of only %d directives", n)
+	}
+}
