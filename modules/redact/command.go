@@ -164,7 +164,7 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 		if k != document && k != sequence || len(body) == 0 {
 			return errors.New("--explain needs JSON")
 		}
-		return views.explain(out, p.caller(), body)
+		return views.explain(out, p.caller(), bytes.TrimPrefix(body, bom))
 	}
 	v, err := views.of(p.caller())
 	if err != nil {

@@ -101,7 +101,7 @@ func TestCommandShowsWhatACallerSees(t *testing.T) {
 	if err != nil || got != "data: {\"margin\":3,\"admin\":4}\n\n" {
 		t.Errorf("events: %q (%v)", got, err)
 	}
-	for _, bad := range []string{in + "}", "<ssn>1</ssn>", "\ufeff" + in} {
+	for _, bad := range []string{in + "}", "<ssn>1</ssn>", "\ufeff\ufeff" + in} {
 		if got, err := command(t, redactCommand(), bad, "--config", config); err == nil || got != "" {
 			t.Errorf("%q: got %q (%v), want an error and nothing", bad, got, err)
 		}

@@ -67,6 +67,7 @@ func TestRequestBodiesAreRedacted(t *testing.T) {
 		"deflate":     {post("application/json", deflated(body), with("Content-Encoding", "deflate")), masked},
 		"zlib":        {post("application/json", zlibbed(body), with("Content-Encoding", "DEFLATE, identity")), masked},
 		"latin 1":     {post("application/json; charset=iso-8859-1", body), masked},
+		"mark":        {post("application/json", "\ufeff"+body), "\ufeff" + masked},
 		"two members": {post("application/json", gz(body[:20])+gz(body[20:]), with("Content-Encoding", "x-gzip")), masked},
 		"zstd":        {post("application/json", zst(body), with("Content-Encoding", "zstd")), masked},
 		"digests":     {post("application/json", body, with("Content-Digest", "x"), with("Content-MD5", "x")), masked},

@@ -49,12 +49,12 @@ func ExampleError() {
 		panic(err)
 	}
 	w := p.NewRewriter(os.Stdout)
-	_, err = w.Write([]byte(`{"user":{"name":"\ud800"}}`))
+	_, err = w.Write([]byte(`{"user":{"name":"\q"}}`))
 	fmt.Println(err)
 	if e, ok := err.(*redaction.Error); ok {
 		fmt.Println(e.Pointer)
 	}
 	// Output:
-	// malformed JSON: half of a surrogate pair at byte 23
+	// malformed JSON: invalid escape in a string at byte 18
 	// /user/name
 }

@@ -23,8 +23,11 @@ func appendDecoded(dst, raw []byte) []byte {
 			r := hex4(raw)
 			raw = raw[4:]
 			if utf16.IsSurrogate(r) {
-				r = utf16.DecodeRune(r, hex4(raw[2:]))
-				raw = raw[6:]
+				if pair := secondHalf(r, raw); pair != utf8.RuneError {
+					r, raw = pair, raw[6:]
+				} else {
+					r = utf8.RuneError // as most readers take half a pair
+				}
 			}
 			dst = utf8.AppendRune(dst, r)
 		case 'b':
@@ -41,6 +44,15 @@ func appendDecoded(dst, raw []byte) []byte {
 			dst = append(dst, c)
 		}
 	}
+}
+
+// secondHalf returns the character of which r is the first half if raw begins
+// with the second, otherwise U+FFFD.
+func secondHalf(r rune, raw []byte) rune {
+	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
+		return utf8.RuneError
+	}
+	return utf16.DecodeRune(r, hex4(raw[2:]))
 }
 
 func hex4(b []byte) rune {

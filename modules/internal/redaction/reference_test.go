@@ -28,7 +28,7 @@ type node struct {
 }
 
 func parseTree(t testing.TB, text []byte) *node {
-	d := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true))
+	d := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	return readTree(t, d)
 }
 

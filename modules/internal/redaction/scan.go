@@ -38,13 +38,22 @@ const (
 // scanString goes on in a string at i, and returns the index of the closing
 // quote, or len(p) if it is not there. It is for all that is not a run of plain
 // characters up to the closing quote.
-func (w *Rewriter) scanString(p []byte, i int) (int, Reason) {
+//
+// Half of a surrogate pair is no character, but JSON can write it, and programs
+// that cut strings in two do (RFC 8259 section 8.2). Its readers disagree about
+// what it stands for, so it is refused in a name, which might be another to
+// them.
+func (w *Rewriter) scanString(p []byte, i int, name bool) (int, Reason) {
 	for {
 		if w.sub != subNone {
 			if i >= len(p) {
 				return i, ""
 			}
-			if reason := w.stepString(p[i]); reason != "" {
+			if w.sub == subLowSlash && p[i] != '\\' && !name {
+				w.sub = subNone
+				continue
+			}
+			if reason := w.stepString(p[i], name); reason != "" {
 				return i, reason
 			}
 			i++
@@ -157,7 +166,7 @@ func leadByte(c byte) sub {
 }
 
 // stepString takes one byte within an escape or a character of several bytes.
-func (w *Rewriter) stepString(c byte) Reason {
+func (w *Rewriter) stepString(c byte, name bool) Reason {
 	switch s := w.sub; s {
 	case subEscape:
 		if c == 'u' {
@@ -175,7 +184,7 @@ func (w *Rewriter) stepString(c byte) Reason {
 		}
 		w.codeUnit = w.codeUnit<<4 | uint32(h)
 		w.sub = s + 1
-		return w.endEscape(s)
+		return w.endEscape(s, name)
 	case subLowSlash:
 		if c != '\\' {
 			return ReasonSurrogate
@@ -183,7 +192,11 @@ func (w *Rewriter) stepString(c byte) Reason {
 		w.sub = subLowU
 	case subLowU:
 		if c != 'u' {
-			return ReasonSurrogate
+			if name {
+				return ReasonSurrogate
+			}
+			w.sub = subEscape
+			return w.stepString(c, name)
 		}
 		w.sub, w.codeUnit = subLow4, 0
 	default:
@@ -193,11 +206,13 @@ func (w *Rewriter) stepString(c byte) Reason {
 }
 
 // endEscape looks at the code unit once its last digit is read.
-func (w *Rewriter) endEscape(s sub) Reason {
+func (w *Rewriter) endEscape(s sub, name bool) Reason {
 	half := w.codeUnit >> 10 // 0x36 begins a surrogate pair, 0x37 ends it
 	switch {
-	case s == subHex1 && half == 0x36:
+	case s == subHex1 && half == 0x36, s == subLow1 && half == 0x36 && !name:
 		w.sub = subLowSlash
+	case !name && (s == subHex1 || s == subLow1):
+		w.sub = subNone
 	case s == subHex1 && half == 0x37, s == subLow1 && half != 0x37:
 		return ReasonSurrogate
 	case s == subHex1 || s == subLow1:

@@ -7,6 +7,7 @@ type place uint8
 
 const (
 	atBegin        place = iota // before a value that is not inside another
+	atMark                      // in a byte order mark
 	atValue                     // before the value of a member
 	atFirstMember               // after {
 	atMember                    // after a comma in an object
@@ -52,6 +53,8 @@ func (w *Rewriter) walk(p []byte, from, to int) (int, Reason) {
 	switch w.at {
 	case atBegin:
 		goto begin
+	case atMark:
+		goto mark
 	case atValue:
 		goto value
 	case atFirstMember:
@@ -99,11 +102,30 @@ begin:
 		}
 		goto fault
 	}
+	if c == 0xef && w.base+int64(i) == 0 {
+		w.literal = byteOrderMark
+		goto mark
+	}
 	w.texts++
 	if child = w.origin; child == nil {
 		child = auto.root.Load()
 	}
 	goto start
+
+mark: // RFC 8259 section 8.1: a parser may ignore it
+	for len(w.literal) > 0 {
+		if uint(i) >= uint(len(p)) {
+			w.at = atMark
+			goto pause
+		}
+		if p[i] != w.literal[0] {
+			reason = ReasonSyntax
+			goto fault
+		}
+		w.literal = w.literal[1:]
+		i++
+	}
+	goto begin
 
 firstMember:
 	if uint(i) >= uint(len(p)) {
@@ -159,7 +181,7 @@ name:
 	i = e
 
 restOfName:
-	if e, reason = w.scanString(p, i); reason != "" {
+	if e, reason = w.scanString(p, i, true); reason != "" {
 		i = e
 		goto fault
 	}
@@ -299,9 +321,6 @@ start:
 		w.literal = "null"
 	default:
 		reason = ReasonSyntax
-		if c == 0xef && w.base+int64(i) == 0 {
-			reason = ReasonBOM
-		}
 		goto fault
 	}
 
@@ -355,7 +374,7 @@ str:
 	i = e
 
 restOfString:
-	if i, reason = w.scanString(p, i); reason != "" {
+	if i, reason = w.scanString(p, i, false); reason != "" {
 		goto fault
 	}
 	if uint(i) >= uint(len(p)) {
@@ -531,6 +550,7 @@ fault:
 
 const (
 	recordSeparator = 0x1e // RFC 7464
+	byteOrderMark   = "\ufeff"
 
 	// numberRoom is how many bytes are looked at without a check: up to 7
 	// digits, the point, and two times 8 digits.
