@@ -1,11 +1,16 @@
 package caddyfile
 
 import (
+	"encoding/json"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	caddyrl "github.com/mholt/caddy-ratelimit"
+
+	"github.com/caddy-moat/caddy-moat/modules/earlydata"
 )
 
 // floodZonePrefix keeps the zones of flood_limit apart from those of
@@ -32,7 +37,8 @@ const floodZonePrefix = "flood:"
 //
 // The name of a zone appears as "flood:<name>" in
 // {http.rate_limit.exceeded.name}. A key that names {http.auth.…} is refused,
-// since nobody is authenticated here yet.
+// since nobody is authenticated here yet. Requests in TLS early data (0-RTT) get
+// 425 too_early: their address proves nothing before the handshake is complete.
 func floodLimit(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	matcher, err := matcherOf(h)
 	if err != nil {
@@ -52,7 +58,16 @@ func floodLimit(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		zones[floodZonePrefix+name] = zone
 	}
 	handler.RateLimits = zones
-	return routes(h, matcher, handler), nil
+	// An address in TLS early data is anybody's: it would count against others.
+	early := caddyconfig.JSONModuleObject(earlydata.Handler{}, "handler", "moat_early_data", nil)
+	values := routes(h, matcher, handler)
+	for i, value := range values {
+		if route, ok := value.Value.(caddyhttp.Route); ok {
+			route.HandlersRaw = append([]json.RawMessage{early}, route.HandlersRaw...)
+			values[i].Value = route
+		}
+	}
+	return values, nil
 }
 
 // checkFloodLimit refuses what caddy-ratelimit's own parser would pass over:

@@ -26,7 +26,7 @@ func TestEveryPermutationAdaptsToTheSameLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, names := handlers(t, want), []string{"audit", "rate_limit", "auth", "rate_limit", "rbac", "redact", "reverse_proxy"}; !slices.Equal(got, names) {
+	if got, names := handlers(t, want), []string{"audit", "moat_early_data", "rate_limit", "auth", "rate_limit", "rbac", "redact", "reverse_proxy"}; !slices.Equal(got, names) {
 		t.Fatalf("the layers stand as %v, want %v", got, names)
 	}
 	n := 0
@@ -64,7 +64,7 @@ func TestLayersStandRightAmongCaddysOwn(t *testing.T) {
 	}
 	order := handlers(t, got)
 	want := []string{
-		"audit", "headers", "static_response", "rewrite", "rewrite", "rate_limit", "auth", "rate_limit",
+		"audit", "headers", "static_response", "rewrite", "rewrite", "moat_early_data", "rate_limit", "auth", "rate_limit",
 		"authentication", "rbac", "headers", "encode", "redact", "intercept", "reverse_proxy",
 	}
 	if !slices.Equal(order, want) {

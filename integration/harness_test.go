@@ -78,6 +78,9 @@ type server struct {
 
 	config string // configuration file, relative to cwd
 
+	protocol string            // that do asks over; none: HTTP/1.1 without TLS
+	over     http.RoundTripper // for the others
+
 	admin string // host:port of the admin API
 	ports map[string]string
 	log   *logBuffer
@@ -377,9 +380,13 @@ func (s *server) get(port, path string, header ...string) *answer {
 	return s.do(port, "GET", path, "", header...)
 }
 
-// do sends a request with header lines as they are over plain HTTP.
+// do sends a request with header lines as they are over plain HTTP, or over the
+// protocol that startOver was told.
 func (s *server) do(port, method, path, body string, header ...string) *answer {
 	s.t.Helper()
+	if s.over != nil {
+		return s.doOver(port, method, path, body, header)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", method, path)
 	for _, h := range header {

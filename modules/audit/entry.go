@@ -53,6 +53,7 @@ type entry struct {
 	client  string
 	trace   string
 	tls     *tls.ConnectionState
+	early   bool        // the request came in TLS early data
 	headers http.Header // those that are recorded; nil where none are
 	took    time.Duration
 
@@ -66,7 +67,7 @@ type entry struct {
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request, start time.Time) *entry {
 	e := &entry{
 		handler: h, start: start, method: r.Method, path: r.URL.Path, query: r.URL.RawQuery,
-		host: r.Host, proto: r.Proto, peer: r.RemoteAddr, tls: r.TLS, trace: traceID(r.Header),
+		host: r.Host, proto: r.Proto, peer: r.RemoteAddr, tls: r.TLS, early: adapter.EarlyData(r), trace: traceID(r.Header),
 	}
 	e.ResponseWriter = w
 	e.head = r.Method == http.MethodHead
@@ -209,6 +210,7 @@ func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte
 		Query:  query,
 		Peer:   e.peer,
 		TLS:    tlsVersion(e.tls),
+		Early:  e.early,
 		Client: e.client,
 	}
 	if len(h.headers) > 0 {

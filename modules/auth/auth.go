@@ -62,6 +62,8 @@ func init() {
 //   - 401 missing_credentials: no method found one
 //   - 401 invalid_token, invalid_credentials: one that is not accepted
 //   - 403 insufficient_scope: a valid one that grants too little
+//   - 425 too_early: the request came in TLS early data (0-RTT) and has a
+//     credential or a method that is not safe (RFC 8470); clients send it again
 //   - 503 identity_provider_unavailable, with Retry-After
 //
 // 401 and 403 carry WWW-Authenticate as RFC 9110 section 11.6.1 and RFC 6750
@@ -291,6 +293,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if len(h.methods) == 0 {
 		return next.ServeHTTP(w, r)
 	}
+	if h.tooEarly(r) {
+		h.decide(r, decision.Deny, "early_data", adapter.CodeTooEarly)
+		return adapter.Refuse(w, r, adapter.TooEarly())
+	}
 	for _, p := range h.publishers {
 		if p.Publish(w, r) {
 			h.decide(r, decision.Skip, "publish", "")
@@ -500,15 +506,32 @@ func (h *Handler) isPreflight(r *http.Request) bool {
 	// A preflight never carries credentials or content (Fetch standard,
 	// section 4.8). A request that does is something else that wants to pass,
 	// as is one that frameworks would take for another method.
-	if len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0 || r.ContentLength != 0 || namesMethod(r) {
+	if len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0 || namesMethod(r) {
 		return false
 	}
+	return !h.offersCredential(r) && !adapter.HasContent(r)
+}
+
+// offersCredential reports whether a credential stands where a method looks.
+func (h *Handler) offersCredential(r *http.Request) bool {
 	for i := range h.methods {
 		if m := h.methods[i].Method; m != nil && len(m.Places(r)) > 0 {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
+}
+
+// tooEarly reports whether a request in early data must not be acted on before
+// the handshake is complete: somebody who recorded it may be sending it once
+// more, from an address that is not his (RFC 8470 section 3). One that is safe
+// and says nothing of who is calling may pass.
+func (h *Handler) tooEarly(r *http.Request) bool {
+	if !adapter.EarlyData(r) {
+		return false
+	}
+	return !adapter.Safe(r.Method) || namesMethod(r) || len(h.takers) > 0 ||
+		len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0 || h.offersCredential(r)
 }
 
 func (h *Handler) decide(r *http.Request, result, rule, code string) {

@@ -125,7 +125,12 @@ func (m *MatchPermission) MatchWithError(r *http.Request) (bool, error) {
 			return false, err
 		}
 	}
-	return ask(pol, r, adapter.Principal(r), reading{method: m.Method, path: m.path}, nil).Allow, nil
+	p := adapter.Principal(r)
+	d, address := ask(pol, r, p, reading{method: m.Method, path: m.path}, nil)
+	if d.Allow && (p != nil || address) && adapter.EarlyData(r) {
+		return false, caddyhttp.Error(http.StatusTooEarly, adapter.TooEarly())
+	}
+	return d.Allow, nil
 }
 
 // only returns the policy of the only rbac handler of the configuration.

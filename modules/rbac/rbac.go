@@ -73,6 +73,8 @@ const layer = "rbac"
 // Refusals, each with a stable code in `{http.moat.code}`:
 //
 //   - 400 ambiguous_path: the path has more than one reading
+//   - 425 too_early: what the policy allows came in TLS early data (0-RTT), and
+//     it has a caller, is not safe, or was decided by client_ip (RFC 8470)
 //   - 401 missing_credentials: nothing allows it without an identity. The
 //     challenges are those of the authenticators that let the request pass
 //     without one, or else Bearer (RFC 6750 section 3)
@@ -198,8 +200,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	in := h.active.Load()
 	d, refusal := h.decide(r, in.policy)
 	rule := d.RuleText()
-	if d.Reason == reasonPath {
+	switch d.Reason {
+	case reasonPath:
 		rule = "path: deny what has two readings"
+	case reasonEarly:
+		rule = "early_data: deny what is not safe and anonymous"
 	}
 	if repl := adapter.Replacer(r); repl != nil {
 		repl.Set("http.rbac.rule", rule)
@@ -250,19 +255,25 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 	if pol.ReadsBody() {
 		b = &body{r: r, max: h.maxBody()}
 	}
-	d := ask(pol, r, p, main, b)
+	d, address := ask(pol, r, p, main, b)
+	safe := adapter.Safe(main.method)
 	for _, other := range others {
 		if !d.Allow {
 			break
 		}
-		if o := ask(pol, r, p, other, b); !o.Allow {
+		o, a := ask(pol, r, p, other, b)
+		if !o.Allow {
 			d = o
 		}
+		address, safe = address || a, safe && adapter.Safe(other.method)
 	}
-	if d.Allow {
-		return d, nil
+	switch {
+	case !d.Allow:
+		return d, refusal(r, p, pol)
+	case (p != nil || address || !safe) && adapter.EarlyData(r):
+		return policy.Decision{Reason: reasonEarly}, adapter.TooEarly()
 	}
-	return d, refusal(r, p, pol)
+	return d, nil
 }
 
 // endow returns the caller with the roles that the policy itself gives to it,
@@ -276,26 +287,30 @@ func endow(r *http.Request, pol *policy.Policy) *principal.Principal {
 	return adapter.AddRoles(r, p, pol.UserRoles(p.ID))
 }
 
-// ask makes one decision.
-func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading, b condition.Body) policy.Decision {
+// ask makes one decision, and reports whether it looked at the client's address.
+func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading, b condition.Body) (d policy.Decision, address bool) {
 	q := policy.Request{Method: as.method, Path: as.path}
 	if p != nil {
 		q.Authenticated, q.User, q.Roles, q.Scopes = true, p.ID, p.Roles, p.Scopes
 	}
 	// Few requests meet a rule with a condition, and the others need not
 	// pay for what conditions can see.
-	d := pol.Decide(&q)
+	d = pol.Decide(&q)
 	if !errors.Is(d.Err, policy.ErrNoEnv) {
-		return d
+		return d, false
 	}
 	env := environment(r, &q, p)
 	env.Body = b
 	defer release(env)
-	return pol.Decide(&q)
+	d = pol.Decide(&q)
+	return d, env.AddressRead
 }
 
-// reasonPath is the reason where no rule was looked at.
-const reasonPath policy.Reason = "ambiguous_path"
+// Reasons where it was not a rule that decided.
+const (
+	reasonPath  policy.Reason = "ambiguous_path"
+	reasonEarly policy.Reason = "early_data"
+)
 
 // method returns the method that the upstream will see. Caddy's reverse_proxy
 // turns the extended CONNECT of a WebSocket into a GET, by these conditions.

@@ -22,7 +22,7 @@ import (
 // known before the upstream sees anything; it returns nil if there is no
 // body, or one that passes.
 func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*requestBody, error) {
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 || r.Method == http.MethodConnect {
+	if r.Method == http.MethodConnect || !adapter.HasContent(r) {
 		return nil, nil
 	}
 	v, err := h.requests.of(p)

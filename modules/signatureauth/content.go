@@ -15,17 +15,11 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
 )
 
-// hasContent reports whether a request may have content, even if it turns out
-// to be empty (RFC 9110 section 6.4).
-func hasContent(r *http.Request) bool {
-	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
-}
-
 // verifyContent compares the content with its digest. What fits into the
 // buffer is compared at once; of what does not, the rest is compared as it is
 // read, and the result is for Failed to tell.
 func (p *Provider) verifyContent(r *http.Request, digest *httpsig.Digest) error {
-	if !hasContent(r) {
+	if !adapter.HasContent(r) {
 		if !digest.Check(nil) {
 			return errDigest
 		}

@@ -393,7 +393,7 @@ func message(r *http.Request) *httpsig.Message {
 	return &httpsig.Message{
 		Method: t.Method, Proto: r.Proto, Scheme: t.Scheme, Authority: t.Host,
 		Path: t.URL.EscapedPath(), Query: t.URL.RawQuery, HasQuery: t.URL.RawQuery != "" || t.URL.ForceQuery,
-		Header: r.Header, HasContent: hasContent(r),
+		Header: r.Header, HasContent: adapter.HasContent(r),
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/goleak"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
@@ -103,7 +104,7 @@ func request(method, url string, body []byte) *http.Request {
 func sign(t testing.TB, s *httpsig.Signer, r *http.Request, change func(*httpsig.Template)) {
 	t.Helper()
 	tpl := httpsig.Template{Components: []string{"@method", "@target-uri"}, Created: now}
-	if hasContent(r) {
+	if adapter.HasContent(r) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Fatal(err)

@@ -35,6 +35,9 @@ type Env struct {
 	// body fails.
 	Body Body
 
+	// AddressRead is whether an expression has read client_ip.
+	AddressRead bool
+
 	query   any
 	headers any
 	body    any
@@ -144,6 +147,7 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		}
 		return e.body, true
 	case "client_ip":
+		e.AddressRead = true
 		return e.ClientIP, true
 	case "now":
 		return types.Timestamp{Time: e.Now}, true

@@ -135,6 +135,16 @@ func (d *decoder) int() int {
 	return int(n)
 }
 
+// bool reads true, the only value that is written.
+func (d *decoder) bool() bool {
+	if !strings.HasPrefix(d.s[d.i:], "true") {
+		d.fail()
+		return false
+	}
+	d.i += len("true")
+	return true
+}
+
 func (d *decoder) texts() []string {
 	out := make([]string, 0, 2)
 	d.expect('[')
@@ -285,6 +295,9 @@ func (d *decoder) member(r *Record, key string) uint64 {
 	case "cut":
 		r.Cut = d.texts()
 		return 1 << 36
+	case "early_data":
+		r.Early = d.bool()
+		return 1 << 37
 	}
 	d.fail()
 	return 0

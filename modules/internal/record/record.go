@@ -22,6 +22,7 @@
 //	client         address of the client, behind trusted proxies too
 //	peer           address and port of the other end of the connection
 //	tls            version, as in 1.3
+//	early_data     true if it came in TLS early data (0-RTT)
 //	headers        object of arrays, those that are recorded
 //
 // Of an outcome besides:
@@ -128,6 +129,7 @@ type Record struct {
 	Client  string              `json:"client"`
 	Peer    string              `json:"peer"`
 	TLS     string              `json:"tls"`
+	Early   bool                `json:"early_data"`
 	Headers map[string][]string `json:"headers"`
 
 	Upstream  Upstream   `json:"upstream"`
@@ -215,6 +217,10 @@ func (r *Record) Append(dst []byte) []byte {
 	w.text(`,"client":`, r.Client, maxShort)
 	w.text(`,"peer":`, r.Peer, maxShort)
 	w.text(`,"tls":`, r.TLS, maxShort)
+	if r.Early {
+		w.key(`,"early_data":`)
+		w.buf = append(w.buf, "true"...)
+	}
 	w.headers(r)
 	if r.Upstream != (Upstream{}) {
 		w.open(`,"upstream":`)
