@@ -290,6 +290,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		t.Take(r)
 	}
 	h.aliases.drop(r, len(h.methods) == 0)
+	adapter.DropTrailers(r, func(name string) bool { return h.aliases.match(name) || h.readsFrom(name) })
 	if len(h.methods) == 0 {
 		return next.ServeHTTP(w, r)
 	}
@@ -510,6 +511,17 @@ func (h *Handler) isPreflight(r *http.Request) bool {
 		return false
 	}
 	return !h.offersCredential(r) && !adapter.HasContent(r)
+}
+
+// readsFrom reports whether a method looks for its credential in the header
+// field of that name.
+func (h *Handler) readsFrom(name string) bool {
+	for i := range h.methods {
+		if m, ok := h.methods[i].Method.(credential.InHeader); ok && m.ReadsHeader(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // offersCredential reports whether a credential stands where a method looks.

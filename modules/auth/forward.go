@@ -2,7 +2,6 @@ package auth
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -160,8 +159,7 @@ func (a aliases) match(name string) bool {
 	return false
 }
 
-// drop removes the fields from the header and from the trailer section, which
-// Caddy's reverse proxy passes on too.
+// drop removes the fields from the header.
 //
 // With spare, what a handler of this package has set stays: the handler that
 // only removes stands behind the one that sets. Without, it goes too: it is
@@ -177,36 +175,6 @@ func (a aliases) drop(r *http.Request, spare bool) {
 			delete(ours, name)
 		}
 	}
-	if r.Trailer == nil {
-		return
-	}
-	a.dropTrailer(r)
-	if r.Body != nil && r.Body != http.NoBody {
-		// What the trailer section says is known at the end of the body.
-		r.Body = &trailerGuard{ReadCloser: r.Body, atEnd: func() { a.dropTrailer(r) }}
-	}
-}
-
-func (a aliases) dropTrailer(r *http.Request) {
-	for name := range r.Trailer {
-		if a.match(name) {
-			delete(r.Trailer, name)
-		}
-	}
-}
-
-// trailerGuard calls atEnd before it passes on the end of the body.
-type trailerGuard struct {
-	io.ReadCloser
-	atEnd func()
-}
-
-func (g *trailerGuard) Read(p []byte) (int, error) {
-	n, err := g.ReadCloser.Read(p)
-	if err != nil {
-		g.atEnd()
-	}
-	return n, err
 }
 
 // normal is the spelling that all aliases of a header name have in common.

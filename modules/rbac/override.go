@@ -56,6 +56,10 @@ func override(name string) (path, ok bool) {
 // reading is a method and path that a request can be taken for.
 type reading struct {
 	method, path string
+
+	// denyOnly is for a reading that need not be allowed, and must not be
+	// denied by a rule.
+	denyOnly bool
 }
 
 // readings returns what else a request can be taken for than main. An error
@@ -96,7 +100,7 @@ func readings(r *http.Request, main reading) ([]reading, error) {
 	var all []reading
 	for _, m := range append(methods, main.method) {
 		for _, p := range append(paths, main.path) {
-			if other := (reading{m, p}); other != main {
+			if other := (reading{method: m, path: p}); other != main {
 				all = append(all, other)
 			}
 		}

@@ -52,6 +52,13 @@ const layer = "rbac"
 // handle block, and the options of reverse_proxy. Write the rules for the path
 // as it is where rbac stands, or put rbac inside the block.
 //
+// In a site with php_fastcgi, or another fastcgi transport that splits paths,
+// a path that goes on behind the name of a script, such as
+// /index.php/admin/users, is a second reading of /admin/users and refused too,
+// unless a rule that allows names the script: allow GET /remote.php/*. The rest
+// of the path must not be denied then. A script that is the index of its
+// directory must not be denied under either name.
+//
 // Where a request asks for another method (X-HTTP-Method-Override,
 // X-HTTP-Method, X-Method-Override, or _method in the query) or another path
 // (X-Original-URL, X-Rewrite-URL), which many frameworks obey, both readings
@@ -117,6 +124,7 @@ type Handler struct {
 	file      *filewatch.Kept[loaded] // nil without a policy file
 	reloading sync.Mutex
 	config    <-chan struct{} // stands for the configuration h belongs to
+	sites     sync.Map        // of *caddyhttp.Server, to *scripts
 
 	changes func(adapter.Change)
 	decided *prometheus.CounterVec
@@ -198,6 +206,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	adapter.EndToEnd(r)
 	adapter.Answer(r)
 	in := h.active.Load()
+	// Which fields a condition looks at may depend on the request.
+	adapter.DropTrailers(r, func(name string) bool {
+		_, override := override(name)
+		return override || in.policy.ReadsHeaders()
+	})
 	d, refusal := h.decide(r, in.policy)
 	rule := d.RuleText()
 	switch d.Reason {
@@ -239,8 +252,13 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 	main := reading{method: method(r)}
 	var others []reading
 	var err error
+	var script string
 	if main.path, err = requestpath.Of(r.Method, r.URL); err == nil {
-		others, err = readings(r, main)
+		if others, err = readings(r, main); err == nil {
+			var more []reading
+			more, script, err = h.scripts(r).readings(main)
+			others = append(others, more...)
+		}
 	}
 	if err != nil {
 		return policy.Decision{Reason: reasonPath}, &problem.Problem{
@@ -256,13 +274,18 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 		b = &body{r: r, max: h.maxBody()}
 	}
 	d, address := ask(pol, r, p, main, b)
+	if script != "" && d.Allow && !names(pol, script) {
+		return policy.Decision{Reason: reasonPath}, &problem.Problem{
+			Status: http.StatusBadRequest, Code: "ambiguous_path", Detail: errScript.Error(),
+		}
+	}
 	safe := adapter.Safe(main.method)
 	for _, other := range others {
 		if !d.Allow {
 			break
 		}
 		o, a := ask(pol, r, p, other, b)
-		if !o.Allow {
+		if !o.Allow && (!other.denyOnly || o.Reason == policy.RuleDenies || o.Reason == policy.ConditionFails) {
 			d = o
 		}
 		address, safe = address || a, safe && adapter.Safe(other.method)

@@ -157,11 +157,15 @@ type Program struct {
 	text string
 	vars []Var
 	prg  cel.Program
-	body bool
+
+	body, headers bool
 }
 
 // ReadsBody reports whether evaluating p may read the request's body.
 func (p *Program) ReadsBody() bool { return p.body }
+
+// ReadsHeaders reports whether evaluating p may read header fields.
+func (p *Program) ReadsHeaders() bool { return p.headers }
 
 // String returns the expression as it was written.
 func (p *Program) String() string { return p.text }
@@ -247,8 +251,10 @@ func compile(env *cel.Env, text string, vars []string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := found(expr, func(e ast.Expr) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == "body" })
-	return &Program{text: text, prg: prg, body: body}, nil
+	reads := func(variable string) bool {
+		return found(expr, func(e ast.Expr) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == variable })
+	}
+	return &Program{text: text, prg: prg, body: reads("body"), headers: reads("headers")}, nil
 }
 
 // explain turns CEL's issues into one line.

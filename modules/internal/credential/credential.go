@@ -165,6 +165,14 @@ type WithOptions interface {
 	HandlerOptions() Options
 }
 
+// InHeader is a method whose credential may stand in header fields that its
+// configuration names.
+type InHeader interface {
+	// ReadsHeader reports whether it may stand in the field of that name, or
+	// in one that a server could take for it.
+	ReadsHeader(name string) bool
+}
+
 // Recognizer is a method that knows some credentials for its own by their
 // looks, where other methods would take them for theirs: an API key behind
 // Bearer is no token, whichever method is listed first.

@@ -138,6 +138,18 @@ func (l *Sources) Names() []string {
 	return names
 }
 
+// ReadsHeader reports whether a header field of that name, or of one that a
+// server could take for it, is one of the sources.
+func (l *Sources) ReadsHeader(name string) bool {
+	for i := range l.list {
+		s := &l.list[i]
+		if s.Header != "" && (name == s.Header || s.otherSpelling(http.Header{name: nil})) {
+			return true
+		}
+	}
+	return false
+}
+
 // Recognized returns the first place with a credential that is ours by what it
 // looks like (Source.Ours).
 func (l *Sources) Recognized(r *http.Request) (at string, ok bool) {

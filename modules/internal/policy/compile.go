@@ -47,6 +47,7 @@ type Policy struct {
 	root     *node
 	fold     bool // paths are compared in lower case
 	body     bool // a condition reads the request's body
+	headers  bool // a condition reads header fields
 }
 
 type userRoles struct {
@@ -65,6 +66,9 @@ func (p *Policy) Scopes() []string { return slices.Sorted(maps.Keys(p.scopes)) }
 
 // ReadsBody reports whether a condition may read the request's body.
 func (p *Policy) ReadsBody() bool { return p.body }
+
+// ReadsHeaders reports whether a condition may read header fields.
+func (p *Policy) ReadsHeaders() bool { return p.headers }
 
 // UserRoles returns the roles that the policy itself gives to a user. The
 // caller must not change them.
@@ -265,6 +269,7 @@ func (c *compiler) readRule(subject uint32, allow bool, text string) error {
 			return c.doc.fault(where, text, "when %s: %w", oneLine(l.When), err)
 		}
 		c.p.body = c.p.body || r.when.ReadsBody()
+		c.p.headers = c.p.headers || r.when.ReadsHeaders()
 	}
 	if c.whens[r.text] {
 		return c.doc.fault(where, text, "%s is repeated", oneLine(l.String()))
