@@ -1,0 +1,74 @@
+package audit
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/export"
+	"github.com/caddy-moat/caddy-moat/modules/internal/record"
+)
+
+// formats are the forms in which records are printed.
+const formats = "json, text, ocsf, ecs or cef"
+
+// printer returns the function that prints records in a form.
+func printer(w io.Writer, format, log string) (func(index int64, line []byte, r *record.Record) error, error) {
+	var buf []byte
+	switch format {
+	case "json":
+		return func(_ int64, line []byte, _ *record.Record) error {
+			buf = append(append(buf[:0], line...), '\n')
+			_, err := w.Write(buf)
+			return err
+		}, nil
+	case "text":
+		return func(index int64, _ []byte, r *record.Record) error {
+			_, err := fmt.Fprintln(w, textLine(index, r))
+			return err
+		}, nil
+	}
+	convert, err := export.Format(format)
+	if err != nil {
+		return nil, fmt.Errorf("--format %s: must be %s", format, formats)
+	}
+	return func(index int64, line []byte, _ *record.Record) error {
+		if buf, err = convert(buf[:0], log, index, line); err != nil {
+			return err
+		}
+		buf = append(buf, '\n')
+		_, err := w.Write(buf)
+		return err
+	}, nil
+}
+
+// textLine is one record for people.
+func textLine(index int64, r *record.Record) string {
+	when := r.Time.UTC().Format("2006-01-02 15:04:05.000")
+	if r.Kind == record.Change {
+		return printable(strings.TrimRight(fmt.Sprintf("%s  #%d  %s: %s %s %s", when, index, r.Layer, r.What, r.Source, strings.ReplaceAll(r.Detail, "\n", "; ")), " "))
+	}
+	user := r.User.ID
+	if user == "" {
+		user = "-"
+	}
+	line := fmt.Sprintf("%s  #%d  %d  %s %s", when, index, r.Status, r.Method, r.Path)
+	if r.Kind == record.Intent {
+		line = fmt.Sprintf("%s  #%d  …    %s %s", when, index, r.Method, r.Path)
+	}
+	line += fmt.Sprintf("  %s  %s  %v", user, r.Client, r.Duration().Round(10*time.Microsecond))
+	if d, ok := r.Refused(); ok {
+		line += fmt.Sprintf("  %s: %s", d.Layer, r.Code)
+		if d.Rule != "" {
+			line += " (" + d.Rule + ")"
+		}
+	}
+	if r.Redacted > 0 {
+		line += fmt.Sprintf("  %d masked", r.Redacted)
+	}
+	if r.End != "" {
+		line += "  " + r.End
+	}
+	return printable(line)
+}

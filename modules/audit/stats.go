@@ -1,0 +1,67 @@
+package audit
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/report"
+	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+)
+
+func statsCommand() *cobra.Command {
+	var f filter
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "stats [<filters>] <trail>",
+		Short: "Counts requests, refusals, users and rules",
+		Args:  cobra.ExactArgs(1),
+	}
+	f.flags(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := summarize(cmd, &f, args[0])
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			e := json.NewEncoder(cmd.OutOrStdout())
+			e.SetIndent("", "  ")
+			return e.Encode(s)
+		}
+		return s.WriteText(cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+// summarize reads a trail into a summary.
+func summarize(cmd *cobra.Command, f *filter, path string) (*report.Summary, error) {
+	dir, err := trailDir(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.compile(time.Now()); err != nil {
+		return nil, err
+	}
+	ctx, stop := interruptible(cmd)
+	defer stop()
+	progress := newProgress(cmd.ErrOrStderr())
+	defer progress.done()
+	c := report.NewCounter()
+	all := *f
+	if all.kind == "" {
+		all.kind = anyKind
+	}
+	err = all.walk(ctx, dir, trail.ScanOptions{Progress: progress.at}, func(index int64, _ []byte, r *record.Record) error {
+		c.Add(index, r)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := c.Summary()
+	s.Title, s.Made = dir, time.Now()
+	return s, nil
+}

@@ -1,0 +1,106 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+)
+
+func tailCommand() *cobra.Command {
+	var f filter
+	var format string
+	var last int
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "tail [-f] [<filters>] <trail>",
+		Short: "Prints the newest records, and those to come",
+		Args:  cobra.ExactArgs(1),
+	}
+	f.flags(cmd.Flags())
+	cmd.Flags().StringVar(&format, "format", "text", formats)
+	cmd.Flags().IntVarP(&last, "lines", "n", 10, "how many records to print")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		dir, err := trailDir(args[0])
+		if err != nil {
+			return err
+		}
+		if err := f.compile(time.Now()); err != nil {
+			return err
+		}
+		if last < 0 {
+			return errors.New("--lines must not be negative")
+		}
+		print, err := printer(cmd.OutOrStdout(), format, dir)
+		if err != nil {
+			return err
+		}
+		ctx, stop := interruptible(cmd)
+		defer stop()
+		err = tail(ctx, dir, &f, last, follow, print)
+		if errors.Is(err, context.Canceled) {
+			return nil // Ctrl-C is how one leaves
+		}
+		return err
+	}
+	return cmd
+}
+
+// kept is a record that tail holds until it knows that it is among the last.
+type kept struct {
+	index int64
+	line  []byte
+	rec   record.Record
+}
+
+func tail(ctx context.Context, dir string, f *filter, last int, follow bool, print func(int64, []byte, *record.Record) error) error {
+	ring := make([]kept, 0, last)
+	n := 0
+	o := trail.ScanOptions{Contains: f.literals()}
+	if !f.from.IsZero() {
+		o.ClosedBefore = f.from.Add(-time.Hour)
+	}
+	var r record.Record
+	at, err := trail.Scan(ctx, dir, o, func(rec trail.Record) error {
+		if last == 0 {
+			return nil
+		}
+		if err := record.Decode(rec.Line, &r); err != nil {
+			return fmt.Errorf("record %d: %w", rec.Index, err)
+		}
+		if !f.match(&r) {
+			return nil
+		}
+		k := kept{rec.Index, bytes.Clone(rec.Line), r}
+		if len(ring) < last {
+			ring = append(ring, k)
+		} else {
+			ring[n%last] = k
+		}
+		n++
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range ring {
+		k := &ring[(n+i)%len(ring)]
+		if n <= last {
+			k = &ring[i]
+		}
+		if err := print(k.index, k.line, &k.rec); err != nil {
+			return err
+		}
+	}
+	if !follow {
+		return nil
+	}
+	return f.walk(ctx, dir, trail.ScanOptions{From: at, Follow: true}, print)
+}
