@@ -191,7 +191,7 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 func explain(c *apikey.Credential, err error) *credential.Error {
 	e := &credential.Error{Kind: credential.Bad, Code: CodeInvalid, Detail: err.Error()}
 	if c != nil {
-		e.Rule = rule(c)
+		e.Rule, e.Caller = rule(c), c.Principal
 	}
 	return e
 }
@@ -199,7 +199,7 @@ func explain(c *apikey.Credential, err error) *credential.Error {
 func restricted(c *apikey.Credential, what string) *credential.Error {
 	return &credential.Error{
 		Kind: credential.Insufficient, Code: CodeRestricted,
-		Detail: "the API key may not be used for this request", Rule: rule(c) + ": " + what,
+		Detail: "the API key may not be used for this request", Rule: rule(c) + ": " + what, Caller: c.Principal,
 	}
 }
 

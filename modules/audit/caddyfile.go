@@ -56,6 +56,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if h.Path == "" {
 		return d.Err("the trail's directory is empty")
 	}
+	if strings.ContainsRune(h.Path, '*') {
+		return d.Errf("'%s' is a matcher, not a directory: write audit %s <directory>", h.Path, h.Path)
+	}
 	if d.NextArg() {
 		return d.Errf("unexpected argument '%s': audit takes a matcher and one directory", d.Val())
 	}

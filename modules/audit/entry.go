@@ -237,6 +237,9 @@ func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space [
 	if r != nil && e.begun.Load() == 0 {
 		p = adapter.PrincipalIn(e.vars, e.repl)
 	}
+	if p == nil {
+		p = e.log.Caller()
+	}
 	if p != nil {
 		rec.User = record.User{ID: p.ID, Issuer: p.Issuer, Kind: p.Kind, Key: p.KeyID, Token: p.TokenID}
 		rec.Roles = p.Roles

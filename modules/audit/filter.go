@@ -37,8 +37,8 @@ type filter struct {
 
 // flags adds the filter's flags to a command.
 func (f *filter) flags(fs *pflag.FlagSet) {
-	fs.StringVar(&f.since, "since", "", "records from that time on: RFC 3339, a date, or a duration ago such as 2h or 7d")
-	fs.StringVar(&f.until, "until", "", "records before that time")
+	fs.StringVar(&f.since, "since", "", "records from that time on: today, yesterday, a date or a time (local unless it has an offset), or a duration ago such as 2h or 7d")
+	fs.StringVar(&f.until, "until", "", "records before that time; a date, today and yesterday include that day")
 	fs.StringVarP(&f.user, "user", "u", "", "records of that user; - for anonymous requests")
 	fs.StringVar(&f.role, "role", "", "records of users with that role")
 	fs.StringVarP(&f.status, "status", "s", "", "status: 403, 4xx or 400-499")
@@ -56,14 +56,17 @@ func (f *filter) flags(fs *pflag.FlagSet) {
 // compile checks the flags and prepares them for matching.
 func (f *filter) compile(now time.Time) (err error) {
 	if f.since != "" {
-		if f.from, err = parseTime(f.since, now); err != nil {
+		if f.from, _, err = parseTime(f.since, now); err != nil {
 			return fmt.Errorf("--since: %w", err)
 		}
 	}
 	if f.until != "" {
-		if f.to, err = parseTime(f.until, now); err != nil {
+		if _, f.to, err = parseTime(f.until, now); err != nil {
 			return fmt.Errorf("--until: %w", err)
 		}
+	}
+	if f.since != "" && f.until != "" && !f.to.After(f.from) {
+		return fmt.Errorf("--until %s is not after --since %s", f.until, f.since)
 	}
 	if f.low, f.high, err = parseStatus(f.status); err != nil {
 		return fmt.Errorf("--status: %w", err)
@@ -117,6 +120,13 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a prefix", s)
 	}
 	return a.Prefix(a.BitLen())
+}
+
+// ofRequests reports whether the filter looks at what changes do not have.
+func (f *filter) ofRequests() bool {
+	g := *f
+	g.since, g.until, g.from, g.to, g.kind = "", "", time.Time{}, time.Time{}, ""
+	return g != filter{}
 }
 
 // literals are texts that a line must contain to match, so that most lines

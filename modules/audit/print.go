@@ -45,7 +45,7 @@ func printer(w io.Writer, format, log string) (func(index int64, line []byte, r 
 
 // textLine is one record for people.
 func textLine(index int64, r *record.Record) string {
-	when := r.Time.UTC().Format("2006-01-02 15:04:05.000")
+	when := r.Time.Local().Format(timeFormat)
 	if r.Kind == record.Change {
 		return printable(strings.TrimRight(fmt.Sprintf("%s  #%d  %s: %s %s %s", when, index, r.Layer, r.What, r.Source, strings.ReplaceAll(r.Detail, "\n", "; ")), " "))
 	}
@@ -57,11 +57,20 @@ func textLine(index int64, r *record.Record) string {
 	if r.Kind == record.Intent {
 		line = fmt.Sprintf("%s  #%d  …    %s %s", when, index, r.Method, r.Path)
 	}
-	line += fmt.Sprintf("  %s  %s  %v", user, r.Client, r.Duration().Round(10*time.Microsecond))
+	line += fmt.Sprintf("  %s  %s", user, r.Client)
+	if r.Site != "" {
+		line += "  " + r.Site
+	}
+	if r.Kind == record.Outcome {
+		line += fmt.Sprintf("  %v", r.Duration().Round(10*time.Microsecond))
+	}
 	if d, ok := r.Refused(); ok {
 		line += fmt.Sprintf("  %s: %s", d.Layer, r.Code)
 		if d.Rule != "" {
 			line += " (" + d.Rule + ")"
+		}
+		if d.Detail != "" {
+			line += ": " + d.Detail
 		}
 	}
 	if r.Redacted > 0 {

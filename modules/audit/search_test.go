@@ -40,22 +40,64 @@ func TestGlob(t *testing.T) {
 	}
 }
 
-func TestParseTime(t *testing.T) {
-	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for s, want := range map[string]string{
-		"2026-11-01":                "2026-11-01T00:00:00Z",
-		"2026-11-01T10:00:00Z":      "2026-11-01T10:00:00Z",
-		"2026-11-01T10:00:00+08:00": "2026-11-01T02:00:00Z",
-		"2026-11-01 10:00":          "2026-11-01T10:00:00Z",
-		"2h":                        "2026-11-22T10:00:00Z",
-		"1.5d":                      "2026-11-21T00:00:00Z",
-		"yesterday":                 "",
-		"-1h":                       "",
-		"":                          "",
+func TestTimesAreMeantWhereTheReaderIs(t *testing.T) {
+	beijing := time.FixedZone("", 8*3600)
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Skip(err)
+	}
+	utc := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		text     string
+		now      time.Time
+		from, to string // empty: refused
+	}{
+		{"2026-11-01", utc, "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"},
+		{"2026-11-01T10:00:00Z", utc, "2026-11-01T10:00:00Z", "2026-11-01T10:00:00Z"},
+		{"2026-11-01T10:00:00+08:00", utc, "2026-11-01T02:00:00Z", "2026-11-01T02:00:00Z"},
+		{"2026-11-01 10:00", utc, "2026-11-01T10:00:00Z", "2026-11-01T10:00:00Z"},
+		{"2h", utc, "2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z"},
+		{"1.5d", utc, "2026-11-21T00:00:00Z", "2026-11-21T00:00:00Z"},
+		{"2026-11-30", utc.In(beijing), "2026-11-29T16:00:00Z", "2026-11-30T16:00:00Z"},
+		{"2026-11-30 22:00", utc.In(beijing), "2026-11-30T14:00:00Z", "2026-11-30T14:00:00Z"},
+		{"yesterday", utc.In(beijing), "2026-11-20T16:00:00Z", "2026-11-21T16:00:00Z"},
+		{"Today", utc.In(beijing), "2026-11-21T16:00:00Z", "2026-11-22T16:00:00Z"},
+		{"now", utc, "2026-11-22T12:00:00Z", "2026-11-22T12:00:00Z"},
+		// A day of 25 hours, and one of 23.
+		{"yesterday", time.Date(2026, 10, 26, 9, 0, 0, 0, berlin), "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"},
+		{"2026-03-29", time.Date(2026, 10, 26, 9, 0, 0, 0, berlin), "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"},
+		// What the text form prints can be given back.
+		{"2026-11-22 20:00:00.500 +08:00", utc, "2026-11-22T12:00:00Z", "2026-11-22T12:00:00Z"},
+		{"-1h", utc, "", ""},
+		{"", utc, "", ""},
+		{"tomorrow", utc, "", ""},
+		{"2026-02-30", utc, "", ""},
+		{"1e30d", utc, "", ""},
 	} {
-		got, err := parseTime(s, now)
-		if (err != nil) != (want == "") || err == nil && got.UTC().Format(time.RFC3339) != want {
-			t.Errorf("%q: %v, %v, want %s", s, got, err, want)
+		from, to, err := parseTime(test.text, test.now)
+		if (err != nil) != (test.from == "") || err == nil && (from.UTC().Format(time.RFC3339) != test.from || to.UTC().Format(time.RFC3339) != test.to) {
+			t.Errorf("%q: %v to %v, %v; want %s to %s", test.text, from.UTC(), to.UTC(), err, test.from, test.to)
+		}
+	}
+	f := filter{since: "2026-11-22", until: "2026-11-22"}
+	if err := f.compile(utc); err != nil || !f.match(&record.Record{Kind: record.Outcome, Time: utc}) {
+		t.Errorf("a day from its beginning to its end: %v", err)
+	}
+	if err := (&filter{since: "today", until: "yesterday"}).compile(utc); err == nil {
+		t.Error("a span that ends before it begins is accepted")
+	}
+}
+
+func TestTextSaysWhereAndWhen(t *testing.T) {
+	t.Setenv("TZ", "")
+	line := textLine(7, &record.Record{
+		Kind: record.Outcome, Time: time.Date(2026, 11, 30, 14, 42, 0, 0, time.UTC), Site: "billing.example.com", Method: "GET", Path: "/customers/42",
+		Status: 401, Client: "127.0.0.1", Code: "invalid_token",
+		Decisions: []record.Decision{{Layer: "jwt_auth", Result: "deny", Rule: "jwt_auth", Code: "invalid_token", Detail: "token has expired"}},
+	})
+	for _, want := range []string{time.Date(2026, 11, 30, 14, 42, 0, 0, time.UTC).Local().Format("2006-01-02 15:04:05.000 -07:00"), "billing.example.com", "token has expired"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("%q is not in %q", want, line)
 		}
 	}
 }

@@ -50,18 +50,30 @@ func summarize(cmd *cobra.Command, f *filter, path string) (*report.Summary, err
 	progress := newProgress(cmd.ErrOrStderr())
 	defer progress.done()
 	c := report.NewCounter()
+	c.List = f.ofRequests()
 	all := *f
 	if all.kind == "" {
 		all.kind = anyKind
 	}
-	err = all.walk(ctx, dir, trail.ScanOptions{Progress: progress.at}, func(index int64, _ []byte, r *record.Record) error {
+	o := trail.ScanOptions{Progress: progress.at}
+	err = all.walk(ctx, dir, o, func(index int64, _ []byte, r *record.Record) error {
 		c.Add(index, r)
 		return nil
 	})
+	if err == nil && f.ofRequests() && f.kind == "" {
+		// A filter of requests selects no change. What changed meanwhile
+		// belongs to the answer all the same.
+		changes := filter{from: f.from, to: f.to, kind: record.Change}
+		err = changes.walk(ctx, dir, o, func(_ int64, _ []byte, r *record.Record) error {
+			c.AddChange(r)
+			return nil
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
 	s := c.Summary()
 	s.Title, s.Made = dir, time.Now()
+	s.ChangesHidden = f.kind != "" && f.kind != record.Change
 	return s, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,48 +54,39 @@ func tailCommand() *cobra.Command {
 	return cmd
 }
 
-// kept is a record that tail holds until it knows that it is among the last.
+// kept is a record that tail holds until it knows those before it.
 type kept struct {
 	index int64
 	line  []byte
 	rec   record.Record
 }
 
+// tail prints the last records that f selects, for which it reads the trail
+// from its end, and then those to come if it is to follow.
 func tail(ctx context.Context, dir string, f *filter, last int, follow bool, print func(int64, []byte, *record.Record) error) error {
-	ring := make([]kept, 0, last)
-	n := 0
+	var found []kept
 	o := trail.ScanOptions{Contains: f.literals()}
 	if !f.from.IsZero() {
 		o.ClosedBefore = f.from.Add(-time.Hour)
 	}
 	var r record.Record
-	at, err := trail.Scan(ctx, dir, o, func(rec trail.Record) error {
-		if last == 0 {
-			return nil
+	at, err := trail.ScanBackward(ctx, dir, o, func(rec trail.Record) error {
+		if len(found) == last {
+			return trail.ErrStop
 		}
 		if err := record.Decode(rec.Line, &r); err != nil {
 			return fmt.Errorf("record %d: %w", rec.Index, err)
 		}
-		if !f.match(&r) {
-			return nil
+		if f.match(&r) {
+			found = append(found, kept{rec.Index, bytes.Clone(rec.Line), r})
 		}
-		k := kept{rec.Index, bytes.Clone(rec.Line), r}
-		if len(ring) < last {
-			ring = append(ring, k)
-		} else {
-			ring[n%last] = k
-		}
-		n++
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for i := range ring {
-		k := &ring[(n+i)%len(ring)]
-		if n <= last {
-			k = &ring[i]
-		}
+	for i := range slices.Backward(found) {
+		k := &found[i]
 		if err := print(k.index, k.line, &k.rec); err != nil {
 			return err
 		}

@@ -547,8 +547,13 @@ func (h *Handler) tooEarly(r *http.Request) bool {
 }
 
 func (h *Handler) decide(r *http.Request, result, rule, code string) {
+	h.decideBecause(r, result, rule, code, "")
+}
+
+// decideBecause is decide with the reason for a rejection, for the record alone.
+func (h *Handler) decideBecause(r *http.Request, result, rule, code, why string) {
 	if log := adapter.Decisions(r); log != nil {
-		log.Note(h.memo.Of(decision.Decision{Layer: h.Name, Result: result, Rule: rule, Code: code}))
+		log.Note(h.memo.Of(decision.Decision{Layer: h.Name, Result: result, Rule: rule, Code: code, Detail: why}))
 	}
 	if result == decision.Allow {
 		h.allowed.Inc()

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
@@ -33,7 +34,16 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 	if rule == "" && won >= 0 {
 		rule = h.methods[won].name
 	}
-	h.decide(r, result, rule, err.Code)
+	// The client is told as little as its standard asks for. The record has
+	// the reason, without what may be a credential in it.
+	why := err.Detail
+	if err.Cause != nil {
+		why = err.Cause.Error()
+	}
+	h.decideBecause(r, result, rule, err.Code, conceal.Tokens(why))
+	if err.Caller != nil {
+		adapter.Decisions(r).SetCaller(err.Caller)
+	}
 	// At debug level: a flood of bad tokens must not become a flood of lines.
 	// What is the administrator's business, such as a provider that is down,
 	// is logged once, by the one that notices.

@@ -50,7 +50,7 @@ HEAD is not listed where GET is.</p>
 <table>
 <thead><tr><th scope="col">rule</th><th scope="col">written in</th></tr></thead>
 <tbody>
-{{range .Rules}}<tr><td class="never"><code>{{.Text}}</code></td><td class="never">{{.Place}}</td></tr>
+{{range .Rules}}<tr><td><code>{{.Text}}</code></td><td>{{.Place}}</td></tr>
 {{end}}</tbody>
 </table>
 </body>

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -645,5 +646,33 @@ func TestChecksumDoesNotMakeAKey(t *testing.T) {
 		if text := signed + string(sum[:]); !malformed(text) {
 			t.Errorf("%s is accepted", text)
 		}
+	}
+}
+
+func TestChangeOfAKeySaysWhatHappened(t *testing.T) {
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	base := Entry{ID: "YJwDO0KvDqJb", Owner: "office", Created: now, Secrets: []Secret{{MAC: [32]byte{1}, Created: now}}}
+	line := func(change func(*Entry)) string {
+		e := base
+		e.Secrets = slices.Clone(base.Secrets)
+		change(&e)
+		return string(e.append(nil))
+	}
+	same := line(func(*Entry) {})
+	for want, after := range map[string]string{
+		"revoked":           line(func(e *Entry) { e.Revoked = now }),
+		"disabled":          line(func(e *Entry) { e.Disabled = true }),
+		"rotated":           line(func(e *Entry) { e.Secrets = append(e.Secrets, Secret{MAC: [32]byte{2}, Created: now}) }),
+		"expiry changed":    line(func(e *Entry) { e.Expires = now.Add(time.Hour) }),
+		"":                  line(func(e *Entry) { e.Roles = []string{"clerk"} }),
+		"disabled, rotated": line(func(e *Entry) { e.Disabled = true; e.Secrets[0].MAC[0] = 9 }),
+	} {
+		e := diff(map[string]string{base.ID: same}, map[string]string{base.ID: after})
+		if len(e.Changed) != 1 || e.How[base.ID] != want {
+			t.Errorf("got %q, want %q (%v)", e.How[base.ID], want, e.Changed)
+		}
+	}
+	if e := diff(map[string]string{base.ID: line(func(e *Entry) { e.Disabled = true })}, map[string]string{base.ID: same}); e.How[base.ID] != "enabled" {
+		t.Errorf("%v", e)
 	}
 }

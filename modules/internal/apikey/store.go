@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -204,6 +205,12 @@ func diff(before, after map[string]string) (e filewatch.Event) {
 			e.Added = append(e.Added, id)
 		} else if old != line {
 			e.Changed = append(e.Changed, id)
+			if how := became(old, line); how != "" {
+				if e.How == nil {
+					e.How = make(map[string]string)
+				}
+				e.How[id] = how
+			}
 		}
 	}
 	for id := range before {
@@ -215,6 +222,40 @@ func diff(before, after map[string]string) (e filewatch.Event) {
 	slices.Sort(e.Removed)
 	slices.Sort(e.Changed)
 	return e
+}
+
+// became says in words what a change of one line of the store did to its key.
+func became(before, after string) string {
+	var s strictjson.Scanner
+	old, err1 := parseEntry(&s, []byte(before))
+	now, err2 := parseEntry(&s, []byte(after))
+	if err1 != nil || err2 != nil {
+		return ""
+	}
+	var what []string
+	for _, c := range []struct {
+		happened bool
+		word     string
+	}{
+		{old.Revoked.IsZero() && !now.Revoked.IsZero(), "revoked"},
+		{!old.Revoked.IsZero() && now.Revoked.IsZero(), "no longer revoked"},
+		{!old.Disabled && now.Disabled, "disabled"},
+		{old.Disabled && !now.Disabled, "enabled"},
+		{rotated(old.Secrets, now.Secrets), "rotated"},
+		{!old.Expires.Equal(now.Expires), "expiry changed"},
+	} {
+		if c.happened {
+			what = append(what, c.word)
+		}
+	}
+	return strings.Join(what, ", ")
+}
+
+// rotated tells whether there is a secret that was not there before.
+func rotated(before, after []Secret) bool {
+	return slices.ContainsFunc(after, func(n Secret) bool {
+		return !slices.ContainsFunc(before, func(o Secret) bool { return o.MAC == n.MAC })
+	})
 }
 
 func (e *Entry) compile(used *atomic.Int64) *Credential {

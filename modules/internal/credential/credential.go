@@ -106,6 +106,11 @@ type Error struct {
 	// Header is added to the answer: a DPoP-Nonce, for one.
 	Header http.Header
 
+	// Caller is whose credential it was, where that is verified although the
+	// credential is rejected: a key that may not be used from here. It is for
+	// the record alone, and identifies nobody.
+	Caller *principal.Principal
+
 	Cause error
 }
 

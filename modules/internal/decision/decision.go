@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 // Var is the key of the request's variable table under which the Log stands.
@@ -28,6 +30,7 @@ type Decision struct {
 	Rule   string // the rule that decided, as the administrator wrote it
 	Code   string // the stable error code of a refusal
 	Policy string // the digest of the policy that was asked, where there is one
+	Detail string // why a credential was rejected, in words
 }
 
 // Memo saves the allocation where a layer decides like the last time, as
@@ -59,6 +62,7 @@ type Log struct {
 	code      string
 	redacted  int
 	rules     []string
+	caller    *principal.Principal
 }
 
 // From returns the Log in a request's variable table, or nil.
@@ -99,6 +103,26 @@ func (l *Log) SetCode(code string) {
 	l.mu.Lock()
 	l.code = code
 	l.mu.Unlock()
+}
+
+// SetCaller notes whose credential was rejected, where that is verified.
+func (l *Log) SetCaller(p *principal.Principal) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	l.caller = p
+	l.mu.Unlock()
+}
+
+// Caller returns what SetCaller noted, or nil.
+func (l *Log) Caller() *principal.Principal {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.caller
 }
 
 // AddRedacted notes that n values were changed by the named rules.

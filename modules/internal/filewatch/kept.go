@@ -26,6 +26,9 @@ type Event struct {
 	Err error
 	// Added, Removed and Changed name entries.
 	Added, Removed, Changed []string
+	// How says of changed entries what happened to them, where there is a
+	// word for it.
+	How map[string]string
 	// Detail says what changed where entries are not to be named.
 	Detail string
 }

@@ -375,6 +375,8 @@ func (d *decoder) decision() (v Decision) {
 			v.Code = d.text()
 		case "policy":
 			v.Policy = d.text()
+		case "detail":
+			v.Detail = d.text()
 		default:
 			d.fail()
 		}

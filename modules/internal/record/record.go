@@ -33,7 +33,8 @@
 //	               token (its id)
 //	roles          names
 //	decisions      array of objects: layer, result (allow, deny, skip,
-//	               error), rule, code, policy (the digest of the one asked)
+//	               error), rule, code, policy (the digest of the one asked),
+//	               detail (why a credential was rejected)
 //	status         of the answer
 //	code           stable error code of a refusal
 //	end            how it ended, where not as usual: aborted, timeout,
@@ -413,6 +414,7 @@ func (w *writer) decisions(n int, at func(int) *Decision) {
 		w.text(`,"rule":`, d.Rule, maxText)
 		w.text(`,"code":`, d.Code, maxShort)
 		w.text(`,"policy":`, d.Policy, maxShort)
+		w.text(`,"detail":`, d.Detail, maxShort)
 		w.close()
 	}
 	w.buf = append(w.buf, ']')

@@ -35,6 +35,13 @@ const (
 	maxRoutes    = 20  // per caller
 	maxFound     = 100
 	maxOfKind    = 15
+
+	// A share of refusals is worth a look from so many requests on.
+	minShared      = 10
+	callerShare    = 50 // percent
+	minSharedAll   = 20
+	overallShare   = 20 // percent
+	maxShareCaller = 20_000
 )
 
 // walks watches callers for signs of trying out: one identifier after
@@ -43,6 +50,84 @@ type walks struct {
 	callers map[string]*caller
 	order   []string // callers in the order of their windows' beginning
 	alarms  map[string]*Anomaly
+
+	shares map[string]*share // of callers
+	all    share
+}
+
+// share counts requests and refusals.
+type share struct {
+	total, refused int64
+	first          time.Time // refusal
+}
+
+func (s *share) add(r *record.Record) {
+	s.total++
+	if _, refused := r.Refused(); refused {
+		if s.refused == 0 {
+			s.first = r.Time
+		}
+		s.refused++
+	}
+}
+
+// stands tells whether the share of refusals is large.
+func (s *share) stands(least, percent int64) bool {
+	return s.total >= least && s.refused*100 >= s.total*percent
+}
+
+// share counts a request for the share of refusals.
+func (w *walks) share(who string, r *record.Record) {
+	w.all.add(r)
+	s := w.shares[who]
+	if s == nil {
+		if len(w.shares) >= maxShareCaller {
+			return
+		}
+		s = new(share)
+		w.shares[strings.Clone(who)] = s
+	}
+	s.add(r)
+}
+
+// refusedChange notes a policy or another file that could not be used.
+func (w *walks) refusedChange(r *record.Record) {
+	key := r.What + "\x00" + r.Source
+	a, ok := w.alarms[key]
+	if !ok {
+		if len(w.alarms) >= 10*maxFound {
+			return
+		}
+		a = &Anomaly{Kind: r.What, Who: cmp.Or(r.Source, r.Layer), At: r.Time}
+		w.alarms[key] = a
+	}
+	a.weight++
+	a.Detail = fmt.Sprintf("%d times, the last because: %s", a.weight, r.Detail)
+}
+
+// sharesFound returns where the share of refusals is large: of callers of whom
+// nothing worse is known, and of all together unless one of them makes it.
+func (w *walks) sharesFound() (out []Anomaly) {
+	found := func(who string, s *share) {
+		out = append(out, Anomaly{
+			Kind: "share of refusals", Who: who, At: s.first, weight: s.refused,
+			Detail: fmt.Sprintf("%d of %d requests refused (%s)", s.refused, s.total, percent(s.refused, s.total)),
+		})
+	}
+	var most int64
+	for who, s := range w.shares {
+		known := w.alarms["many refusals\x00"+who] != nil
+		if stands := s.stands(minShared, callerShare); stands && !known {
+			found(who, s)
+		} else if !known {
+			continue
+		}
+		most = max(most, s.refused)
+	}
+	if w.all.stands(minSharedAll, overallShare) && most*10 < w.all.refused*8 {
+		found("all callers", &w.all)
+	}
+	return out
 }
 
 type caller struct {
@@ -61,7 +146,7 @@ type ids struct {
 }
 
 func newWalks() *walks {
-	return &walks{callers: make(map[string]*caller), alarms: make(map[string]*Anomaly)}
+	return &walks{callers: make(map[string]*caller), alarms: make(map[string]*Anomaly), shares: make(map[string]*share)}
 }
 
 func (w *walks) add(who string, r *record.Record) {
@@ -169,6 +254,7 @@ func (w *walks) found() []Anomaly {
 	for _, a := range w.alarms {
 		out = append(out, *a)
 	}
+	out = append(out, w.sharesFound()...)
 	slices.SortFunc(out, func(a, b Anomaly) int {
 		return cmp.Or(cmp.Compare(b.weight, a.weight), a.At.Compare(b.At), cmp.Compare(a.Who, b.Who))
 	})

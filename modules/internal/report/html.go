@@ -17,10 +17,13 @@ func (s *Summary) WriteHTML(w io.Writer) error {
 	return page.Execute(w, s)
 }
 
+// More tells whether more requests were counted than are listed.
+func (s *Summary) More() bool { return s.Requests > int64(len(s.Matches)) }
+
 var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"timeline": timeline,
 	"bars":     bars,
-	"when":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+	"when":     when,
 	"percent":  percent,
 	"number":   number,
 	"ms":       func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/1e6) },
@@ -48,6 +51,7 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 .figures div { display: flex; flex-direction: column-reverse } .figures dt { color: var(--soft); font-size: .85rem } .figures dd { margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums }
 table { border-collapse: collapse; width: 100%; font-size: .9rem } th { text-align: left; color: var(--soft); font-weight: 500 }
 td, th { padding: .25rem .5rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; overflow-wrap: normal }
+.changes td:nth-child(-n+3) { overflow-wrap: normal; white-space: nowrap }
 td svg { display: block } svg { max-width: 100%; height: auto } svg text { fill: var(--soft); font: 11px system-ui, sans-serif }
 .none { color: var(--soft) } .legend { color: var(--soft); font-size: .85rem; margin: .4rem 0 0 } .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 .9em }
 .warn { border-left: 4px solid var(--err) } .bad { border-left: 4px solid var(--no) }
@@ -74,8 +78,9 @@ td svg { display: block } svg { max-width: 100%; height: auto } svg text { fill:
 <section class="wide"><h2>Requests and refusals over time</h2>{{timeline .Buckets}}
 <p class="legend">per {{visible .Width}}<span class="key" style="background:var(--ok)"></span>answered<span class="key" style="background:var(--no)"></span>refused<span class="key" style="background:var(--err)"></span>server error</p></section>
 <section class="wide {{if .Anomalies}}warn{{end}}"><h2>Worth a look</h2>{{if .Anomalies}}<table><tr><th>what</th><th>who</th><th>detail</th><th class="n">when</th></tr>{{range .Anomalies}}<tr><td>{{visible .Kind}}</td><td>{{visible .Who}}</td><td>{{visible .Detail}}</td><td class="n">{{when .At}}</td></tr>{{end}}</table>{{else}}<p class="none">Nothing stood out.</p>{{end}}</section>
+{{if .Matches}}<section class="wide"><h2>Requests{{if .More}} (the first {{len .Matches}} of {{number .Requests}}){{end}}</h2><table><tr><th class="n">record</th><th class="n">when</th><th>user</th><th>client</th><th>site</th><th class="n">status</th><th>request</th><th>why</th></tr>{{range .Matches}}<tr><td class="n">{{.Index}}</td><td class="n">{{when .Time}}</td><td>{{if .User}}{{visible .User}}{{else}}–{{end}}</td><td>{{visible .Client}}</td><td>{{visible .Site}}</td><td class="n">{{.Status}}</td><td>{{visible .Route}}</td><td>{{visible .Why}}</td></tr>{{end}}</table>{{if .More}}<p class="legend">caddy moat audit search with the same filters lists all.</p>{{end}}</section>{{end}}
 {{range .Tables}}{{template "top" .}}{{end}}
-<section class="wide"><h2>Changes of policy and configuration</h2>{{if .Changes}}<table><tr><th class="n">when</th><th>layer</th><th>what</th><th>source</th><th>by</th><th>detail</th></tr>{{range .Changes}}<tr><td class="n">{{when .Time}}</td><td>{{visible .Layer}}</td><td>{{visible .What}}</td><td>{{visible .Source}}</td><td>{{visible .By}}</td><td>{{range lines .Detail}}<div>{{visible .}}</div>{{end}}</td></tr>{{end}}</table>{{if .ChangesLeftOut}}<p class="legend">{{number .ChangesLeftOut}} earlier ones are left out: caddy moat audit search --kind change lists all.</p>{{end}}{{else}}<p class="none">None recorded.</p>{{end}}</section>
+<section class="wide"><h2>Changes of policy and configuration</h2>{{if .Changes}}<table class="changes"><tr><th class="n">when</th><th>layer</th><th>what</th><th>source</th><th>by</th><th>detail</th></tr>{{range .Changes}}<tr><td class="n">{{when .Time}}</td><td>{{visible .Layer}}</td><td>{{visible .What}}</td><td>{{visible .Source}}</td><td>{{visible .By}}</td><td>{{range lines .Detail}}<div>{{visible .}}</div>{{end}}</td></tr>{{end}}</table>{{if .ChangesLeftOut}}<p class="legend">{{number .ChangesLeftOut}} earlier ones are left out: caddy moat audit search --kind change lists all.</p>{{end}}{{else if .ChangesHidden}}<p class="none">Not shown with this filter.</p>{{else}}<p class="none">None recorded{{if .Filter}} in this time{{end}}.</p>{{end}}</section>
 </div>
 </body>
 </html>
@@ -101,7 +106,7 @@ func timeline(buckets []Bucket) template.HTML {
 		step := float64(width-left) / float64(n)
 		for i, k := range buckets {
 			x, y := float64(left)+float64(i)*step, float64(height-bottom)
-			fmt.Fprintf(&b, `<g><title>%s: %d requests, %d refused, %d server errors</title>`, k.Start.UTC().Format("2006-01-02 15:04:05"), k.Total, k.Refused, k.Errors)
+			fmt.Fprintf(&b, `<g><title>%s: %d requests, %d refused, %d server errors</title>`, when(k.Start), k.Total, k.Refused, k.Errors)
 			for _, part := range []struct {
 				n     int64
 				color string
@@ -122,7 +127,7 @@ func timeline(buckets []Bucket) template.HTML {
 		}
 		every := max(n/8, 1)
 		for i := 0; i < n; i += every {
-			fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, float64(left)+(float64(i)+.5)*step, height-4, buckets[i].Start.UTC().Format(format))
+			fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, float64(left)+(float64(i)+.5)*step, height-4, buckets[i].Start.Local().Format(format))
 		}
 	}
 	b.WriteString("</svg>")

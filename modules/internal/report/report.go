@@ -25,6 +25,7 @@ const (
 	maxRows    = 15   // of a table
 	maxBuckets = 120
 	maxChanges = 200
+	maxMatches = 200
 )
 
 // Summary is what a trail says.
@@ -56,6 +57,20 @@ type Summary struct {
 
 	// ChangesLeftOut is how many there were before them.
 	ChangesLeftOut int64 `json:"changes_left_out,omitempty"`
+
+	// ChangesHidden says that changes were not asked for.
+	ChangesHidden bool `json:"changes_hidden,omitempty"`
+
+	// Matches are the first requests, if they were to be listed.
+	Matches []Match `json:"matches,omitempty"`
+}
+
+// Match is one request that a filter selects.
+type Match struct {
+	Index                          int64
+	Time                           time.Time
+	User, Client, Site, Route, Why string
+	Status                         int
 }
 
 // Bucket is one stretch of time.
@@ -96,7 +111,11 @@ type Change struct {
 
 // Counter reads records in the order of the trail.
 type Counter struct {
+	// List has the first requests listed one by one.
+	List bool
+
 	s       Summary
+	sites   *top
 	users   *top
 	refused *top // users and addresses that were refused
 	rules   *top
@@ -116,7 +135,7 @@ type Counter struct {
 // NewCounter returns a counter of nothing.
 func NewCounter() *Counter {
 	return &Counter{
-		users: newTop(), refused: newTop(), rules: newTop(), codes: newTop(), status: newTop(), paths: newTop(), slow: newTop(), fields: newTop(),
+		users: newTop(), sites: newTop(), refused: newTop(), rules: newTop(), codes: newTop(), status: newTop(), paths: newTop(), slow: newTop(), fields: newTop(),
 		seconds: make(map[int64]*Bucket), width: 1, open: make(map[string]bool), walks: newWalks(),
 	}
 }
@@ -134,11 +153,7 @@ func (c *Counter) Add(index int64, r *record.Record) {
 	s.LastIndex = index
 	switch r.Kind {
 	case record.Change:
-		if len(s.Changes) == maxChanges { // the latest are those that people ask about
-			s.Changes = append(s.Changes[:0], s.Changes[1:]...)
-			s.ChangesLeftOut++
-		}
-		s.Changes = append(s.Changes, Change{r.Time, r.Layer, r.What, r.Source, r.By, r.Detail})
+		c.AddChange(r)
 	case record.Intent:
 		if len(c.open) < maxOpen {
 			c.open[r.ID] = true
@@ -146,7 +161,35 @@ func (c *Counter) Add(index int64, r *record.Record) {
 	case record.Outcome:
 		delete(c.open, r.ID)
 		c.request(r)
+		if c.List && len(s.Matches) < maxMatches {
+			s.Matches = append(s.Matches, match(index, r))
+		}
 	}
+}
+
+// AddChange counts a change alone.
+func (c *Counter) AddChange(r *record.Record) {
+	s := &c.s
+	if len(s.Changes) == maxChanges { // the latest are those that people ask about
+		s.Changes = append(s.Changes[:0], s.Changes[1:]...)
+		s.ChangesLeftOut++
+	}
+	s.Changes = append(s.Changes, Change{r.Time, r.Layer, r.What, r.Source, r.By, r.Detail})
+	if strings.HasSuffix(r.What, "refused") {
+		c.walks.refusedChange(r)
+	}
+}
+
+// match is a request for the list.
+func match(index int64, r *record.Record) Match {
+	m := Match{Index: index, Time: r.Time, User: r.User.ID, Client: r.Client, Site: r.Site, Route: r.Method + " " + r.Path, Status: r.Status, Why: r.End}
+	if d, ok := r.Refused(); ok {
+		m.Why = d.Layer + ": " + r.Code
+		if d.Rule != "" {
+			m.Why += " (" + d.Rule + ")"
+		}
+	}
+	return m
 }
 
 func (c *Counter) request(r *record.Record) {
@@ -180,6 +223,10 @@ func (c *Counter) request(r *record.Record) {
 		s.Errors++
 		b.Errors++
 	}
+	if r.Site != "" {
+		c.sites.add(r.Site, 1, 0)
+	}
+	c.walks.share(who, r)
 	if r.Code != "" {
 		c.codes.add(r.Code, 1, 0)
 	}
@@ -262,6 +309,7 @@ func (c *Counter) Summary() *Summary {
 		c.status.table("Status", "status", "requests", ""),
 		c.paths.table("Routes", "method and path", "requests", ""),
 		c.slow.table("Time spent", "method and path", "ms", "requests"),
+		c.sites.table("Sites", "site", "requests", ""),
 	}
 	s.Anomalies = c.walks.found()
 	if c.refused.capped {
@@ -371,6 +419,9 @@ func (s *Summary) WriteCSV(w io.Writer) error {
 			put(t.Title, r.Name, strconv.FormatInt(r.Count, 10), second)
 		}
 	}
+	for _, m := range s.Matches {
+		put("request", fmt.Sprintf("#%d %s %s", m.Index, m.Time.Format(time.RFC3339), m.Route), strconv.Itoa(m.Status), m.User)
+	}
 	for _, a := range s.Anomalies {
 		put("anomaly", a.Kind+": "+a.Who, a.Detail, a.At.Format(time.RFC3339))
 	}
@@ -399,6 +450,9 @@ func harmless(s string) string {
 	return s
 }
 
+// when prints a time where the reader is, with the offset from UTC.
+func when(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 -07:00") }
+
 type figure struct{ name, text string }
 
 func (s *Summary) figures() []figure {
@@ -417,7 +471,7 @@ func (s *Summary) figures() []figure {
 		{"duration p99", s.P99.String()},
 	}
 	if s.Requests > 0 {
-		list = slices.Insert(list, 2, figure{"from", s.First.UTC().Format(time.RFC3339)}, figure{"to", s.Last.UTC().Format(time.RFC3339)})
+		list = slices.Insert(list, 2, figure{"from", when(s.First)}, figure{"to", when(s.Last)})
 	}
 	if s.Integrity != "" {
 		list = append(list, figure{"integrity", s.Integrity})
@@ -446,7 +500,7 @@ func (s *Summary) WriteText(w io.Writer) error {
 	if len(s.Anomalies) > 0 {
 		b.WriteString("\nWorth a look\n")
 		for _, a := range s.Anomalies {
-			fmt.Fprintf(&b, "  %s  %s: %s: %s\n", a.At.UTC().Format("2006-01-02 15:04:05"), visible(a.Kind), visible(a.Who), visible(a.Detail))
+			fmt.Fprintf(&b, "  %s  %s: %s: %s\n", when(a.At), visible(a.Kind), visible(a.Who), visible(a.Detail))
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -161,6 +161,29 @@ func TestAnomaliesAreFoundAndUsualTrafficIsNot(t *testing.T) {
 				c.Add(int64(i), outcome(second(i), "", "/admin", 403))
 			}
 		}, "many refusals anonymous 192.0.2.1"},
+		"a large share of refusals": {func(c *Counter) {
+			for i := range 10 {
+				status := 403
+				if i < 2 {
+					status = 200
+				}
+				c.Add(int64(i), outcome(second(i), "xi", "/orders", status))
+			}
+		}, "share of refusals xi"},
+		"many callers refused": {func(c *Counter) {
+			for i := range 100 {
+				status := 200
+				if i%9 < 4 {
+					status = 403
+				}
+				c.Add(int64(i), outcome(second(i), fmt.Sprintf("user%d", i%20), "/orders", status))
+			}
+		}, "share of refusals all callers"},
+		"refused policies": {func(c *Counter) {
+			for i := range 10 {
+				c.Add(int64(i), &record.Record{Kind: record.Change, Time: start, Layer: "rbac", What: "policy refused", Source: "p.yaml", Detail: "line 3"})
+			}
+		}, "policy refused p.yaml"},
 		"looking for paths": {func(c *Counter) {
 			for i := range 60 {
 				c.Add(int64(i), outcome(second(i), "", "/"+strings.Repeat("w", i+1), 404))
@@ -192,6 +215,40 @@ func TestAnomaliesAreFoundAndUsualTrafficIsNot(t *testing.T) {
 		if got := kinds(c.f); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+func TestFilteredReportListsItsRequestsAndHidesNoChange(t *testing.T) {
+	c := NewCounter()
+	c.List = true
+	for i := range 300 {
+		r := outcome(time.Duration(i)*time.Second, "lena", fmt.Sprintf("/customers/%d", i), 200)
+		r.Site = "billing.example.com"
+		c.Add(int64(1000+i), r)
+	}
+	c.AddChange(&record.Record{Kind: record.Change, Time: start, Layer: "rbac", What: "policy loaded", Source: "p.yaml"})
+	page := func(s *Summary) string {
+		t.Helper()
+		var b strings.Builder
+		if err := s.WriteHTML(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	s := c.Summary()
+	html := page(s)
+	if len(s.Matches) != maxMatches || s.Matches[0].Index != 1000 || !strings.Contains(html, "GET /customers/199<") || strings.Contains(html, "GET /customers/200<") {
+		t.Errorf("%d requests are listed", len(s.Matches))
+	}
+	for _, want := range []string{"the first 200 of 300", "billing.example.com", "policy loaded", "lena"} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page does not have %q", want)
+		}
+	}
+	none := NewCounter().Summary()
+	none.Filter, none.ChangesHidden = "kind outcome", true
+	if html := page(none); strings.Contains(html, "None recorded") || !strings.Contains(html, "Not shown with this filter") {
+		t.Error("the page says that there were no changes, which were not looked for")
 	}
 }
 

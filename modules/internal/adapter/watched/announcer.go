@@ -87,7 +87,11 @@ func describe(e filewatch.Event) string {
 				more++
 				continue
 			}
-			lines = append(lines, group.what+" "+name)
+			what := group.what
+			if how := e.How[name]; how != "" {
+				what = how
+			}
+			lines = append(lines, what+" "+name)
 		}
 	}
 	if more > 0 {
