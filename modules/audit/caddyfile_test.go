@@ -139,7 +139,7 @@ func TestConfigurationsThatMakeNoSenseAreRefusedAtLoad(t *testing.T) {
 		`,"path":"DIR","batch":1000`:                                                                    "batch is for sync batch",
 		`,"path":"DIR","mask":["a"]`:                                                                    "nothing of the kind is",
 		`,"path":"DIR","request_body":9,"mask":["$.["]`:                                                 "is not a JSONPath",
-		`,"path":"DIR","request_body":9,"mask":["$[-1]"]`:                                               "not supported",
+		`,"path":"DIR","request_body":9,"mask":["$[::-2]"]`:                                             "not supported",
 		`,"path":"DIR","sign":"/does/not/exist"`:                                                        "no such file",
 		`,"path":"DIR","deliver":[{"sink":"http","target":"ftp://x"}]`:                                  "not an http or https URL",
 		`,"path":"DIR","deliver":[{"sink":"file","target":"{env.NO_SUCH_VARIABLE}"}]`:                   "{env.NO_SUCH_VARIABLE}",

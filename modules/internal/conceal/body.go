@@ -8,13 +8,17 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/caddy-moat/caddy-moat/modules/internal/jsonpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
 )
 
 // Fate is what becomes of a value.
@@ -31,47 +35,97 @@ const (
 const Masked = "****"
 
 // Body cleans recorded bodies: what the administrator named, and in any
-// case what carries a credential by its name or its looks.
+// case what carries a credential by its name or its looks. JSON goes through the
+// redaction engine, so that selectors mean here what they mean in redact.
 type Body struct {
-	rules []rule
-	key   []byte // of hash
+	rules []redaction.Rule
+	owned map[string]bool // names of which every value is a rule's
+	key   []byte          // of hash
 	text  *Text
+
+	// programs are for a text and for JSON that stands in its strings, one
+	// level within the other. fates tells what the rules do to a name.
+	programs [maxStrings + 1]*redaction.Program
+	fates    *redaction.Program
 }
 
 // NewBody returns a Body without rules; key is the key of Hash.
-func NewBody(text *Text, key []byte) *Body { return &Body{text: text, key: key} }
+func NewBody(text *Text, key []byte) *Body {
+	s := &Body{text: text, key: key, owned: map[string]bool{}}
+	if err := s.compile(); err != nil {
+		panic(err) // there is no selector that could be wrong
+	}
+	return s
+}
 
 // HasRules reports whether Add has been called.
 func (s *Body) HasRules() bool { return len(s.rules) > 0 }
 
-type rule struct {
-	name string // anywhere, or
-	path jsonpath.Path
-	fate Fate
-}
-
-// Add compiles one selector: a member name anywhere, or a JSONPath.
+// Add compiles one selector: a member name anywhere, or a JSONPath. Of
+// several that select a value the first decides.
 func (s *Body) Add(f Fate, selector string) error {
-	if !strings.HasPrefix(selector, "$") {
-		s.rules = append(s.rules, rule{name: selector, fate: f})
-		return nil
-	}
-	path, err := jsonpath.Parse(selector)
+	path, err := jsonpath.ParseSelector(selector)
 	if err != nil {
 		return err
 	}
 	if len(path) == 0 {
 		return fmt.Errorf("%q selects the whole body: leave out the record option instead", selector)
 	}
-	for _, segment := range path {
-		for _, sel := range segment.Selectors {
-			if sel.Kind == jsonpath.Slice || sel.Kind == jsonpath.Index && sel.Start < 0 {
-				return fmt.Errorf("%q: slices and indices from the end are not supported in recorded bodies, whose end may be cut off", selector)
+	if seg := path[len(path)-1]; len(path) == 1 && seg.Descendant {
+		for _, sel := range seg.Selectors {
+			if sel.Kind == jsonpath.Name {
+				s.owned[sel.Name] = true
 			}
 		}
 	}
-	s.rules = append(s.rules, rule{path: path, fate: f})
+	s.rules = append(s.rules, redaction.Rule{Name: marks[f], Selector: selector, Action: s.action(f)})
+	if err := s.compile(); err != nil {
+		s.rules = s.rules[:len(s.rules)-1]
+		return err
+	}
 	return nil
+}
+
+// marks stand for fates in what fates makes of a name.
+var marks = map[Fate]string{Remove: "remove", Mask: "mask", Hash: "hash"}
+
+func (s *Body) action(f Fate) redaction.Action {
+	switch f {
+	case Remove:
+		return redaction.Remove()
+	case Hash:
+		return redaction.Scalar(func(text []byte) string {
+			if string(text) == Masked {
+				return Masked // a credential, which is gone already
+			}
+			return s.Pseudonym(text)
+		})
+	}
+	return redaction.Replace(Masked)
+}
+
+// longestValue is longer than any body that is recorded.
+const longestValue = 1 << 20
+
+func (s *Body) compile() error {
+	o := redaction.Options{MaxDepth: maxDepth, MaxValue: longestValue, Sequence: true, FirstWins: true}
+	for level := range s.programs {
+		rules := append(slices.Clone(s.rules), redaction.Rule{
+			Name: "credentials", Selector: "$",
+			Action: redaction.Rewrite(func(text []byte) ([]byte, bool) { return s.string(text, level) }),
+		})
+		var err error
+		if s.programs[level], err = redaction.Compile(rules, o); err != nil {
+			return err
+		}
+	}
+	fates := slices.Clone(s.rules)
+	for i := range fates {
+		fates[i].Action = redaction.Replace(fates[i].Name)
+	}
+	var err error
+	s.fates, err = redaction.Compile(fates, o)
+	return err
 }
 
 // Clean returns what may be shown of a body, and whether anything was left
@@ -224,9 +278,8 @@ func (s *Body) field(value string) string {
 	if err != nil {
 		return s.text.Clean(value)
 	}
-	in := scrub{s: s}
-	if clean := in.string(plain); clean != plain {
-		return url.QueryEscape(clean)
+	if clean, changed := s.string([]byte(plain), 0); changed {
+		return url.QueryEscape(string(clean))
 	}
 	return s.text.Encoded(value)
 }
@@ -234,7 +287,20 @@ func (s *Body) field(value string) string {
 // ByName returns what becomes of a value whose name is all there is to its
 // place.
 func (s *Body) ByName(name string) Fate {
-	return s.decide([]step{{name: name}})
+	if len(s.rules) == 0 {
+		return Keep
+	}
+	text, _ := jsontext.AppendQuote([]byte{'{'}, name)
+	out, _, err := apply(s.fates, append(text, ":0}"...))
+	if err != nil {
+		return Mask // what is that?
+	}
+	for f, mark := range marks {
+		if bytes.HasSuffix(out, []byte(`:"`+mark+`"}`)) {
+			return f
+		}
+	}
+	return Keep
 }
 
 // Pseudonym is the same for the same value and tells nothing else about it.
@@ -244,341 +310,67 @@ func (s *Body) Pseudonym(value []byte) string {
 	return "hmac:" + hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// step is one step of the way to a value: a member's name, or an index.
-type step struct {
-	name  string
-	index int64
-	array bool
-}
-
-// decide returns what becomes of the value at a place. The first rule that
-// selects it decides.
-func (s *Body) decide(place []step) Fate {
-	for i := range s.rules {
-		r := &s.rules[i]
-		if r.path == nil {
-			if last := place[len(place)-1]; !last.array && last.name == r.name {
-				return r.fate
-			}
-		} else if matches(r.path, place) {
-			return r.fate
-		}
-	}
-	return Keep
-}
-
-// matches reports whether path selects exactly the value at place.
-func matches(path jsonpath.Path, place []step) bool {
-	if len(path) == 0 {
-		return len(place) == 0
-	}
-	for skip := 0; skip < len(place); skip++ {
-		if selects(path[0].Selectors, place[skip]) && matches(path[1:], place[skip+1:]) {
-			return true
-		}
-		if !path[0].Descendant {
-			return false
-		}
-	}
-	return false
-}
-
-func selects(selectors []jsonpath.Selector, s step) bool {
-	for i := range selectors {
-		switch sel := &selectors[i]; sel.Kind {
-		case jsonpath.Wildcard:
-			return true
-		case jsonpath.Name:
-			if !s.array && sel.Name == s.name {
-				return true
-			}
-		case jsonpath.Index:
-			if s.array && sel.Start == s.index {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // maxDepth bounds the nesting of a recorded body.
 const maxDepth = 100
-
-// json cleans a JSON text, or several after one another, that may end
-// anywhere. What follows the last thing understood is left out.
-func (s *Body) json(b []byte, more bool) ([]byte, bool) {
-	w := scrub{s: s}
-	w.take(bytes.TrimPrefix(b, []byte("\ufeff")))
-	whole := w.texts()
-	return w.out, more || !whole
-}
-
-// take sets the text to clean, without its credentials.
-func (w *scrub) take(b []byte) {
-	// RFC 7464: what separates texts is space to all who do not know it.
-	b = bytes.ReplaceAll(b, []byte{0x1e}, []byte{'\n'})
-	spans := credentials(b, w.s.owns)
-	w.changed = len(spans) > 0
-	w.in = splice(b, spans)
-}
-
-// owns reports whether a rule of the administrator's decides about every value
-// of that name.
-func (s *Body) owns(name string) bool {
-	for i := range s.rules {
-		if s.rules[i].path == nil && s.rules[i].name == name {
-			return true
-		}
-	}
-	return false
-}
-
-// texts cleans all there is and reports whether it was understood.
-func (w *scrub) texts() bool {
-	for w.space(); w.pos < len(w.in); w.space() {
-		if len(w.out) > 0 {
-			w.out = append(w.out, '\n')
-		}
-		if !w.value(Keep) {
-			return false
-		}
-	}
-	return true
-}
-
-// scrub copies JSON without its insignificant space.
-type scrub struct {
-	s     *Body
-	in    []byte
-	pos   int
-	out   []byte
-	place []step
-
-	nested  int  // how many strings of JSON this text is within
-	changed bool // something was left out or replaced
-}
 
 // maxStrings is how many times JSON may stand in strings of JSON; deeper it is
 // not shown.
 const maxStrings = 4
 
-func (w *scrub) space() {
-	for w.pos < len(w.in) && strings.IndexByte(" \t\r\n", w.in[w.pos]) >= 0 {
-		w.pos++
-	}
+// json cleans a JSON text, or several after one another, that may end
+// anywhere. What follows the last thing understood is left out.
+func (s *Body) json(b []byte, more bool) ([]byte, bool) {
+	out, whole, _ := s.texts(bytes.TrimPrefix(b, []byte("\ufeff")), 0)
+	return out, more || !whole
 }
 
-// next skips space and returns the byte after it, 0 at the end.
-func (w *scrub) next() byte {
-	w.space()
-	if w.pos == len(w.in) {
-		return 0
+// texts cleans all there is, without insignificant space. It reports whether
+// it was understood, and whether anything was left out or replaced.
+func (s *Body) texts(b []byte, level int) (out []byte, whole, changed bool) {
+	// RFC 7464: what separates texts is space to all who do not know it.
+	b = bytes.ReplaceAll(b, []byte{0x1e}, []byte{'\n'})
+	spans := credentials(b, func(name string) bool { return s.owned[name] })
+	b = splice(b, spans)
+	out, count, err := apply(s.programs[level], b)
+	var fault *redaction.Error
+	if errors.As(err, &fault) {
+		// What stands before the fault, which has taken all that was
+		// written with it. A number that ends there may go on.
+		upTo := b[:min(fault.Offset, int64(len(b)))]
+		upTo = upTo[:bytes.LastIndexAny(upTo, " \t\r\n,:]}[{\"")+1]
+		if fault.Reason != redaction.ReasonTruncated || len(upTo) < len(b) {
+			out, count, _ = apply(s.programs[level], upTo)
+		}
 	}
-	return w.in[w.pos]
+	return compact(out), err == nil, count > 0 || len(spans) > 0
 }
 
-// value copies one value, or what takes its place. It reports whether the
-// value was complete and well formed; if not, nothing may follow.
-func (w *scrub) value(f Fate) bool {
-	if f != Keep {
-		w.changed = true
-		start := w.pos
-		raw := w.skip()
-		if raw == nil {
-			return false
-		}
-		if f == Hash {
-			if raw[0] == '"' {
-				var plain string
-				if json.Unmarshal(raw, &plain) != nil {
-					return false
-				}
-				raw = []byte(plain)
-			}
-			w.out = append(append(append(w.out, '"'), w.s.Pseudonym(raw)...), '"')
-		} else {
-			w.out = append(append(append(w.out, '"'), Masked...), '"')
-		}
-		return w.pos > start
+// apply runs a program over b.
+func apply(p *redaction.Program, b []byte) (out []byte, count int, err error) {
+	var buf bytes.Buffer
+	w := p.Get(&buf)
+	defer p.Put(w)
+	if _, err = w.Write(b); err == nil {
+		err = w.Close()
 	}
-	switch w.next() {
-	case '{':
-		return w.object()
-	case '[':
-		return w.array()
-	case '"':
-		raw, plain, ok := w.str()
-		if !ok {
-			return false
-		}
-		if clean := w.string(plain); clean != plain {
-			w.changed = true
-			raw, _ = json.Marshal(clean)
-		}
-		w.out = append(w.out, raw...)
-		return true
-	}
-	raw := w.scalar()
-	w.out = append(w.out, raw...)
-	return raw != nil
+	return buf.Bytes(), w.Count(), err
 }
 
 // string cleans what a string says, which may be JSON in turn.
-func (w *scrub) string(plain string) string {
-	start := strings.TrimLeft(plain, " \t\r\n\ufeff")
-	if start == "" || start[0] != '{' && start[0] != '[' {
-		return w.s.text.Clean(plain)
-	}
-	if w.nested == maxStrings {
-		return Masked
-	}
-	in := scrub{s: w.s, nested: w.nested + 1}
-	in.take([]byte(start))
-	switch whole := in.texts(); {
-	case whole && in.changed:
-		return string(in.out)
-	case !whole && assigns(plain): // no JSON, but what is it?
-		return Masked
-	}
-	return w.s.text.Clean(plain)
-}
-
-// skip reads one value without copying it and returns its text.
-func (w *scrub) skip() []byte {
-	w.space()
-	start := w.pos
-	mute := scrub{s: &Body{text: w.s.text}, in: w.in, pos: w.pos, place: w.place, nested: maxStrings}
-	ok := mute.value(Keep)
-	w.pos = mute.pos
-	if !ok {
-		return nil
-	}
-	return w.in[start:w.pos]
-}
-
-func (w *scrub) object() bool {
-	if len(w.place) == maxDepth {
-		return false
-	}
-	w.out = append(w.out, '{')
-	w.pos++
-	first := true
-	if w.next() == '}' {
-		w.pos++
-		w.out = append(w.out, '}')
-		return true
-	}
-	for {
-		if w.next() != '"' {
-			return false
+func (s *Body) string(text []byte, level int) (out []byte, changed bool) {
+	plain := string(text)
+	if looksLikeJSON(text) {
+		if level == maxStrings {
+			return []byte(Masked), true
 		}
-		raw, name, ok := w.str()
-		if !ok || w.next() != ':' {
-			return false
-		}
-		w.pos++
-		w.place = append(w.place, step{name: name})
-		f := w.s.decide(w.place)
-		if f == Remove {
-			w.changed = true
-			ok = w.skip() != nil
-		} else {
-			if !first {
-				w.out = append(w.out, ',')
-			}
-			first = false
-			w.out = append(append(w.out, raw...), ':')
-			ok = w.value(f)
-		}
-		w.place = w.place[:len(w.place)-1]
-		if !ok {
-			return false
-		}
-		switch w.next() {
-		case ',':
-			w.pos++
-		case '}':
-			w.pos++
-			w.out = append(w.out, '}')
-			return true
-		default:
-			return false
+		out, whole, changed := s.texts(bytes.TrimLeft(text, " \t\r\n\ufeff"), level+1)
+		switch {
+		case whole && changed:
+			return out, true
+		case !whole && assigns(plain): // no JSON, but what is it?
+			return []byte(Masked), true
 		}
 	}
-}
-
-func (w *scrub) array() bool {
-	if len(w.place) == maxDepth {
-		return false
-	}
-	w.out = append(w.out, '[')
-	w.pos++
-	if w.next() == ']' {
-		w.pos++
-		w.out = append(w.out, ']')
-		return true
-	}
-	first := true
-	for i := int64(0); ; i++ {
-		w.place = append(w.place, step{index: i, array: true})
-		f := w.s.decide(w.place)
-		var ok bool
-		if f == Remove {
-			w.changed = true
-			ok = w.skip() != nil
-		} else {
-			if !first {
-				w.out = append(w.out, ',')
-			}
-			first = false
-			ok = w.value(f)
-		}
-		w.place = w.place[:len(w.place)-1]
-		if !ok {
-			return false
-		}
-		switch w.next() {
-		case ',':
-			w.pos++
-		case ']':
-			w.pos++
-			w.out = append(w.out, ']')
-			return true
-		default:
-			return false
-		}
-	}
-}
-
-// str reads a string: its text with quotes, and what it says.
-func (w *scrub) str() (raw []byte, plain string, ok bool) {
-	start := w.pos
-	for i := w.pos + 1; i < len(w.in); i++ {
-		switch c := w.in[i]; {
-		case c == '\\':
-			i++
-		case c < ' ':
-			return nil, "", false
-		case c == '"':
-			w.pos = i + 1
-			raw = w.in[start:w.pos]
-			ok = json.Unmarshal(raw, &plain) == nil
-			return raw, plain, ok
-		}
-	}
-	return nil, "", false
-}
-
-// scalar reads a number, true, false or null. One that touches the end may
-// be cut off and does not count.
-func (w *scrub) scalar() []byte {
-	start := w.pos
-	for w.pos < len(w.in) && strings.IndexByte(" \t\r\n,:]}[{\"", w.in[w.pos]) < 0 {
-		w.pos++
-	}
-	raw := w.in[start:w.pos]
-	if !json.Valid(raw) || w.pos == len(w.in) && len(w.place) > 0 {
-		return nil
-	}
-	return raw
+	clean := s.text.Clean(plain)
+	return []byte(clean), clean != plain
 }

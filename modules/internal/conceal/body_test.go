@@ -55,7 +55,7 @@ func TestWhatCannotBeReadIsLeftOut(t *testing.T) {
 		{"text/plain", "", "rules are for JSON", ""},
 		{"application/json", "", `{"a":1,}`, `{"a":1`},
 		{"application/json", "", `{"a":tru`, `{"a":`},
-		{"application/json", "", `{"a":{"phone":"12`, `{"a":{"phone":`},
+		{"application/json", "", `{"a":{"phone":"12`, `{"a":{"phone":"****"`},
 		{"application/json", "", `{"a" 1}`, `{`},
 		{"application/json", "", "{\"a\":\"x\ny\"}", `{"a":`},
 		{"application/json", "", strings.Repeat("[", 200), strings.Repeat("[", 100)},
@@ -136,6 +136,62 @@ func TestTextThatGivesCredentialsIsLeftOut(t *testing.T) {
 	for _, in := range []string{"invalid password", "wrong token, try again", "hello", "<p>wrong password</p>"} {
 		if out, cut := s.Clean([]byte(in), "text/plain", "", false); string(out) != in || cut {
 			t.Errorf("%s became %s", in, out)
+		}
+	}
+}
+
+// Selectors mean in recorded bodies what they mean in redact: there is one
+// engine.
+func TestSelectorsOfRedactWorkInRecordedBodies(t *testing.T) {
+	for _, c := range []struct {
+		fate           Fate
+		selector, want string
+	}{
+		{Remove, "$.list[-1]", `{"list":[1,2,3],"o":{"a":{"x":1},"b":{"x":2}},"s":"{\"x\":5}"}`},
+		{Mask, "$.list[1:3]", `{"list":[1,"****","****",4],"o":{"a":{"x":1},"b":{"x":2}},"s":"{\"x\":5}"}`},
+		{Remove, "$.list[::2]", `{"list":[2,4],"o":{"a":{"x":1},"b":{"x":2}},"s":"{\"x\":5}"}`},
+		{Mask, "$.o['a','b'].x", `{"list":[1,2,3,4],"o":{"a":{"x":"****"},"b":{"x":"****"}},"s":"{\"x\":5}"}`},
+		{Mask, "$..x", `{"list":[1,2,3,4],"o":{"a":{"x":"****"},"b":{"x":"****"}},"s":"{\"x\":\"****\"}"}`},
+		{Remove, "x", `{"list":[1,2,3,4],"o":{"a":{},"b":{}},"s":"{}"}`},
+		{Remove, "$.o.*", `{"list":[1,2,3,4],"o":{},"s":"{\"x\":5}"}`},
+	} {
+		s := NewBody(NewText(nil, nil), nil)
+		if err := s.Add(c.fate, c.selector); err != nil {
+			t.Fatal(err)
+		}
+		got, cut := s.Clean([]byte(`{"list": [1,2,3,4], "o": {"a":{"x":1},"b":{"x":2}}, "s":"{\"x\":5}"}`), "application/json", "", false)
+		if string(got) != c.want || cut {
+			t.Errorf("%s became %s (cut %t), want %s", c.selector, got, cut, c.want)
+		}
+	}
+	s := NewBody(NewText(nil, nil), nil)
+	for _, selector := range []string{"$", "$.a[?@.b]", "$.["} {
+		if err := s.Add(Mask, selector); err == nil {
+			t.Errorf("%s was taken", selector)
+		}
+	}
+}
+
+// The first rule that selects a value decides, and a rule about every value of
+// a name decides about one that is a credential, too.
+func TestRulesDecideBeforeNames(t *testing.T) {
+	s := NewBody(NewText(nil, nil), []byte("k"))
+	for _, r := range []struct {
+		f Fate
+		s string
+	}{{Hash, "token"}, {Hash, "id"}, {Mask, "$..*"}} {
+		if err := s.Add(r.f, r.s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, _ := s.Clean([]byte(`{"token":"a","id":7,"x":1}`), "application/json", "", false)
+	want := `{"token":"` + s.Pseudonym([]byte("a")) + `","id":"` + s.Pseudonym([]byte("7")) + `","x":"****"}`
+	if string(got) != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for name, want := range map[string]Fate{"token": Hash, "id": Hash, "x": Mask, `"`: Mask} {
+		if got := s.ByName(name); got != want {
+			t.Errorf("%s: %d, want %d", name, got, want)
 		}
 	}
 }

@@ -66,6 +66,7 @@ type position struct {
 // automaton makes states.
 type automaton struct {
 	rules     []Rule
+	first     bool // the rule that is written first wins
 	names     *names
 	positions []position
 	start     []int32 // the first position of each rule
@@ -76,8 +77,8 @@ type automaton struct {
 	root   atomic.Pointer[state]
 }
 
-func newAutomaton(rules []Rule, paths []jsonpath.Path, fold bool) *automaton {
-	a := &automaton{rules: rules, names: newNames(fold), states: map[string]*state{}}
+func newAutomaton(rules []Rule, paths []jsonpath.Path, o Options) *automaton {
+	a := &automaton{rules: rules, first: o.FirstWins, names: newNames(o.FoldCase), states: map[string]*state{}}
 	for r, path := range paths {
 		if len(path) == 0 {
 			a.whole = append(a.whole, int32(r))
@@ -109,7 +110,7 @@ func (a *automaton) intern(positions, hits []int32) *state {
 		switch {
 		case action.kind == actDetect:
 			s.detects = append(s.detects, r)
-		case s.rule == none || stricter(action, r, &a.rules[s.rule].Action, s.rule):
+		case s.rule == none || a.first && r < s.rule || !a.first && stricter(action, r, &a.rules[s.rule].Action, s.rule):
 			s.rule = r
 		}
 	}
@@ -161,7 +162,7 @@ func (a *automaton) finish(s *state) {
 	s.dead = len(s.positions) == 0 && !a.inherits(s)
 	s.spills = s.rule == none
 	for _, d := range s.detects {
-		if detect := a.rules[d].Action.detect; detect.any || detect.inner.kind == actNull {
+		if detect := a.rules[d].Action.detect; detect.any || detect.inner.kind == actNull || detect.rewrite != nil {
 			s.spills = false
 		}
 	}

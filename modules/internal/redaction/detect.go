@@ -12,6 +12,8 @@ type detector struct {
 	inner Action
 	below *Program // for JSON in strings, nil at the innermost level
 	any   bool     // looks into numbers too
+
+	rewrite func(text []byte) ([]byte, bool) // in the place of all that
 }
 
 // detectDepth is how many times JSON may stand in strings of JSON and still be
@@ -53,6 +55,10 @@ func Detect(kinds []string, inner Action) (Action, error) {
 // redact appends to dst the text of v redacted, and reports whether there was
 // anything to redact, and whether the whole of it is to become null.
 func (d *detector) redact(dst []byte, v *value) (out []byte, found, null bool) {
+	if d.rewrite != nil {
+		out, found = d.rewrite(v.text)
+		return out, found, false
+	}
 	text := v.text
 	if inner, hit := d.embedded(v); hit {
 		text, found = inner, true

@@ -70,6 +70,10 @@ type Options struct {
 	// case folding. It is for texts whose names somebody spells who would
 	// like to get past the rules, to a reader that is as liberal.
 	FoldCase bool
+
+	// FirstWins makes the rule that is written first win where several name
+	// one value, whatever their actions.
+	FirstWins bool
 }
 
 const (
@@ -130,7 +134,7 @@ func Compile(rules []Rule, o Options) (*Program, error) {
 
 // link makes the automaton.
 func (p *Program) link(paths []jsonpath.Path) {
-	p.auto = newAutomaton(p.rules, paths, p.options.FoldCase)
+	p.auto = newAutomaton(p.rules, paths, p.options)
 	p.nameMax = shortName
 	for i := range p.rules {
 		action := &p.rules[i].Action

@@ -1,0 +1,19 @@
+package redaction
+
+// Scalar puts what f makes of the text of a scalar in its place, as a string.
+// Strings are given decoded, everything else as it is written. Among other
+// actions it ranks with Hash.
+func Scalar(f func(text []byte) string) Action {
+	return Action{kind: actHash, scalar: func(dst []byte, v *value) ([]byte, bool) {
+		return appendQuoted(dst, []byte(f(v.text))), true
+	}}
+}
+
+// Rewrite puts what f makes of the text of a string in its place, decoded on
+// either side, in every string that the selector names or that is inside what it
+// names. f reports whether there is anything to change. It comes after every
+// other action, as Detect does, and gets a string whole: Options.MaxValue must
+// be as long as the longest text.
+func Rewrite(f func(text []byte) (out []byte, changed bool)) Action {
+	return Action{kind: actDetect, detect: &detector{rewrite: f}}
+}
