@@ -554,9 +554,10 @@ func join(list []string, sep string) string {
 	return out
 }
 
+// bounded returns the beginning of s, of at most n bytes and whole characters.
 func bounded(s string, n int) string {
 	if len(s) > n {
-		return s[:n]
+		return strings.ToValidUTF8(s[:n], "")
 	}
 	return s
 }

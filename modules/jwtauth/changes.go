@@ -96,7 +96,7 @@ func listIDs(ids []string) string {
 // for more than one.
 func printable(name string) string {
 	if len(name) > maxName {
-		name = name[:maxName] + "…"
+		name = strings.ToValidUTF8(name[:maxName], "") + "…"
 	}
 	if strings.ContainsAny(name, ", ") || strconv.Quote(name) != `"`+name+`"` {
 		return strconv.Quote(name)

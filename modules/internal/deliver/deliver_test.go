@@ -469,11 +469,11 @@ func TestSyslogFramesByLength(t *testing.T) {
 			}()
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			defer cancel()
-			if err := s.Send(ctx, `a"]b`, records(2)); err != nil {
+			if err := s.Send(ctx, "a\"]b \x80", records(2)); err != nil {
 				t.Fatal(err)
 			}
 			first, second := <-got, <-got
-			if !strings.HasPrefix(first, "<110>1 ") || !strings.HasSuffix(first, ` audit [moat@32473 trail="a\"\]b" index="0"] {"n":0}`) || !strings.HasSuffix(second, `{"n":1}`) {
+			if !strings.HasPrefix(first, "<110>1 ") || !strings.HasSuffix(first, ` h caddy-moat a"]b__ audit [origin software="caddy-moat"][meta sequenceId="1"] {"n":0}`) || !strings.HasSuffix(second, `[meta sequenceId="2"] {"n":1}`) {
 				t.Errorf("messages %q %q", first, second)
 			}
 			// The receiver's end of the connection is seen sooner or

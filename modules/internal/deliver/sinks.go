@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -239,15 +238,34 @@ func (s *Syslog) Send(ctx context.Context, log string, batch []Record) error {
 	return nil
 }
 
-// message writes one message, RFC 5424 section 6.
+// message writes one message, RFC 5424 section 6. The name of the trail is the
+// PROCID, which section 6.2.6 has for messages that belong together. The structured
+// data are of the elements that the RFC registers: origin (section 7.2) names the
+// software, and the sequenceId of meta (section 7.3) is the number of the record
+// plus 1. There is none of our own, which would need a private enterprise
+// number.
 func (s *Syslog) message(dst []byte, log string, r Record) ([]byte, error) {
-	dst = fmt.Appendf(dst, "<%d>1 %s %s caddy-moat %d audit [moat@32473 trail=\"%s\" index=\"%d\"] ",
-		priority, time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"), orNil(s.Hostname), os.Getpid(), sdEscape.Replace(log), r.Index)
+	dst = fmt.Appendf(dst, "<%d>1 %s %s caddy-moat %s audit [origin software=\"caddy-moat\"][meta sequenceId=\"%d\"] ",
+		priority, time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"), orNil(s.Hostname), orNil(procID(log)), r.Index%maxSequence+1)
 	return s.Format.append(dst, log, r)
 }
 
-// sdEscape escapes a parameter value, RFC 5424 section 6.3.3.
-var sdEscape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `]`, `\]`)
+const (
+	// maxSequence is the last sequenceId; 1 follows it.
+	maxSequence = 1<<31 - 1
+	maxProcID   = 128
+)
+
+// procID writes a name in the printable ASCII that a PROCID consists of.
+func procID(name string) string {
+	id := []byte(name)
+	for i, c := range id {
+		if c <= ' ' || c > '~' {
+			id[i] = '_'
+		}
+	}
+	return string(id[:min(len(id), maxProcID)])
+}
 
 func orNil(s string) string {
 	if s == "" {
