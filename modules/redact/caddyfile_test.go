@@ -15,6 +15,7 @@ func TestCaddyfileBecomesConfiguration(t *testing.T) {
 		mask keep 3 4 $..card
 		keep 1 2 • $..code
 		keep 1 2 x
+		mask keep 0 0 char=x $..code
 		hash $..id
 		encrypt $..key
 		truncate 8 $..street
@@ -64,6 +65,7 @@ func TestCaddyfileBecomesConfiguration(t *testing.T) {
 		`{"action":"keep","args":["3","4"],"selectors":["$..card"]},` +
 		`{"action":"keep","args":["1","2","•"],"selectors":["$..code"]},` +
 		`{"action":"keep","args":["1","2"],"selectors":["x"]},` +
+		`{"action":"keep","args":["0","0","x"],"selectors":["$..code"]},` +
 		`{"action":"hash","selectors":["$..id"]},{"action":"encrypt","selectors":["$..key"]},` +
 		`{"action":"truncate","args":["8"],"selectors":["$..street"]},{"action":"round","args":["-3"],"selectors":["$..income"]},` +
 		`{"action":"shift_dates","args":["30"],"selectors":["$..born"]},` +
@@ -94,6 +96,11 @@ func TestCaddyfileMistakesAreRefusedWithTheirLine(t *testing.T) {
 		{"redact {\n mask mobil a\n}", "unknown mask"},
 		{"redact {\n keep 1 a\n}", "write keep <first> <last>"},
 		{"redact {\n keep 1 b a\n}", "'b' is not a number"},
+		{"redact {\n mask keep 1 1 x $..k\n}", "write char=x for the character, or $..x"},
+		{"redact {\n keep 1 1 \u540d \u59d3\n}", "may be a character or a selector"},
+		{"redact {\n detect mobile keep 1 1 x\n}", "may be a character or a selector"},
+		{"redact {\n keep 1 1 char=xy a\n}", "write one character"},
+		{"redact {\n keep 1 1 char=x\n}", "keep needs a selector"},
 		{"redact {\n keep -1 2 a\n}", "'-1' is not a number"},
 		{"redact {\n remove $.a[\n}", "$.a["},
 		{"redact {\n remove $[?@.a==1]\n}", "filter"},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -115,7 +116,7 @@ var usage = map[string]struct {
 	"null":        {0, "null <selector>..."},
 	"replace":     {1, "replace <text> <selector>..."},
 	"mask":        {1, "mask <preset> <selector>..."},
-	"keep":        {2, "keep <first> <last> [<char>] <selector>..."},
+	"keep":        {2, "keep <first> <last> [<char>|char=<char>] <selector>..."},
 	"hash":        {0, "hash <selector>..."},
 	"truncate":    {1, "truncate <characters> <selector>..."},
 	"round":       {1, "round <places> <selector>..."},
@@ -129,7 +130,7 @@ func parseRule(words []string) (Rule, error) {
 	if words[0] == "detect" {
 		return parseDetect(words)
 	}
-	rule, selectors, err := parseAction(words)
+	rule, selectors, err := parseAction(words, false)
 	if err != nil {
 		return rule, err
 	}
@@ -141,8 +142,8 @@ func parseRule(words []string) (Rule, error) {
 }
 
 // parseAction reads an action with its arguments and returns the words that
-// follow them.
-func parseAction(words []string) (rule Rule, rest []string, err error) {
+// follow them, which may be none if it can stand alone.
+func parseAction(words []string, alone bool) (rule Rule, rest []string, err error) {
 	// `mask keep 3 4` is another way to write `keep 3 4`.
 	if words[0] == "mask" && len(words) > 1 && words[1] == "keep" {
 		words = words[1:]
@@ -156,8 +157,14 @@ func parseAction(words []string) (rule Rule, rest []string, err error) {
 	if len(rule.Args) == 0 {
 		rule.Args = nil
 	}
-	if rule.Action == "keep" && len(rest) > 0 && isMaskChar(rest[0]) {
-		rule.Args, rest = append(rule.Args, rest[0]), rest[1:]
+	if rule.Action == "keep" {
+		var char string
+		if char, rest, err = takeChar(rest, alone); err != nil {
+			return rule, nil, err
+		}
+		if char != "" {
+			rule.Args = append(rule.Args, char)
+		}
 	}
 	if slices.Contains(rest, "") {
 		return rule, nil, fmt.Errorf("empty selector: write %s", u.text)
@@ -165,15 +172,30 @@ func parseAction(words []string) (rule Rule, rest []string, err error) {
 	return rule, rest, nil
 }
 
-// isMaskChar tells the character of `keep` from a selector: it is a single
-// one, and no letter or digit, which could be the name of a member.
-func isMaskChar(word string) bool {
-	if utf8.RuneCountInString(word) != 1 {
-		return false
+// takeChar takes the character of `keep` from the words behind its numbers:
+// char=x, or a single one that is no letter or digit, which could be the name
+// of a member.
+func takeChar(words []string, alone bool) (char string, rest []string, err error) {
+	if len(words) == 0 {
+		return "", words, nil
 	}
-	c, _ := utf8.DecodeRuneInString(word)
-	return c != utf8.RuneError && c > ' ' && c != '$' && c != '_' &&
-		(c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z')
+	word := words[0]
+	if named, ok := strings.CutPrefix(word, "char="); ok {
+		if utf8.RuneCountInString(named) != 1 {
+			return "", nil, fmt.Errorf("'%s': write one character, such as char=x", word)
+		}
+		return named, words[1:], nil
+	}
+	c, size := utf8.DecodeRuneInString(word)
+	switch {
+	case size != len(word) || c == utf8.RuneError || c <= ' ' || c == '$':
+		return "", words, nil
+	case c != '_' && !unicode.IsLetter(c) && !unicode.IsDigit(c):
+		return word, words[1:], nil
+	case len(words) > 1 || alone:
+		return "", nil, fmt.Errorf("'%s' may be a character or a selector: write char=%s for the character, or $..%s for members of that name", word, word, word)
+	}
+	return "", words, nil
 }
 
 func parseDetect(words []string) (Rule, error) {
@@ -188,7 +210,7 @@ func parseDetect(words []string) (Rule, error) {
 	if len(rule.Kinds) == 0 || len(rest) == 0 || rest[0] == "detect" {
 		return rule, fmt.Errorf("write %s, such as detect pan mobile mask last4", usage["detect"].text)
 	}
-	then, selectors, err := parseAction(rest)
+	then, selectors, err := parseAction(rest, true)
 	if err != nil {
 		return rule, err
 	}
@@ -199,7 +221,10 @@ func parseDetect(words []string) (Rule, error) {
 // String is the rule without its selectors, as it is written in a Caddyfile.
 func (r *Rule) String() string {
 	words := append([]string{r.Action}, r.Kinds...)
-	for _, a := range r.Args {
+	for i, a := range r.Args {
+		if c, _ := utf8.DecodeRuneInString(a); r.Action == "keep" && i == 2 && (c == '_' || c == '$' || unicode.IsLetter(c) || unicode.IsDigit(c)) {
+			a = "char=" + a
+		}
 		words = append(words, quoted(a))
 	}
 	if r.Then != nil {
