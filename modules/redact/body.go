@@ -62,7 +62,7 @@ func (rw *responseWriter) decide() error {
 
 func (rw *responseWriter) decideBy(first []byte) error {
 	k, f := judge(rw.label, first)
-	if !f.is() && (k == form || k == multi) {
+	if !f.is() && k == form {
 		k, f = opaque, fault{reason: "media_type", detail: rw.label.mediaType, passable: true}
 	}
 	rw.kind = k
@@ -92,6 +92,15 @@ func (rw *responseWriter) decideBy(first []byte) error {
 		rw.mode = streaming
 		rw.rewriter = rw.view.program.Get(nil)
 		rw.events = newEventStream((*output)(rw), rw.rewriter, rw.h, callerName(rw.caller))
+	case multi, envelopes:
+		if rw.view == nil {
+			rw.mode = passing
+			return nil
+		}
+		rw.mode = framing
+		if rw.framed, f = newFramed(k, rw.w.Header(), rw.h, rw.view, callerName(rw.caller), (*output)(rw)); f.is() {
+			return rw.fail(f)
+		}
 	default:
 		rw.mode = passing
 	}
@@ -103,7 +112,7 @@ func (rw *responseWriter) process(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	if rw.label.charset == superCharset && rw.mode != passing {
+	if rw.label.charset == superCharset && (rw.mode == rewriting || rw.mode == streaming) {
 		if n := ascii(p); n < len(p) {
 			if err := rw.pass(p[:n]); err != nil {
 				return err
@@ -122,6 +131,8 @@ func (rw *responseWriter) pass(p []byte) error {
 		_, err = rw.rewriter.Write(p)
 	case streaming:
 		err = rw.events.write(p)
+	case framing:
+		_, err = rw.framed.Write(p)
 	case passing:
 		_, err = (*output)(rw).Write(p)
 	}
@@ -229,7 +240,7 @@ func (rw *responseWriter) describe(h http.Header) {
 // redacted reports whether the body that leaves may be another than came.
 func (rw *responseWriter) redacted() bool {
 	switch rw.mode {
-	case rewriting, streaming, sniffing:
+	case rewriting, streaming, framing, sniffing:
 		return true
 	case dropping:
 		return rw.view != nil && rw.kind != media && rw.kind != listed

@@ -152,10 +152,11 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	l := readLabel(http.Header{"Content-Type": {p.contentType}}, pass)
+	header := http.Header{"Content-Type": {p.contentType}}
+	l := readLabel(header, pass)
 	k, f := judge(l, body[:min(len(body), maxSpace)])
-	if !f.is() && l.charset == superCharset && ascii(body) < len(body) && (k == document || k == sequence || k == events) {
-		f = beyondASCII()
+	if !f.is() && k == form && !p.request {
+		f = fault{reason: "media_type", detail: l.mediaType, passable: true}
 	}
 	if f.is() && !h.passes(&f) {
 		return &f
@@ -170,41 +171,49 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if v == nil || len(body) == 0 || f.is() || k != document && k != sequence && k != events {
+	if v == nil || len(body) == 0 || f.is() || !reads(k) && k != events {
 		_, err := out.Write(body)
 		return err
 	}
-	return h.show(out, v, k, p.user, body)
+	var shown bytes.Buffer
+	if err := h.show(&shown, v, &requestText{header: header, label: l, kind: k, first: body}, p, body); err != nil {
+		return err
+	}
+	_, err = out.Write(shown.Bytes())
+	return err
 }
 
-// show writes what a caller sees of a body, all of it or nothing.
-func (h *Handler) show(out io.Writer, v *view, k kind, user string, body []byte) error {
-	var shown bytes.Buffer
-	rw := v.program.NewRewriter(&shown)
-	var err error
-	if k == events {
-		s := newEventStream(&shown, rw, h, user)
-		if err = s.write(body); err == nil {
-			err = s.end()
+// show writes what a caller sees of a body.
+func (h *Handler) show(out io.Writer, v *view, t *requestText, p *preview, body []byte) error {
+	var w rewriter
+	var f fault
+	switch {
+	case t.kind == events:
+		s := newEventStream(out, v.program.NewRewriter(nil), h, p.user)
+		if err := s.write(body); err != nil {
+			return err
 		}
-	} else {
-		rw.SetCaller(user)
-		if _, err = rw.Write(body); err == nil {
-			err = rw.Close()
-		}
-		if err == nil && k == document && rw.Texts() == 0 {
-			f := noText()
-			err = &f
-		}
+		return s.end()
+	case p.request:
+		w, f = newRequestRewriter(t, h, v, p.user, out)
+	case t.kind == multi, t.kind == envelopes:
+		w, f = newFramed(t.kind, t.header, h, v, p.user, out)
+	default:
+		text := &jsonBody{Rewriter: v.program.NewRewriter(out), document: t.kind == document, ascii: t.label.charset == superCharset}
+		text.SetCaller(p.user)
+		w = text
+	}
+	if f.is() {
+		return &f
+	}
+	_, err := w.Write(body)
+	if err == nil {
+		err = w.Close()
 	}
 	var e *redaction.Error
 	if errors.As(err, &e) && e.Pointer != "" {
 		return fmt.Errorf("%w, in %s", err, e.Pointer)
 	}
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(shown.Bytes())
 	return err
 }
 

@@ -101,6 +101,14 @@ func TestCommandShowsWhatACallerSees(t *testing.T) {
 	if err != nil || got != "data: {\"margin\":3,\"admin\":4}\n\n" {
 		t.Errorf("events: %q (%v)", got, err)
 	}
+	for _, c := range []struct{ args, in, want string }{
+		{"--request --content-type application/x-www-form-urlencoded", "ADMIN=1&a=2", "a=2"},
+		{"--content-type multipart/mixed;boundary=b --user a", "--b\r\n\r\n" + in + "\r\n--b--", "--b\r\n\r\n{\"margin\":3,\"admin\":4}\r\n--b--"},
+	} {
+		if got, err := command(t, redactCommand(), c.in, append([]string{"--config", config}, strings.Fields(c.args)...)...); err != nil || got != c.want {
+			t.Errorf("%s: %q (%v)", c.args, got, err)
+		}
+	}
 	for _, bad := range []string{in + "}", "<ssn>1</ssn>", "\ufeff\ufeff" + in} {
 		if got, err := command(t, redactCommand(), bad, "--config", config); err == nil || got != "" {
 			t.Errorf("%q: got %q (%v), want an error and nothing", bad, got, err)

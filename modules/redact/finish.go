@@ -87,6 +87,8 @@ func (rw *responseWriter) closeBody() error {
 		return rw.blame(rw.rewriter.Close())
 	case streaming:
 		return rw.blame(rw.events.end())
+	case framing:
+		return rw.blame(rw.framed.Close())
 	}
 	return nil
 }
@@ -222,29 +224,28 @@ func (rw *responseWriter) reset() {
 // done gives back what was borrowed, and says what was redacted.
 func (rw *responseWriter) done() {
 	rw.releaseHeld()
-	if rw.rewriter == nil {
-		return
+	switch {
+	case rw.framed != nil:
+		rw.account(rw.framed.Count(), rw.framed.Fired)
+	case rw.events != nil:
+		rw.account(rw.events.count, func() []string { return rw.events.fired })
+	case rw.rewriter != nil:
+		rw.account(rw.rewriter.Count(), rw.rewriter.Fired)
 	}
-	n := rw.rewriter.Count()
-	if rw.events != nil {
-		n = rw.events.count
+	if rw.rewriter != nil {
+		rw.view.program.Put(rw.rewriter)
+		rw.rewriter = nil
 	}
-	if n > 0 {
-		rw.account(n)
-	}
-	rw.view.program.Put(rw.rewriter)
-	rw.rewriter = nil
 }
 
 // account says that n values were changed, and by which rules.
-func (rw *responseWriter) account(n int) {
+func (rw *responseWriter) account(n int, fired func() []string) {
+	if n == 0 {
+		return
+	}
 	rw.h.metrics.fields.Add(float64(n))
 	if log := decision.From(rw.vars); log != nil {
-		fired := rw.rewriter.Fired()
-		if rw.events != nil {
-			fired = rw.events.fired
-		}
-		log.AddRedacted(n, fired...)
+		log.AddRedacted(n, fired()...)
 	}
 	rw.counter.add(n, rw.repl)
 }

@@ -31,7 +31,13 @@ func (f *fields) Count() int      { return f.count }
 func (f *fields) Fired() []string { return f.fired }
 
 // note adds up what was redacted.
-func (f *fields) note(w *redaction.Rewriter) {
+func (f *fields) note(w *redaction.Rewriter) { f.add(w) }
+
+func (f *fields) add(w interface {
+	Count() int
+	Fired() []string
+},
+) {
 	f.count += w.Count()
 	for _, name := range w.Fired() {
 		if !slices.Contains(f.fired, name) {

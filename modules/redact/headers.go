@@ -85,6 +85,7 @@ type asked struct {
 func (a *asked) narrow(r *http.Request, tags *tagCipher, identity *[1]string) {
 	a.list, a.done = a.space[:0], true
 	a.take(r.Header, "Accept-Encoding")
+	a.take(r.Header, "Connect-Accept-Encoding") // of messages within a stream
 	a.take(r.Header, "Range")
 	a.take(r.Header, "If-Range")
 	a.take(r.Header, "A-Im") // deltas, RFC 3229

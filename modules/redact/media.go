@@ -14,15 +14,16 @@ import (
 type kind uint8
 
 const (
-	unknown  kind = iota // the label says nothing: the first bytes decide
-	document             // a JSON document, or some of them that are labelled as one
-	sequence             // JSON documents one after the other: NDJSON, RFC 7464
-	events               // Server-Sent Events
-	media                // a format of images, sounds or fonts, which cannot carry fields
-	listed               // named by `pass`
-	opaque               // could carry the fields in a form that is not read
-	form                 // application/x-www-form-urlencoded
-	multi                // multipart: read part by part
+	unknown   kind = iota // the label says nothing: the first bytes decide
+	document              // a JSON document, or some of them that are labelled as one
+	sequence              // JSON documents one after the other: NDJSON, RFC 7464
+	events                // Server-Sent Events
+	media                 // a format of images, sounds or fonts, which cannot carry fields
+	listed                // named by `pass`
+	opaque                // could carry the fields in a form that is not read
+	form                  // application/x-www-form-urlencoded
+	multi                 // multipart: read part by part
+	envelopes             // of the Connect protocol, each with a JSON message
 )
 
 // sniffLen is how many bytes decide what a body is whose label does not say;
@@ -44,7 +45,7 @@ func parseMediaTypes(list []string) (mediaTypes, error) {
 			return nil, fmt.Errorf("'%s' is no media type: write one such as text/html or text/*, without parameters", t)
 		}
 		switch k, _ := labelled(lower); k {
-		case document, sequence, events:
+		case document, sequence, events, envelopes:
 			return nil, fmt.Errorf("'%s' is what is redacted: to let some requests by, give redact a matcher", t)
 		}
 		types = append(types, lower)
@@ -124,6 +125,8 @@ func labelled(mediaType string) (kind, bool) {
 		return sequence, true
 	case "text/event-stream":
 		return events, true
+	case "application/connect+json":
+		return envelopes, true
 	case "application/x-www-form-urlencoded":
 		return form, true
 	case "image/svg+xml", "multipart/x-mixed-replace", "multipart/byteranges":
@@ -178,9 +181,9 @@ func judge(l label, first []byte) (kind, fault) {
 	if looksLikeJSON(first) {
 		return document, l.charset.fault()
 	}
-	if l.kind == form || l.kind == multi {
+	if l.kind >= form {
 		if l.charset == wideCharset || l.charset == otherCharset {
-			return opaque, fault{reason: "charset", detail: "a form in a charset that is not read"}
+			return opaque, fault{reason: "charset", detail: l.mediaType + " in a charset that is not read"}
 		}
 		return l.kind, fault{}
 	}
@@ -229,7 +232,7 @@ func decisive(l label, first []byte) bool {
 	case isOpen:
 		return len(first) >= maxSpace
 	}
-	if l.kind == form || l.kind == multi {
+	if l.kind >= form {
 		return true
 	}
 	return len(first) >= sniffLen

@@ -20,18 +20,18 @@ type rewriter interface {
 
 // requestText is what is known of a request body before it is read.
 type requestText struct {
-	method      string
-	contentType string
-	label       label
-	kind        kind // what judge has made of it
-	sized       bool // its length is known
-	first       []byte
+	method string
+	header http.Header
+	label  label
+	kind   kind // what judge has made of it
+	sized  bool // its length is known
+	first  []byte
 }
 
 // reads reports whether bodies of a kind are read.
 func reads(k kind) bool {
 	switch k {
-	case document, sequence, form, multi:
+	case document, sequence, form, multi, envelopes:
 		return true
 	}
 	return false
@@ -52,10 +52,12 @@ func newRequestRewriter(t *requestText, h *Handler, v *view, caller string, dst 
 		if t.label.mediaType != "multipart/form-data" {
 			return nil, fault{reason: "media_type", detail: t.label.mediaType + " in a request", passable: true}
 		}
-		if d := newFormData(t.contentType, common, dst); d != nil {
+		if d := newFormData(t.header.Get("Content-Type"), common, dst); d != nil {
 			return d, fault{}
 		}
 		return nil, fault{reason: "media_type", detail: "multipart/form-data whose boundary is not certain"}
+	case t.kind == envelopes:
+		return newEnveloped(t.header, h, common, dst), fault{}
 	case t.isPatch():
 		return &patchRewriter{fields: common, dst: dst, most: h.MaxEvent, sure: t.isLabelledPatch()}, fault{}
 	}

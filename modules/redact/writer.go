@@ -28,6 +28,7 @@ const (
 	sniffing              // the first bytes are awaited, to know what it is
 	rewriting             // through the rewriter
 	streaming             // through the rewriter, event by event
+	framing               // through the rewriter of another format, part by part
 	passing               // as they are
 	dropping              // there is no body in this answer
 	hiding                // an error: kept for the log, to be replaced
@@ -70,6 +71,7 @@ type responseWriter struct {
 	heldIn    *[]byte // where held came from
 	rewriter  *redaction.Rewriter
 	events    *eventStream
+	framed    rewriter // of other formats
 	decoding  *decoding
 	trailers  []string // the Trailer field of the upstream
 	fault     fault
@@ -144,6 +146,9 @@ func (rw *responseWriter) begin(status int) {
 	rw.trailers = h["Trailer"]
 	_, rw.sized = h["Content-Length"]
 	rw.label = readLabel(h, rw.h.pass)
+	if rw.label.kind == listed && isMultipart(rw.label.mediaType) {
+		rw.label.kind = multi // whatever looks like JSON in it is redacted even so
+	}
 	rw.kind = rw.label.kind
 	isError := status >= 400 && rw.h.HideErrors
 	switch {
