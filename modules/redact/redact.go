@@ -39,7 +39,7 @@ const (
 //
 // It reads JSON documents (application/json, text/json, …+json, and any body
 // that looks like JSON whatever its label), sequences of them (NDJSON, JSON
-// Lines, RFC 7464, and streams of them that are labelled as one document) 
+// Lines, RFC 7464, and streams of them that are labelled as one document)
 // Server-Sent Events whose data is JSON, multipart bodies part by part, and the
 // messages of the Connect protocol. Paths count from each text. An answer that
 // is refused is HTTP 502 with code unreadable_response while nothing of it
