@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
 	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
 )
 
@@ -66,7 +67,7 @@ type entry struct {
 // where they find it.
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request, start time.Time) *entry {
 	e := &entry{
-		handler: h, start: start, method: r.Method, path: r.URL.Path, query: r.URL.RawQuery,
+		handler: h, start: start, method: r.Method, path: requestpath.Shown(r.URL), query: r.URL.RawQuery,
 		host: r.Host, proto: r.Proto, peer: r.RemoteAddr, tls: r.TLS, early: adapter.EarlyData(r), trace: traceID(r.Header),
 	}
 	e.ResponseWriter = w
@@ -230,8 +231,10 @@ func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte
 // outcome adds what is known once the request has been served.
 func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space []*record.Decision) {
 	rec.Kind = record.Outcome
-	if r != nil && (r.Method != e.method || r.URL.Path != e.path) {
-		rec.Upstream = record.Upstream{Method: r.Method, Path: h.cleanURLPath(r.URL.Path)}
+	if r != nil {
+		if path := requestpath.Shown(r.URL); r.Method != e.method || path != e.path {
+			rec.Upstream = record.Upstream{Method: r.Method, Path: h.cleanURLPath(path)}
+		}
 	}
 	p := e.caller.Load()
 	if r != nil && e.begun.Load() == 0 {

@@ -16,8 +16,8 @@ import (
 //
 //	rbac [<matcher>] {
 //	    role <name> [inherits <role>...] {
-//	        allow <methods|*> <path> [when <condition>]
-//	        deny  <methods|*> <path> [when <condition>]
+//	        allow <methods|*> <path> [encoded_slashes] [when <condition>]
+//	        deny  <methods|*> <path> [encoded_slashes] [when <condition>]
 //	    }
 //	    scope <name> [inherits <scope>...] {
 //	        allow|deny …
@@ -232,8 +232,12 @@ func (p *parser) rule() (policy.Line, error) {
 	for p.NextArg() {
 		args, raw = append(args, p.Val()), append(raw, p.ValRaw())
 	}
-	if len(args) > 4 && args[2] == "when" {
-		args = append(args[:3:3], strings.Join(raw[3:], " "))
+	when := 2
+	if len(args) > when && args[when] == "encoded_slashes" {
+		when++
+	}
+	if len(args) > when+2 && args[when] == "when" {
+		args = append(args[:when+1:when+1], strings.Join(raw[when+1:], " "))
 	}
 	return policy.ParseArgs(args)
 }

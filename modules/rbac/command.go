@@ -163,7 +163,11 @@ func (q *question) ask(p *policy.Policy) (*policy.Request, error) {
 		env.Header.Add(name, strings.TrimSpace(value))
 	}
 	if env.Path, err = requestpath.Of(methodName, u); err != nil {
-		return nil, err
+		whole, errWhole := requestpath.Whole(methodName, u)
+		if errWhole != nil || !p.Covers(whole) {
+			return nil, err
+		}
+		env.Path = whole
 	}
 	if q.Body != nil {
 		text, err := json.Marshal(q.Body)
@@ -212,6 +216,15 @@ func (q *question) decide(p *policy.Policy) (verdict, error) {
 		return verdict{}, err
 	}
 	d := p.Decide(r)
+	for _, path := range slashed(r.Path) {
+		env := *r.Env
+		env.Path = path
+		other := *r
+		other.Path, other.Env = path, &env
+		if o := p.Decide(&other); d.Allow && (o.Reason == policy.RuleDenies || o.Reason == policy.ConditionFails) {
+			d = o
+		}
+	}
 	v := verdict{allow: d.Allow, rule: d.RuleText(), d: d, r: r}
 	switch {
 	case d.Allow:

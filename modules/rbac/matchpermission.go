@@ -74,7 +74,7 @@ func (m *MatchPermission) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // parse checks the method and path and returns the path as it is decided on.
 func (m *MatchPermission) parse() (string, error) {
-	l, err := policy.ParseArgs([]string{m.Method, m.Path})
+	l, err := policy.ParseArgs([]string{m.Method, m.Path, "encoded_slashes"})
 	switch {
 	case err != nil:
 		return "", err
@@ -87,7 +87,7 @@ func (m *MatchPermission) parse() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("'%s' is not a path", m.Path)
 	}
-	return requestpath.Of(m.Method, u)
+	return requestpath.Whole(m.Method, u)
 }
 
 // Provision prepares the question.
@@ -127,6 +127,11 @@ func (m *MatchPermission) MatchWithError(r *http.Request) (bool, error) {
 	}
 	p := adapter.Principal(r)
 	d, address := ask(pol, r, p, reading{method: m.Method, path: m.path}, nil)
+	for _, path := range slashed(m.path) {
+		if o, _ := ask(pol, r, p, reading{method: m.Method, path: path}, nil); o.Reason == policy.RuleDenies || o.Reason == policy.ConditionFails {
+			d = o
+		}
+	}
 	if d.Allow && (p != nil || address) && adapter.EarlyData(r) {
 		return false, caddyhttp.Error(http.StatusTooEarly, adapter.TooEarly())
 	}

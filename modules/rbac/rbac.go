@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -58,6 +61,11 @@ const layer = "rbac"
 // unless a rule that allows names the script: allow GET /remote.php/*. The rest
 // of the path must not be denied then. A script that is the index of its
 // directory must not be denied under either name.
+//
+// An encoded slash (%2F) in a segment is such a second reading. A rule with
+// encoded_slashes behind its path is for upstreams that are known to keep it
+// whole, as GitLab, npm registries and RabbitMQ do: {id} is group%2Fproject
+// then. The path with slashes in their place must not be denied.
 //
 // Where a request asks for another method (X-HTTP-Method-Override,
 // X-HTTP-Method, X-Method-Override, or _method in the query) or another path
@@ -253,11 +261,12 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 	var others []reading
 	var err error
 	var script string
-	if main.path, err = requestpath.Of(r.Method, r.URL); err == nil {
+	if main.path, others, err = paths(r, pol); err == nil {
+		whole := others
 		if others, err = readings(r, main); err == nil {
 			var more []reading
 			more, script, err = h.scripts(r).readings(main)
-			others = append(others, more...)
+			others = slices.Concat(others, more, whole)
 		}
 	}
 	if err != nil {
@@ -297,6 +306,36 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 		return policy.Decision{Reason: reasonEarly}, adapter.TooEarly()
 	}
 	return d, nil
+}
+
+// paths returns the path of the request, and what else it might be read as
+// where it has encoded slashes and a rule is for such paths: nothing of that may
+// be denied.
+func paths(r *http.Request, pol *policy.Policy) (main string, others []reading, err error) {
+	main, err = requestpath.Of(r.Method, r.URL)
+	if err == nil || !requestpath.HasSlash(r.URL.EscapedPath()) {
+		return main, nil, err
+	}
+	whole, errWhole := requestpath.Whole(r.Method, r.URL)
+	switch {
+	case errWhole != nil:
+		return "", nil, errWhole
+	case !pol.Covers(whole):
+		return "", nil, err
+	}
+	for _, p := range slashed(whole) {
+		others = append(others, reading{method(r), p, true})
+	}
+	return whole, others, nil
+}
+
+// slashed returns what a path with encoded slashes is where they are slashes.
+func slashed(whole string) []string {
+	if !requestpath.HasSlash(whole) {
+		return nil
+	}
+	decoded := strings.ReplaceAll(whole, requestpath.Slash, "/")
+	return []string{decoded, path.Clean(decoded)}
 }
 
 // endow returns the caller with the roles that the policy itself gives to it,

@@ -45,9 +45,10 @@ type Policy struct {
 	heirs    [][]uint32 // for each subject, those that have its rules
 	methods  []string   // methods that rules name; method i+1 is methods[i], 0 is all others
 	root     *node
-	fold     bool // paths are compared in lower case
-	body     bool // a condition reads the request's body
-	headers  bool // a condition reads header fields
+	slashed  *node // of the rules for paths with encoded slashes; nil if none is
+	fold     bool  // paths are compared in lower case
+	body     bool  // a condition reads the request's body
+	headers  bool  // a condition reads header fields
 }
 
 type userRoles struct {
@@ -69,6 +70,29 @@ func (p *Policy) ReadsBody() bool { return p.body }
 
 // ReadsHeaders reports whether a condition may read header fields.
 func (p *Policy) ReadsHeaders() bool { return p.headers }
+
+// Covers reports whether a rule that allows is for a path with encoded slashes,
+// whoever its caller is.
+func (p *Policy) Covers(path string) bool {
+	if p.slashed == nil {
+		return false
+	}
+	segments := strings.Split(p.folded(path)[1:], "/")
+	return slices.ContainsFunc(p.rules, func(r *Rule) bool { return r.Allow && r.Line.Slashes && r.pattern.matches(segments) })
+}
+
+// matches reports whether the pattern is for a path of these segments.
+func (p pattern) matches(segments []string) bool {
+	for i, s := range p {
+		switch {
+		case s.kind == below:
+			return i < len(segments)
+		case i >= len(segments), s.kind == single && segments[i] == "", s.kind == literal && segments[i] != s.text:
+			return false
+		}
+	}
+	return len(p) == len(segments)
+}
 
 // UserRoles returns the roles that the policy itself gives to a user. The
 // caller must not change them.
@@ -258,7 +282,7 @@ func (c *compiler) readRule(subject uint32, allow bool, text string) error {
 		return c.doc.fault(where, text, "%w", err)
 	}
 	r := &Rule{Who: who, Allow: allow, Line: l, subject: subject, text: where + " " + l.String(), Place: c.doc.place(where, text)}
-	if r.pattern, err = parsePath(l.Path); err != nil {
+	if r.pattern, err = parsePath(l.Path, l.Slashes); err != nil {
 		return c.doc.fault(where, text, "%w", err)
 	}
 	if c.p.fold {
@@ -317,8 +341,20 @@ func (c *compiler) index() {
 			}
 		}
 	}
+	p.build(p.root, func(*Rule) bool { return true })
+	if slices.ContainsFunc(p.rules, func(r *Rule) bool { return r.Allow && r.Line.Slashes }) {
+		p.slashed = new(node)
+		p.build(p.slashed, func(r *Rule) bool { return !r.Allow || r.Line.Slashes })
+	}
+}
+
+// build enters the rules that are wanted into a tree.
+func (p *Policy) build(root *node, wanted func(*Rule) bool) {
 	for i, r := range p.rules {
-		at := p.root.insert(r)
+		if !wanted(r) {
+			continue
+		}
+		at := root.insert(r)
 		if at.byMethod == nil {
 			at.byMethod = make([]cell, len(p.methods)+1)
 		}
@@ -328,7 +364,7 @@ func (c *compiler) index() {
 			}
 		}
 	}
-	p.root.finish()
+	root.finish()
 }
 
 // covered returns the methods that a rule for these is for.

@@ -9,12 +9,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
 )
 
 // Request is what is asked of a policy.
 type Request struct {
 	Method string
-	Path   string // begins with a slash, decoded once, with one reading: see package requestpath
+	Path   string // begins with a slash, decoded once, with one reading: see package requestpath, also for %2F
 
 	// Authenticated says that the caller is known. User, Roles and Scopes
 	// mean nothing otherwise.
@@ -113,7 +114,13 @@ func (p *Policy) Decide(q *Request) Decision {
 	w := walk{deny: none, allow: none}
 	p.addSubjects(&w.subjects, q)
 	w.allowAt, w.denyAt = p.method(q.Method)
-	w.visit(p.root, p.folded(q.Path)[1:])
+	root := p.root
+	if strings.IndexByte(q.Path, '%') >= 0 && strings.Contains(q.Path, requestpath.Slash) {
+		if root = p.slashed; root == nil {
+			return Decision{Reason: NoRule}
+		}
+	}
+	w.visit(root, p.folded(q.Path)[1:])
 
 	if w.deny != none {
 		return Decision{Rule: p.rules[w.deny], Reason: RuleDenies}

@@ -18,6 +18,10 @@ type Line struct {
 	Methods []string // as written; nil for every method
 	Path    string   // as written
 	When    string   // the condition, or empty
+
+	// Slashes says that the rule is for paths with encoded slashes (%2F), too:
+	// a segment with them stays whole.
+	Slashes bool
 }
 
 // String prints the line in its one form.
@@ -27,6 +31,9 @@ func (l Line) String() string {
 		s = strings.Join(l.Methods, ",")
 	}
 	s += " " + l.Path
+	if l.Slashes {
+		s += " " + slashesWord
+	}
 	if l.When != "" {
 		s += " when " + l.When
 	}
@@ -34,6 +41,9 @@ func (l Line) String() string {
 }
 
 const example = "a rule is written as: GET,POST /orders/* when user == \"alice\""
+
+// slashesWord stands behind the path of a rule with Slashes.
+const slashesWord = "encoded_slashes"
 
 // ParseLine reads a rule. It checks everything but the condition.
 func ParseLine(text string) (Line, error) {
@@ -46,6 +56,9 @@ func ParseLine(text string) (Line, error) {
 		return Line{}, fmt.Errorf("'%s': the rule needs a method and a path; %s", methods, example)
 	}
 	args := []string{methods, path}
+	if keyword, more := word(rest); keyword == slashesWord {
+		args, rest = append(args, keyword), more
+	}
 	if keyword, when := word(rest); keyword != "" {
 		args = append(args, keyword, when)
 	}
@@ -77,7 +90,11 @@ func ParseArgs(args []string) (Line, error) {
 		return Line{}, err
 	}
 	l.Path = args[1]
-	if _, err = parsePath(l.Path); err != nil {
+	if len(args) > 2 && args[2] == slashesWord {
+		l.Slashes = true
+		args = slices.Delete(slices.Clone(args), 2, 3)
+	}
+	if _, err = parsePath(l.Path, l.Slashes); err != nil {
 		return Line{}, err
 	}
 	if len(args) == 2 {
@@ -90,7 +107,7 @@ func ParseArgs(args []string) (Line, error) {
 		if _, err := parseMethods(args[1]); err == nil {
 			return Line{}, fmt.Errorf("'%s %s': methods are joined by commas, without spaces: %s,%s", args[0], args[1], args[0], args[1])
 		}
-		return Line{}, fmt.Errorf("'%s' where only 'when' and a condition may follow the path", args[2])
+		return Line{}, fmt.Errorf("'%s' where only 'when' and a condition may follow the path, or encoded_slashes before it", args[2])
 	}
 	l.When = strings.Trim(strings.Join(args[3:], " "), space)
 	if l.When == "" {
@@ -151,7 +168,7 @@ type segment struct {
 // pattern is a path of a rule. The path /a/ has the segments "a" and "".
 type pattern []segment
 
-func parsePath(s string) (pattern, error) {
+func parsePath(s string, slashes bool) (pattern, error) {
 	switch {
 	case s == "*":
 		return nil, errors.New("path '*': write '/*' for every path")
@@ -182,7 +199,11 @@ func parsePath(s string) (pattern, error) {
 	// it expects something of it.
 	u, err := url.ParseRequestURI("/" + strings.Join(plain, "/"))
 	if err == nil {
-		_, err = requestpath.Of(http.MethodGet, u)
+		if slashes {
+			_, err = requestpath.Whole(http.MethodGet, u)
+		} else if _, err = requestpath.Of(http.MethodGet, u); err != nil && requestpath.HasSlash(s) {
+			err = fmt.Errorf("%w; for an upstream that keeps %%2F whole, write %s behind the path", err, slashesWord)
+		}
 	} else {
 		err = errors.New("a percent sign needs two hexadecimal digits; write it as %25 itself")
 	}
@@ -209,11 +230,27 @@ func parseSegment(path, text string, last bool) (segment, error) {
 	case strings.ContainsAny(text, "{}"):
 		return segment{}, fmt.Errorf("path '%s': a variable is a whole segment: '/orders/{id}'", path)
 	}
+	if requestpath.HasSlash(text) {
+		return segment{kind: literal, text: keepSlashes(text)}, nil
+	}
 	decoded, err := url.PathUnescape(text)
 	if err != nil {
 		decoded = text // refused by the caller, with the whole path
 	}
 	return segment{kind: literal, text: decoded}, nil
+}
+
+// keepSlashes decodes a segment as requestpath.Whole does.
+func keepSlashes(text string) string {
+	u, err := url.ParseRequestURI("/" + text)
+	if err != nil {
+		return text
+	}
+	whole, err := requestpath.Whole(http.MethodGet, u)
+	if err != nil {
+		return text // refused by the caller
+	}
+	return whole[1:]
 }
 
 // folded returns the pattern with its literal segments as they are compared
@@ -241,7 +278,7 @@ func (p pattern) vars() []condition.Var {
 
 // Check parses the line and compiles its condition, for its errors alone.
 func (l Line) Check(c *condition.Compiler) error {
-	p, err := parsePath(l.Path)
+	p, err := parsePath(l.Path, l.Slashes)
 	if err != nil || l.When == "" {
 		return err
 	}

@@ -10,16 +10,18 @@ import (
 
 func TestRuleLines(t *testing.T) {
 	for text, want := range map[string]Line{
-		"GET /orders/*":     {[]string{"GET"}, "/orders/*", ""},
-		"GET,POST /orders":  {[]string{"GET", "POST"}, "/orders", ""},
-		"* /":               {nil, "/", ""},
-		"* /*":              {nil, "/*", ""},
-		"  PURGE\t/a/*/b  ": {[]string{"PURGE"}, "/a/*/b", ""},
-		"GET /teams/{team}/report when team in claims.teams": {[]string{"GET"}, "/teams/{team}/report", "team in claims.teams"},
-		"GET /a when  user == 'a  b' ":                       {[]string{"GET"}, "/a", "user == 'a  b'"},
-		"GET /a when user ==\n  'a'":                         {[]string{"GET"}, "/a", "user ==\n  'a'"},
-		"GET /a%20b/%2A":                                     {[]string{"GET"}, "/a%20b/%2A", ""},
-		"GET /订单/*":                                          {[]string{"GET"}, "/订单/*", ""},
+		"GET /orders/*":     {[]string{"GET"}, "/orders/*", "", false},
+		"GET,POST /orders":  {[]string{"GET", "POST"}, "/orders", "", false},
+		"* /":               {nil, "/", "", false},
+		"* /*":              {nil, "/*", "", false},
+		"  PURGE\t/a/*/b  ": {[]string{"PURGE"}, "/a/*/b", "", false},
+		"GET /teams/{team}/report when team in claims.teams": {[]string{"GET"}, "/teams/{team}/report", "team in claims.teams", false},
+		"GET /a when  user == 'a  b' ":                       {[]string{"GET"}, "/a", "user == 'a  b'", false},
+		"GET /a when user ==\n  'a'":                         {[]string{"GET"}, "/a", "user ==\n  'a'", false},
+		"GET /a%20b/%2A":                                     {[]string{"GET"}, "/a%20b/%2A", "", false},
+		"GET /订单/*":                                          {[]string{"GET"}, "/订单/*", "", false},
+		"GET /p/{id}/* encoded_slashes":                      {[]string{"GET"}, "/p/{id}/*", "", true},
+		"* /q/%2F/{q} encoded_slashes when q != 'x'":         {nil, "/q/%2F/{q}", "q != 'x'", true},
 	} {
 		got, err := ParseLine(text)
 		if err != nil || !reflect.DeepEqual(got, want) {

@@ -21,7 +21,8 @@
 //	                      "/", "\", "." or ";" (U+FF0F and the like)
 //	http:a  *  host:80    a target that is not a path
 //
-// Everything else has one reading: its segments, percent-decoded once.
+// Everything else has one reading: its segments, percent-decoded once. Where an
+// upstream is known to keep encoded slashes, see Whole.
 package requestpath
 
 import (
@@ -88,6 +89,89 @@ func Of(method string, u *url.URL) (string, error) {
 		return "", err
 	}
 	return p, nil
+}
+
+// Whole returns the one reading of a path in which an encoded slash is data, as
+// it is by RFC 3986 section 2.2: the segment of /projects/group%2Fproject stays
+// whole, and %2F, in capitals, stands for the slash in it. It is for upstreams
+// that are known to read it so. Everything else of a path has to have one
+// reading as Of wants it, and no dot segment may hide beside an encoded slash.
+func Whole(method string, u *url.URL) (string, error) {
+	p, err := Of(method, u)
+	escaped := u.EscapedPath()
+	if err == nil || !HasSlash(escaped) || u.Opaque != "" {
+		return p, err
+	}
+	for segment := range strings.SplitSeq(u.Path, "/") {
+		if segment == "." || segment == ".." {
+			return "", ErrDot
+		}
+	}
+	// With a letter in the place of each of them, the rest must be as usual.
+	parts := splitSlashes(escaped)
+	plain := strings.Join(parts, "x")
+	decoded, err := url.PathUnescape(plain)
+	if err != nil {
+		return "", ErrForm
+	}
+	if _, err := Of(method, &url.URL{Path: decoded, RawPath: plain}); err != nil {
+		return "", err
+	}
+	for i, part := range parts {
+		if parts[i], err = url.PathUnescape(part); err != nil {
+			return "", ErrForm
+		}
+	}
+	return strings.Join(parts, Slash), nil
+}
+
+// Shown returns a path as it is told to people: decoded once, but for encoded
+// slashes, which would make another path of it. It may have any number of
+// readings.
+func Shown(u *url.URL) string {
+	if u.RawPath == "" || !HasSlash(u.RawPath) {
+		return u.Path
+	}
+	parts := splitSlashes(u.EscapedPath())
+	for i, part := range parts {
+		decoded, err := url.PathUnescape(part)
+		if err != nil {
+			return u.Path
+		}
+		parts[i] = decoded
+	}
+	return strings.Join(parts, Slash)
+}
+
+// Slash stands for an encoded slash in what Whole returns.
+const Slash = "%2F"
+
+// HasSlash reports whether a path has an encoded slash.
+func HasSlash(path string) bool {
+	for i := strings.IndexByte(path, '%'); i >= 0 && i+2 < len(path); {
+		if path[i+1] == '2' && path[i+2]|0x20 == 'f' {
+			return true
+		}
+		next := strings.IndexByte(path[i+1:], '%')
+		if next < 0 {
+			return false
+		}
+		i += 1 + next
+	}
+	return false
+}
+
+// splitSlashes splits an escaped path at its encoded slashes.
+func splitSlashes(escaped string) (parts []string) {
+	start := 0
+	for i := 0; i+2 < len(escaped); i++ {
+		if escaped[i] == '%' && escaped[i+1] == '2' && escaped[i+2]|0x20 == 'f' {
+			parts = append(parts, escaped[start:i])
+			start = i + 3
+			i += 2
+		}
+	}
+	return append(parts, escaped[start:])
 }
 
 // isPlain reports whether p, which begins with a slash, has no byte and no
