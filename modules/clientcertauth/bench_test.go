@@ -4,8 +4,6 @@ import (
 	"crypto/x509"
 	"net/http"
 	"testing"
-
-	"github.com/caddy-moat/caddy-moat/modules/internal/clientcert"
 )
 
 // Run with: go test -run '^$' -bench Identify -benchmem ./modules/clientcertauth
@@ -20,7 +18,7 @@ func requests(t testing.TB) (*Provider, map[string]*http.Request) {
 	})
 	return p, map[string]*http.Request{
 		"connection": request(somewhere, []*x509.Certificate{cert, ca.cert}),
-		"field":      request("10.0.0.1:1", nil, certField, clientcert.FormatField(cert)),
+		"field":      request("10.0.0.1:1", nil, certField, formatField(cert)),
 	}
 }
 

@@ -109,8 +109,8 @@ func TestAConnectionOutlivesItsCertificate(t *testing.T) {
 func TestClientCertIsBelievedFromListedProxiesAlone(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
 	p := provision(t, &Provider{Identity: []string{"cn"}, Proxies: []string{"10.0.0.1", "2001:db8::/64"}, Trust: []string{ca.file()}})
-	alice := clientcert.FormatField(ca.client("alice"))
-	mallory := clientcert.FormatField(other.client("alice"))
+	alice := formatField(ca.client("alice"))
+	mallory := formatField(other.client("alice"))
 	own := []*x509.Certificate{ca.client("proxy"), ca.cert}
 	for name, test := range map[string]struct {
 		from   string
@@ -160,7 +160,7 @@ func TestClientCertIsBelievedFromListedProxiesAlone(t *testing.T) {
 func TestInCaddysOwnHandlerTheFieldsAreRemovedToo(t *testing.T) {
 	ca := newAuthority(t)
 	p := provision(t, &Provider{Identity: []string{"cn"}, Roles: []string{"clerk"}, Proxies: []string{"10.0.0.1"}, Trust: []string{ca.file()}})
-	alice := clientcert.FormatField(ca.client("alice"))
+	alice := formatField(ca.client("alice"))
 	for from, good := range map[string]bool{"10.0.0.1:1": true, "10.0.0.2:1": false} {
 		r := request(from, nil, certField, alice, "Client_cert", alice, "client.cert", alice, "CLIENT-CERT_CHAIN", alice, "Client-Certs", "kept")
 		w := httptest.NewRecorder()

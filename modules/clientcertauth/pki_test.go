@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"math/big"
 	"net/http"
@@ -136,4 +137,9 @@ func request(from string, verified []*x509.Certificate, header ...string) *http.
 	}
 	ctx := context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{})
 	return r.WithContext(context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer()))
+}
+
+// formatField prints a certificate as a Client-Cert field says it.
+func formatField(cert *x509.Certificate) string {
+	return ":" + base64.StdEncoding.EncodeToString(cert.Raw) + ":"
 }

@@ -19,7 +19,7 @@ func newAsked(t testing.TB) *asked {
 	v := &Verifier{Table: func() *Table { return table }, Roots: pool(ca.cert)}
 	cert := ca.named(t, "orders", uri("spiffe://example.org/orders"), dns("orders.example.com"))
 	chains := chainOf(cert, ca.cert)
-	f := Field{Cert: []string{FormatField(cert)}}
+	f := Field{Cert: []string{formatField(cert)}}
 	return &asked{
 		v:        v,
 		verified: func() error { _, err := v.Connection(chains, now); return err },

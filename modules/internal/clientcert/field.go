@@ -88,11 +88,6 @@ func decodeItem(s string) ([]byte, error) {
 	return der, nil
 }
 
-// FormatField prints a certificate as a Client-Cert field says it.
-func FormatField(cert *x509.Certificate) string {
-	return ":" + base64.StdEncoding.EncodeToString(cert.Raw) + ":"
-}
-
 // Verify checks that the certificate is one for clients, that it leads to
 // one of the roots, and that all of it is good now. That the client has its
 // key is what the proxy has seen; who is behind the certificate it need not

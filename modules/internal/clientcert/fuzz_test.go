@@ -54,7 +54,7 @@ func FuzzNormalDN(f *testing.F) {
 // FuzzField holds that what is read is what is printed, that the error is
 // ErrField, and that it repeats nothing.
 func FuzzField(f *testing.F) {
-	cert := FormatField(newAuthority(f, "Test CA").named(f, "a"))
+	cert := formatField(newAuthority(f, "Test CA").named(f, "a"))
 	for _, s := range []string{cert, cert + "," + cert, ":AAAA:", "::", ":=:", cert + ";a"} {
 		f.Add(s, s)
 	}

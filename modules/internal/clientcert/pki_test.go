@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/base64"
 	"math/big"
 	"testing"
 	"time"
@@ -100,4 +101,9 @@ func (a *authority) named(t testing.TB, cn string, names ...alternative) *x509.C
 			c.ExtraExtensions = []pkix.Extension{alternatives(t, names...)}
 		}
 	})
+}
+
+// formatField prints a certificate as a Client-Cert field says it.
+func formatField(cert *x509.Certificate) string {
+	return ":" + base64.StdEncoding.EncodeToString(cert.Raw) + ":"
 }

@@ -70,9 +70,9 @@ func TestCertificatesOfFieldsThatAreNotTrustedAreRefused(t *testing.T) {
 		"for servers":               {ca.leaf(t, usage(x509.ExtKeyUsageServerAuth)), nil, false},
 		"issued by a client":        {client.named(t, "b"), []*x509.Certificate{client.cert}, false},
 	} {
-		f := Field{Cert: []string{FormatField(test.cert)}}
+		f := Field{Cert: []string{formatField(test.cert)}}
 		for _, c := range test.chain {
-			f.Chain = append(f.Chain, FormatField(c))
+			f.Chain = append(f.Chain, formatField(c))
 		}
 		for range 2 { // found out, and remembered
 			id, err := v.Field(f, now)
@@ -83,7 +83,7 @@ func TestCertificatesOfFieldsThatAreNotTrustedAreRefused(t *testing.T) {
 	}
 	// Those of the system must not even be asked.
 	var asked x509.UnknownAuthorityError
-	if _, err := (&Verifier{}).Field(Field{Cert: []string{FormatField(ca.named(t, "a"))}}, now); !errors.Is(err, ErrUntrusted) || errors.As(err, &asked) {
+	if _, err := (&Verifier{}).Field(Field{Cert: []string{formatField(ca.named(t, "a"))}}, now); !errors.Is(err, ErrUntrusted) || errors.As(err, &asked) {
 		t.Errorf("without roots: %v", err)
 	}
 }
@@ -91,7 +91,7 @@ func TestCertificatesOfFieldsThatAreNotTrustedAreRefused(t *testing.T) {
 func TestFieldsThatCannotBeReadAreRefused(t *testing.T) {
 	ca := newAuthority(t, "Test CA")
 	v := &Verifier{Roots: pool(ca.cert)}
-	good := FormatField(ca.named(t, "a"))
+	good := formatField(ca.named(t, "a"))
 	text := strings.Trim(good, ":")
 	if _, err := v.Field(Field{Cert: []string{good}}, now); err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestTheExampleOfRFC9440(t *testing.T) {
 	if got, want := fmt.Sprint(n.Subject, n.Emails, n.Serial, n.Issuer), "CN=BC[bdc@example.com]07CN=LA Intermediate CA,O=Let's Authenticate"; strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if FormatField(c) != cert {
+	if formatField(c) != cert {
 		t.Error("it is printed otherwise")
 	}
 }
@@ -185,7 +185,7 @@ func TestWhatIsRememberedGoesWithTheMap(t *testing.T) {
 	table := parse(t, `{"subject":"CN=a","user":"alice"}`)
 	v := &Verifier{Table: func() *Table { return table }, Roots: pool(ca.cert)}
 	cert := ca.named(t, "a")
-	field := Field{Cert: []string{FormatField(cert)}}
+	field := Field{Cert: []string{formatField(cert)}}
 	for _, step := range []struct {
 		line string
 		user string
@@ -215,8 +215,8 @@ func TestAnotherChainIsVerifiedAgain(t *testing.T) {
 	ca := newAuthority(t, "Test CA")
 	v := &Verifier{Roots: pool(ca.cert)}
 	below := ca.intermediate(t, now.AddDate(1, 0, 0))
-	cert := FormatField(below.named(t, "a"))
-	with := Field{Cert: []string{cert}, Chain: []string{FormatField(below.cert)}}
+	cert := formatField(below.named(t, "a"))
+	with := Field{Cert: []string{cert}, Chain: []string{formatField(below.cert)}}
 	if _, err := v.Field(with, now); err != nil {
 		t.Fatal(err)
 	}
