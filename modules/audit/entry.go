@@ -246,6 +246,9 @@ func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space [
 	if p != nil {
 		rec.User = record.User{ID: p.ID, Issuer: p.Issuer, Kind: p.Kind, Key: p.KeyID, Token: p.TokenID}
 		rec.Roles = p.Roles
+		if a := p.App; a != nil {
+			rec.App = record.User{ID: a.ID, Issuer: a.Issuer, Kind: a.Kind, Key: a.KeyID, Token: a.TokenID}
+		}
 		if p.Kind == principal.KindOther && p.KeyID == "" && r != nil && basic(r.Header.Get("Authorization")) {
 			rec.User.Kind = principal.KindBasic
 		}

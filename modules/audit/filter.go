@@ -23,7 +23,7 @@ const anyKind = "*"
 // filter selects records. Its zero value selects all.
 type filter struct {
 	since, until          string
-	user, role            string
+	user, app, role       string
 	status, decision      string
 	path, method, address string
 	id, site, code, rule  string
@@ -40,6 +40,7 @@ func (f *filter) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.since, "since", "", "records from that time on: today, yesterday, a date or a time (local unless it has an offset), or a duration ago such as 2h or 7d")
 	fs.StringVar(&f.until, "until", "", "records before that time; a date, today and yesterday include that day")
 	fs.StringVarP(&f.user, "user", "u", "", "records of that user; - for anonymous requests")
+	fs.StringVar(&f.app, "app", "", "records of requests that were sent by that application")
 	fs.StringVar(&f.role, "role", "", "records of users with that role")
 	fs.StringVarP(&f.status, "status", "s", "", "status: 403, 4xx or 400-499")
 	fs.StringVarP(&f.decision, "decision", "d", "", "allow, deny or error; with a layer: rbac=deny")
@@ -141,6 +142,9 @@ func (f *filter) literals() [][]byte {
 	if f.user != "-" && f.user != "" {
 		out = append(out, append([]byte(`"user":{"id":`), record.AppendString(nil, f.user)...))
 	}
+	if f.app != "" {
+		out = append(out, append([]byte(`"app":{"id":`), record.AppendString(nil, f.app)...))
+	}
 	member("method", f.method)
 	member("site", f.site)
 	member("code", f.code)
@@ -180,6 +184,7 @@ func (f *filter) match(r *record.Record) bool {
 		!f.to.IsZero() && !r.Time.Before(f.to),
 		f.user == "-" && (r.User.ID != "" || r.Kind == record.Change),
 		f.user != "" && f.user != "-" && r.User.ID != f.user,
+		f.app != "" && r.App.ID != f.app,
 		f.role != "" && !slices.Contains(r.Roles, f.role),
 		f.low != 0 && (r.Status < f.low || r.Status > f.high),
 		f.method != "" && r.Method != f.method,

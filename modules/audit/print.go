@@ -53,6 +53,9 @@ func textLine(index int64, r *record.Record) string {
 	if user == "" {
 		user = "-"
 	}
+	if r.App.ID != "" {
+		user += " by " + r.App.ID
+	}
 	line := fmt.Sprintf("%s  #%d  %d  %s %s", when, index, r.Status, r.Method, r.Path)
 	if r.Kind == record.Intent {
 		line = fmt.Sprintf("%s  #%d  …    %s %s", when, index, r.Method, r.Path)

@@ -81,6 +81,13 @@ type Handler struct {
 	// nobody and refuses nobody, and only drops headers.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=http.authentication.providers inline_key=provider"`
 
+	// Methods for the application that sends the request, where it must show
+	// a credential of its own beside that of the user. If there are any then
+	// two credentials are required, one that one of these accepts and one
+	// that one of the providers does; both lists are tried in their order.
+	// The caller is the user; the application is `{http.auth.app.*}`.
+	AppProvidersRaw []json.RawMessage `json:"app_providers,omitempty" caddy:"namespace=http.authentication.providers inline_key=provider"`
+
 	// Whether a request without any credential may go on as anonymous, so
 	// that the authorization behind decides. A bad credential is refused
 	// all the same.
@@ -97,6 +104,9 @@ type Handler struct {
 	// in any case and with underscores or dots in the place of hyphens.
 	Forward []credential.Forward `json:"forward,omitempty"`
 
+	// Claims of the application to hand to the upstream in the same way.
+	AppForward []credential.Forward `json:"app_forward,omitempty"`
+
 	// Further header names that are removed in the same way and not set.
 	// This is for the requests that another handler's matcher leaves out:
 	// they must not carry a spoofed identity either.
@@ -107,10 +117,12 @@ type Handler struct {
 	// those of anonymous callers.
 	Anonymous bool `json:"anonymous,omitempty"`
 
-	methods    []method
+	methods    []method // those for the application first
+	apps       int      // how many are for the application
 	publishers []credential.Publisher
 	takers     []credential.Taker
 	forward    []forward
+	appForward []forward
 	aliases    aliases
 	decided    *prometheus.CounterVec
 	allowed    prometheus.Counter // the usual case of decided
@@ -152,19 +164,25 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	}
 	h.memo = new(decision.Memo)
 	h.allowed = h.decided.WithLabelValues(h.Name, decision.Allow, "")
-	if h.forward, err = compileForward(h.Forward); err != nil {
+	if h.forward, h.appForward, err = compileForwards(h.Forward, h.AppForward); err != nil {
 		return err
 	}
-	if err = h.loadMethods(ctx); err != nil {
+	if len(h.AppProvidersRaw) > 0 {
+		h.apps = len(h.AppProvidersRaw)
+	}
+	if err = h.loadMethods(ctx, "AppProvidersRaw", h.AppProvidersRaw); err != nil {
+		return err
+	}
+	if err = h.loadMethods(ctx, "ProvidersRaw", h.ProvidersRaw); err != nil {
 		return err
 	}
 	h.aliases, err = newAliases(h.ForwardedHeaders())
 	return err
 }
 
-func (h *Handler) loadMethods(ctx caddy.Context) error {
-	names := make([]string, len(h.ProvidersRaw))
-	for i, raw := range h.ProvidersRaw {
+func (h *Handler) loadMethods(ctx caddy.Context, field string, providers []json.RawMessage) error {
+	names := make([]string, len(providers))
+	for i, raw := range providers {
 		var m struct {
 			Provider string `json:"provider"`
 		}
@@ -176,7 +194,7 @@ func (h *Handler) loadMethods(ctx caddy.Context) error {
 	if len(names) == 0 {
 		return nil
 	}
-	mods, err := ctx.LoadModule(h, "ProvidersRaw")
+	mods, err := ctx.LoadModule(h, field)
 	if err != nil {
 		return fmt.Errorf("loading authentication methods: %w", err)
 	}
@@ -218,9 +236,14 @@ func (h *Handler) addStrip(names []string) {
 }
 
 // Validate refuses what can never do what it says.
-func (h *Handler) Validate() error {
+func (h *Handler) Validate() error { return h.At(h.validate()) }
+
+func (h *Handler) validate() error {
 	if len(h.methods) == 0 && (h.Optional || h.Preflight || len(h.Forward) > 0) {
 		return errors.New("optional, preflight and forward need at least one authentication method")
+	}
+	if h.apps > 0 && h.apps == len(h.methods) || h.apps == 0 && len(h.AppForward) > 0 {
+		return errors.New("the application and the user need at least one authentication method each")
 	}
 	if len(h.methods) > 0 && h.Anonymous {
 		return errors.New("anonymous is for a handler without authentication methods")
@@ -235,7 +258,7 @@ func (h *Handler) Validate() error {
 // the upstream, which no client may send.
 func (h *Handler) ForwardedHeaders() []string {
 	var names []string
-	for _, f := range h.Forward {
+	for _, f := range slices.Concat(h.Forward, h.AppForward) {
 		names = append(names, f.Header)
 	}
 	return append(names, h.StripHeaders...)
@@ -315,30 +338,48 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		err = errTwo
 	}
 	if err != nil {
-		if err.Kind != credential.Missing || !h.Optional {
-			return h.refuse(w, r, won, err)
+		if err.Kind != credential.Missing || err == errOne || !h.Optional {
+			return h.refuse(w, r, won.user, err)
 		}
 		h.decide(r, decision.Skip, "optional", "")
 		if vars := adapter.Vars(r); vars != nil {
 			// Whoever refuses it for lack of an identity asks for these.
-			vars[adapter.ChallengesVar] = h.challenges(r, won, err)
+			vars[adapter.ChallengesVar] = h.challenges(r, won.user, err)
 		}
 		return next.ServeHTTP(w, r)
 	}
-	if err := h.setForwarded(r, p); err != nil {
-		return h.refuse(w, r, won, err)
+	if err := h.setForwarded(r, p, h.forward); err != nil {
+		return h.refuse(w, r, won.user, err)
+	}
+	if p.App != nil {
+		if err := h.setForwarded(r, p.App, h.appForward); err != nil {
+			return h.refuse(w, r, won.app, err)
+		}
 	}
 	for i := range h.methods {
 		if m := h.methods[i].Method; m != nil {
 			m.Clean(r)
 		}
 	}
-	rule := p.Issuer
-	if rule == "" {
-		rule = h.methods[won].name
+	if p.App != nil {
+		if log := adapter.Decisions(r); log != nil {
+			log.Note(h.memo.Of(decision.Decision{Layer: h.Name, Result: decision.Allow, Rule: "app " + h.ruleOf(won.app, p.App)}))
+		}
+		behind := next
+		next = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return h.pass(w, r, behind, won.user) })
+		h.decide(r, decision.Allow, h.ruleOf(won.user, p), "")
+		return h.pass(w, r, next, won.app)
 	}
-	h.decide(r, decision.Allow, rule, "")
-	return h.pass(w, r, next, won)
+	h.decide(r, decision.Allow, h.ruleOf(won.user, p), "")
+	return h.pass(w, r, next, won.user)
+}
+
+// ruleOf returns what vouches for a caller: the issuer, or else the method.
+func (h *Handler) ruleOf(won int, p *principal.Principal) string {
+	if p.Issuer != "" {
+		return p.Issuer
+	}
+	return h.methods[won].name
 }
 
 // errTwo is for a request that one handler has identified and then another, as
@@ -398,49 +439,140 @@ func guarded(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, hel
 	return next.ServeHTTP(w, r)
 }
 
-// identify finds the method that decides and makes the caller it verified the
-// caller of the request. It returns the index of the method that decided, -1
-// for none.
-func (h *Handler) identify(w http.ResponseWriter, r *http.Request) (int, *principal.Principal, *credential.Error) {
+// winners are the indices of the methods that decided, -1 for none. app is
+// meaningless where no application is asked for.
+type winners struct{ app, user int }
+
+// errOne is for a request of which one of two credentials is missing, which is
+// none of an anonymous caller.
+var errOne = &credential.Error{Kind: credential.Missing, Code: credential.ErrMissing.Code, Detail: credential.ErrMissing.Detail}
+
+// identify finds the methods that decide and makes the caller that was verified
+// the caller of the request. Where a method refused, it is that of the user in
+// what identify returns, whomever it was for.
+func (h *Handler) identify(w http.ResponseWriter, r *http.Request) (winners, *principal.Principal, *credential.Error) {
+	nobody := winners{-1, -1}
 	// Authorization is a single field (RFC 9110 section 11.6.2). Two of
 	// them are two credentials, of which the upstream might read the other.
 	if len(r.Header["Authorization"]) > 1 {
-		return -1, nil, &credential.Error{
+		return nobody, nil, &credential.Error{
 			Kind: credential.Malformed, Code: credential.CodeInvalidRequest,
 			Detail: "more than one Authorization field",
 		}
 	}
-	if len(h.methods) > 1 {
-		if err := h.ambiguous(r); err != nil {
-			return -1, nil, err
+	users := side{h, h.apps, len(h.methods)}
+	if h.apps == 0 {
+		won, p, meta, err := users.identify(w, r)
+		if err == nil {
+			introduce(r, p, meta)
+		}
+		return winners{-1, won}, p, err
+	}
+	app, application, _, err := side{h, 0, h.apps}.identify(w, r)
+	if err != nil {
+		if err.Kind == credential.Missing && (!h.Optional || users.offered(r)) {
+			err = errOne
+		}
+		return winners{-1, app}, nil, err
+	}
+	user, p, meta, err := users.identify(w, r)
+	switch {
+	case err != nil && err.Kind == credential.Missing, err == nil && h.shared(r, app, user):
+		return nobody, nil, errOne
+	case err != nil:
+		return winners{-1, user}, nil, err
+	}
+	both := *p // which other requests may have too
+	both.App = application
+	introduce(r, &both, meta)
+	return winners{app, user}, &both, nil
+}
+
+// introduce makes p the caller of the request. meta is what an authenticator
+// that is not ours says of it.
+func introduce(r *http.Request, p *principal.Principal, meta map[string]string) {
+	adapter.Identify(r, p)
+	if len(meta) == 0 {
+		return
+	}
+	if repl := adapter.Replacer(r); repl != nil {
+		for k, v := range meta {
+			repl.Set("http.auth.user."+k, v)
 		}
 	}
-	owner, at := h.recognize(r)
-	for i := range h.methods {
-		m := &h.methods[i]
+}
+
+// shared reports whether two methods have read the same credential, which then
+// is not that of both the application and the user.
+func (h *Handler) shared(r *http.Request, app, user int) bool {
+	a, u := h.methods[app].Method, h.methods[user].Method
+	if a == nil || u == nil {
+		return a == nil && u == nil // both read Authorization, or who knows what
+	}
+	places := a.Places(r)
+	return slices.ContainsFunc(u.Places(r), func(p credential.Place) bool {
+		return slices.ContainsFunc(places, func(o credential.Place) bool { return o.At == p.At })
+	})
+}
+
+// side are the methods for one caller: those from the first to before the last.
+type side struct {
+	h           *Handler
+	first, last int
+}
+
+// identify finds the method that decides. It returns its index, -1 for none.
+func (s side) identify(w http.ResponseWriter, r *http.Request) (int, *principal.Principal, map[string]string, *credential.Error) {
+	if s.last-s.first > 1 {
+		if err := s.ambiguous(r); err != nil {
+			return -1, nil, nil, err
+		}
+	}
+	owner, at := s.recognize(r)
+	for i := s.first; i < s.last; i++ {
+		m := &s.h.methods[i]
 		if i < owner && m.looksAt(r, at) {
 			continue
 		}
 		var p *principal.Principal
+		var meta map[string]string
 		var err *credential.Error
 		if m.foreign != nil {
-			p, err = m.foreign.identify(w, r)
-		} else if p, err = identifyOurs(m.Method, r); err == nil {
-			adapter.Identify(r, p)
+			p, meta, err = m.foreign.identify(w, r)
+		} else {
+			p, err = identifyOurs(m.Method, r)
 		}
 		if err == nil || err.Kind != credential.Missing {
-			return i, p, err
+			return i, p, meta, err
 		}
 	}
-	return -1, nil, credential.ErrMissing
+	return -1, nil, nil, credential.ErrMissing
+}
+
+// offered reports whether the request has a credential for this side.
+func (s side) offered(r *http.Request) bool {
+	for i := s.first; i < s.last; i++ {
+		m := &s.h.methods[i]
+		if m.foreign == nil {
+			if len(m.Places(r)) > 0 {
+				return true
+			}
+			continue
+		}
+		_, _, err := m.foreign.identify(&scratchWriter{header: make(http.Header)}, r)
+		if err == nil || err.Kind != credential.Missing {
+			return true
+		}
+	}
+	return false
 }
 
 // recognize returns the method that knows a credential for its own by its
 // looks, and where it stands. It is 0 where there is none, or nobody before
 // it to mistake the credential for his.
-func (h *Handler) recognize(r *http.Request) (owner int, at string) {
-	for i := 1; i < len(h.methods); i++ {
-		if m, ok := h.methods[i].Method.(credential.Recognizer); ok {
+func (s side) recognize(r *http.Request) (owner int, at string) {
+	for i := s.first + 1; i < s.last; i++ {
+		if m, ok := s.h.methods[i].Method.(credential.Recognizer); ok {
 			if at, ok := m.Recognizes(r); ok {
 				return i, at
 			}
@@ -479,10 +611,10 @@ func identifyOurs(m credential.Method, r *http.Request) (*principal.Principal, *
 
 // ambiguous refuses a request with two credentials of the same kind in places
 // that belong to different methods. Each method sees to its own places.
-func (h *Handler) ambiguous(r *http.Request) *credential.Error {
+func (s side) ambiguous(r *http.Request) *credential.Error {
 	at := make(map[string]string, 2)
-	for i := range h.methods {
-		m := h.methods[i].Method
+	for i := s.first; i < s.last; i++ {
+		m := s.h.methods[i].Method
 		if m == nil {
 			continue
 		}

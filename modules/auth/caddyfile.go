@@ -19,6 +19,11 @@ import (
 //		<method> ... {
 //			...
 //		}
+//		all {
+//			[app|user] <method> ... {
+//				...
+//			}
+//		}
 //		optional
 //		preflight
 //		forward <claim pointer> <header>
@@ -28,6 +33,14 @@ import (
 // syntax of Caddy's basic_auth, or any other module of the namespace
 // http.authentication.providers that can be written in a Caddyfile. The
 // methods are tried in the order they are written.
+//
+// all stands in the place of methods and asks for two credentials, that of the
+// application which sends the request and that of the user for whom it does.
+// The user is the caller; the application is {http.auth.app.*}. jwt_auth and
+// basic are for the user, api_key_auth, client_cert_auth and signature_auth for
+// the application, unless app or user stands before them. Several methods for
+// one of the two are tried in the order they are written. What a method
+// forwards is about its own caller; forward beside all is about the user.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	h.Name = d.Val()
@@ -45,17 +58,18 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err != nil {
 				return err
 			}
-			if err := h.addForward(f); err != nil {
+			if err := h.addForward(f, user); err != nil {
 				return d.WrapErr(err)
 			}
-		case "basic", "basic_auth", "http_basic":
-			raw, err := unmarshalBasic(d)
-			if err != nil {
+		case "all":
+			if err := h.unmarshalAll(d); err != nil {
 				return err
 			}
-			h.ProvidersRaw = append(h.ProvidersRaw, raw)
 		default:
-			if err := h.unmarshalProvider(d, name); err != nil {
+			if len(h.AppProvidersRaw) > 0 {
+				return d.Errf("%s stands beside all { … }: write it into that block", name)
+			}
+			if err := h.unmarshalMethod(d, name, user); err != nil {
 				return err
 			}
 		}
@@ -66,34 +80,100 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (h *Handler) unmarshalProvider(d *caddyfile.Dispenser, name string) error {
+// user and app are whom a method is for.
+const (
+	user = "user"
+	app  = "app"
+)
+
+// usual is whom a method in an all block is for where nothing else is written.
+var usual = map[string]string{
+	"jwt_auth": user, "basic": user, "basic_auth": user, "http_basic": user,
+	"api_key_auth": app, "client_cert_auth": app, "signature_auth": app,
+}
+
+// unmarshalAll reads the block of methods of which two have to accept.
+func (h *Handler) unmarshalAll(d *caddyfile.Dispenser) error {
+	if len(h.ProvidersRaw)+len(h.AppProvidersRaw) > 0 {
+		return d.Err("all { … } stands in the place of other methods, and once: write all methods into its block")
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name, whose := d.Val(), usual[d.Val()]
+		if name == user || name == app {
+			if whose = name; !d.NextArg() {
+				return d.Errf("%s needs a method behind it, such as %s jwt_auth { … }", whose, whose)
+			}
+			name = d.Val()
+		}
+		if whose == "" {
+			return d.Errf("all: whom is %s for? write app %s or user %s, or one of jwt_auth, basic, api_key_auth, client_cert_auth and signature_auth", name, name, name)
+		}
+		if err := h.unmarshalMethod(d, name, whose); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(h.AppProvidersRaw) == 0:
+		return d.Err("all: no method is for the application: write api_key_auth, client_cert_auth or signature_auth, or app before a method")
+	case len(h.ProvidersRaw) == 0:
+		return d.Err("all: no method is for the user: write jwt_auth or basic, or user before a method")
+	}
+	return nil
+}
+
+// unmarshalMethod reads one method and adds it to those of the user or of the
+// application.
+func (h *Handler) unmarshalMethod(d *caddyfile.Dispenser, name, whose string) error {
+	raw, err := h.unmarshalProvider(d, name, whose)
+	if err != nil {
+		return err
+	}
+	if whose == app {
+		h.AppProvidersRaw = append(h.AppProvidersRaw, raw)
+	} else {
+		h.ProvidersRaw = append(h.ProvidersRaw, raw)
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalProvider(d *caddyfile.Dispenser, name, whose string) (json.RawMessage, error) {
+	switch name {
+	case "basic", "basic_auth", "http_basic":
+		return unmarshalBasic(d)
+	}
 	id := "http.authentication.providers." + name
 	if _, err := caddy.GetModule(id); err != nil {
-		return d.Errf("unrecognized subdirective '%s': a method (jwt_auth, basic, or another module of http.authentication.providers), optional, preflight or forward is expected", name)
+		return nil, d.Errf("unrecognized subdirective '%s': a method (jwt_auth, basic, or another module of http.authentication.providers), all, optional, preflight or forward is expected", name)
 	}
 	mod, err := caddyfile.UnmarshalModule(d, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if m, ok := mod.(credential.WithOptions); ok {
 		o := m.HandlerOptions()
 		if o.Optional || o.Preflight {
-			return d.Errf("optional and preflight are about the request, not about %s: write them directly in the %s block", name, h.Name)
+			return nil, d.Errf("optional and preflight are about the request, not about %s: write them directly in the %s block", name, h.Name)
 		}
 		h.addStrip(o.Strip)
 		for _, f := range o.Forward {
-			if err := h.addForward(f); err != nil {
-				return d.WrapErr(err)
+			if err := h.addForward(f, whose); err != nil {
+				return nil, d.WrapErr(err)
 			}
 		}
 	}
-	h.ProvidersRaw = append(h.ProvidersRaw, caddyconfig.JSONModuleObject(mod, "provider", name, nil))
-	return nil
+	return caddyconfig.JSONModuleObject(mod, "provider", name, nil), nil
 }
 
-func (h *Handler) addForward(f credential.Forward) error {
-	h.Forward = append(h.Forward, f)
-	_, err := compileForward(h.Forward)
+func (h *Handler) addForward(f credential.Forward, whose string) error {
+	if whose == app {
+		h.AppForward = append(h.AppForward, f)
+	} else {
+		h.Forward = append(h.Forward, f)
+	}
+	_, _, err := compileForwards(h.Forward, h.AppForward)
 	return err
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
@@ -25,33 +24,27 @@ type foreign struct {
 // identify asks the authenticator. Its response goes to a scratch writer, of
 // which only the header fields are kept, and only if it says yes: a session
 // cookie, for one.
-func (f *foreign) identify(w http.ResponseWriter, r *http.Request) (*principal.Principal, *credential.Error) {
+func (f *foreign) identify(w http.ResponseWriter, r *http.Request) (*principal.Principal, map[string]string, *credential.Error) {
 	scratch := &scratchWriter{header: make(http.Header)}
 	user, ok, err := f.authenticator.Authenticate(scratch, r)
 	switch {
 	case err != nil:
 		// Per its interface: a technical reason, not a bad credential.
-		return nil, &credential.Error{
+		return nil, nil, &credential.Error{
 			Kind: credential.Unavailable, Code: credential.CodeUnavailable,
 			Detail: "the credential cannot be checked", Cause: err,
 		}
 	case ok && principal.CheckID(user.ID) != nil:
 		// A yes that does not say to whom is no identity.
-		return nil, errCredentials
+		return nil, nil, errCredentials
 	case ok:
 		maps.Copy(w.Header(), scratch.header)
 		p := &principal.Principal{ID: user.ID, Kind: f.kind(), Roles: principal.SplitNames(user.Metadata["roles"]), Scopes: principal.SplitNames(user.Metadata["scopes"])}
-		adapter.Identify(r, p)
-		if repl := adapter.Replacer(r); repl != nil {
-			for k, v := range user.Metadata {
-				repl.Set("http.auth.user."+k, v)
-			}
-		}
-		return p, nil
+		return p, user.Metadata, nil
 	case offers(r, scratch.header):
-		return nil, errCredentials
+		return nil, nil, errCredentials
 	}
-	return nil, credential.ErrMissing
+	return nil, nil, credential.ErrMissing
 }
 
 var errCredentials = &credential.Error{

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -40,15 +41,25 @@ func compileForward(list []credential.Forward) ([]forward, error) {
 	return out, nil
 }
 
+// compileForwards compiles what is forwarded of the user and of the
+// application. No header carries something of both.
+func compileForwards(user, app []credential.Forward) (u, a []forward, err error) {
+	all, err := compileForward(slices.Concat(user, app))
+	if err != nil {
+		return nil, nil, err
+	}
+	return all[:len(user):len(user)], all[len(user):], nil
+}
+
 // setForwarded sets the headers that carry claims to the upstream. The
 // client's copies are gone by now.
-func (h *Handler) setForwarded(r *http.Request, p *principal.Principal) *credential.Error {
-	if len(h.forward) == 0 {
+func (h *Handler) setForwarded(r *http.Request, p *principal.Principal, list []forward) *credential.Error {
+	if len(list) == 0 {
 		return nil
 	}
 	vars := adapter.Vars(r)
 	set, _ := vars[forwardedVar].(map[string]bool)
-	for _, f := range h.forward {
+	for _, f := range list {
 		v, ok := p.Claims.Lookup(f.claim)
 		if !ok && p.Claims == nil && len(f.claim) == 1 && f.claim[0] == "sub" {
 			v, ok = p.ID, true // a user of basic authentication has a name and no claims
@@ -65,7 +76,7 @@ func (h *Handler) setForwarded(r *http.Request, p *principal.Principal) *credent
 		}
 		r.Header[f.header] = []string{text}
 		if set == nil && vars != nil {
-			set = make(map[string]bool, len(h.forward))
+			set = make(map[string]bool, len(list))
 			vars[forwardedVar] = set
 		}
 		if set != nil {

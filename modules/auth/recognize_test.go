@@ -58,7 +58,7 @@ func TestCredentialIsOfTheMethodThatKnowsItByItsLooks(t *testing.T) {
 func TestBadCredentialIsNotTriedAsAnother(t *testing.T) {
 	here := token{place: "X-Token"}
 	h := &Handler{methods: []method{ours(here), ours(refusing{marked{here}}), ours(here)}}
-	if won, p, err := h.identify(nil, request("X-Token", "mark_1")); err == nil || won != 1 {
+	if won, p, err := h.identify(nil, request("X-Token", "mark_1")); err == nil || won.user != 1 {
 		t.Errorf("method %d gives %+v, %v", won, p, err)
 	}
 }

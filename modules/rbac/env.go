@@ -25,6 +25,7 @@ func environment(r *http.Request, q *policy.Request, p *principal.Principal) *co
 	}
 	if p != nil {
 		env.Claims, env.User, env.Roles, env.Scopes = p.Claims, p.ID, p.Roles, p.Scopes
+		env.App = p.App
 	}
 	q.Env = env
 	return env

@@ -13,6 +13,7 @@ import (
 )
 
 const (
+	appPrefix    = "http.auth.app."
 	userPrefix   = "http.auth.user."
 	callerKey    = "http.moat.caller"
 	claimsPrefix = "claims."
@@ -94,6 +95,9 @@ func answer(vars map[string]any, repl *caddy.Replacer) {
 			if key == callerKey {
 				return caller(vars, repl), true
 			}
+			if name, ok = strings.CutPrefix(key, appPrefix); ok {
+				return placeholder(application(vars, repl), name)
+			}
 			return nil, false
 		}
 		p, _ := vars[principal.Var].(*principal.Principal)
@@ -119,10 +123,19 @@ func caller(vars map[string]any, repl *caddy.Replacer) string {
 	return address
 }
 
+// application returns the application of the request, or nobody.
+func application(vars map[string]any, repl *caddy.Replacer) *principal.Principal {
+	if p := PrincipalIn(vars, repl); p != nil && p.App != nil {
+		return p.App
+	}
+	return nobody
+}
+
 // nobody is whom placeholders are about without a principal.
 var nobody = new(principal.Principal)
 
-// placeholder returns the value of {http.auth.user.<name>}. What the caller
+// placeholder returns the value of {http.auth.user.<name>}, or of
+// {http.auth.app.<name>} for the application. What the caller
 // does not have is empty, and not unknown: see Anonymous.
 func placeholder(p *principal.Principal, name string) (any, bool) {
 	switch name {

@@ -7,6 +7,9 @@
 //	user        string  the caller's id; "" for an anonymous request
 //	roles       list    the caller's roles
 //	scopes      list    the caller's scopes
+//	app         map     the application that sends the request for the user,
+//	                    where both show a credential: id, issuer, kind, plan,
+//	                    roles, scopes, claims; empty where there is none
 //	method      string  the method that is decided on
 //	path        string  the path that is decided on, decoded once
 //	query       map     the query parameters: name to value
@@ -14,7 +17,8 @@
 //	client_ip   string  the client's address, as Caddy determined it
 //	now         timestamp
 //	body        the request's body as JSON, such as body.order.total
-//	{name}      string  every path variable of the rule, under its name
+//	{name}      string  every path variable of the rule, under its name;
+//	                    {app} hides the application
 //
 // beside CEL's standard functions, its optional types, and
 //
@@ -120,6 +124,10 @@ var reserved = []string{
 	"namespace", "null", "package", "return", "true", "var", "void", "while",
 }
 
+// appName is the variable for the application, which a path variable of the
+// same name hides.
+const appName = "app"
+
 // base is the environment without path variables.
 var base = sync.OnceValues(func() (*cel.Env, error) {
 	strs := cel.ListType(cel.StringType)
@@ -216,12 +224,16 @@ func (c *Compiler) env(vars []string) (*cel.Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := make([]cel.EnvOption, len(vars))
+	opts := make([]cel.EnvOption, len(vars), len(vars)+1)
 	for i, v := range vars {
 		if err := CheckVariable(v); err != nil {
 			return nil, err
 		}
 		opts[i] = cel.Variable(v, cel.StringType)
+	}
+	// Paths such as /apps/{app} were written before there was this variable.
+	if !slices.Contains(vars, appName) {
+		opts = append(opts, cel.Variable(appName, cel.MapType(cel.StringType, cel.DynType)))
 	}
 	if env, err = env.Extend(opts...); err != nil {
 		return nil, err
@@ -267,7 +279,11 @@ func explain(iss *cel.Issues, vars []string) error {
 		at = fmt.Sprintf("at line %d, character %d", e.Location.Line(), e.Location.Column()+1)
 	}
 	if strings.HasPrefix(message, "undeclared reference to") {
-		names := append(Names(), vars...)
+		names := Names()
+		if !slices.Contains(vars, appName) {
+			names = append([]string{appName}, names...)
+		}
+		names = append(names, vars...)
 		return fmt.Errorf("%s: %s; a condition knows %s", at, message, strings.Join(names, ", "))
 	}
 	return fmt.Errorf("%s: %s", at, message)

@@ -217,7 +217,7 @@ func TestCostIsBounded(t *testing.T) {
 func TestFaultyConditionsAreRefusedWhenCompiled(t *testing.T) {
 	for text, want := range map[string]string{
 		``:                               "the condition is empty",
-		`tem in claims.teams`:            "at character 1: undeclared reference to 'tem'; a condition knows body, claims, client_ip, headers, method, now, path, query, roles, scopes, user, team",
+		`tem in claims.teams`:            "at character 1: undeclared reference to 'tem'; a condition knows app, body, claims, client_ip, headers, method, now, path, query, roles, scopes, user, team",
 		`team in`:                        "at character 8: Syntax error",
 		`team + 1 == "a"`:                "at character 6: found no matching overload for '_+_' applied to '(string, int)'",
 		`team == 1`:                      "at character 6: found no matching overload",

@@ -23,6 +23,7 @@ type Env struct {
 	User     string
 	Roles    []string
 	Scopes   []string
+	App      *principal.Principal // the application, nil for none
 	Method   string
 	Path     string
 	RawQuery string
@@ -157,7 +158,25 @@ func (a *activation) ResolveName(name string) (any, bool) {
 			return segment(e.Path, v.Segment), true
 		}
 	}
+	if name == appName {
+		return application(e.App), true
+	}
 	return nil, false
+}
+
+// application returns what expressions see of an application.
+func application(p *principal.Principal) map[string]any {
+	if p == nil {
+		return noClaims
+	}
+	claims := p.Claims.Map()
+	if claims == nil {
+		claims = noClaims
+	}
+	return map[string]any{
+		"id": p.ID, "issuer": p.Issuer, "kind": p.Kind, "plan": p.Plan,
+		"roles": list(p.Roles), "scopes": list(p.Scopes), "claims": claims,
+	}
 }
 
 // segment returns the n-th segment of a path that begins with a slash.

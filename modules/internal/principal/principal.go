@@ -59,6 +59,10 @@ type Principal struct {
 
 	// Claims are the verified claims. Nil where the credential has none.
 	Claims *Claims
+
+	// App is the application that sends the request for the user, where both
+	// had to show a credential. Nil otherwise.
+	App *Principal
 }
 
 // Of returns the principal that stands in vars, or, where an authenticator

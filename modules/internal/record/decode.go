@@ -298,6 +298,9 @@ func (d *decoder) member(r *Record, key string) uint64 {
 	case "early_data":
 		r.Early = d.bool()
 		return 1 << 37
+	case "app":
+		r.App = d.user()
+		return 1 << 38
 	}
 	d.fail()
 	return 0

@@ -31,6 +31,8 @@
 //	               where they differ
 //	user           object: id, issuer, kind of credential, key (its id),
 //	               token (its id)
+//	app            object as user: the application that sent the request for
+//	               the user, where both showed a credential
 //	roles          names
 //	decisions      array of objects: layer, result (allow, deny, skip,
 //	               error), rule, code, policy (the digest of the one asked),
@@ -135,6 +137,7 @@ type Record struct {
 
 	Upstream  Upstream   `json:"upstream"`
 	User      User       `json:"user"`
+	App       User       `json:"app"`
 	Roles     []string   `json:"roles"`
 	Decisions []Decision `json:"decisions"`
 
@@ -229,15 +232,8 @@ func (r *Record) Append(dst []byte) []byte {
 		w.text(`,"path":`, r.Upstream.Path, maxPath)
 		w.close()
 	}
-	if r.User != (User{}) {
-		w.open(`,"user":`)
-		w.text(`,"id":`, r.User.ID, maxShort)
-		w.text(`,"issuer":`, r.User.Issuer, maxText)
-		w.text(`,"kind":`, r.User.Kind, maxShort)
-		w.text(`,"key":`, r.User.Key, maxShort)
-		w.text(`,"token":`, r.User.Token, maxShort)
-		w.close()
-	}
+	w.user(`,"user":`, &r.User)
+	w.user(`,"app":`, &r.App)
 	w.list(`,"roles":`, r.Roles, maxShort)
 	if len(r.Decided) > 0 {
 		w.decisions(len(r.Decided), func(i int) *Decision { return r.Decided[i] })
@@ -308,6 +304,19 @@ func (w *writer) open(key string) {
 }
 
 func (w *writer) close() { w.buf = append(w.buf, '}') }
+
+func (w *writer) user(key string, u *User) {
+	if *u == (User{}) {
+		return
+	}
+	w.open(key)
+	w.text(`,"id":`, u.ID, maxShort)
+	w.text(`,"issuer":`, u.Issuer, maxText)
+	w.text(`,"kind":`, u.Kind, maxShort)
+	w.text(`,"key":`, u.Key, maxShort)
+	w.text(`,"token":`, u.Token, maxShort)
+	w.close()
+}
 
 func (w *writer) text(key, s string, limit int) {
 	if s != "" {

@@ -18,6 +18,7 @@ func full() *Record {
 		Headers: map[string][]string{"Accept": {"a", "b"}, "X-Y": {"c"}}, HeaderOrder: []string{"Accept", "X-Y", "X-Z"},
 		Upstream: Upstream{Method: "POST", Path: "/v2"},
 		User:     User{ID: "alice", Issuer: "https://id", Kind: "jwt", Key: "k1", Token: "t1"},
+		App:      User{ID: "shop", Kind: "api_key", Key: "k2"},
 		Roles:    []string{"clerk", "auditor"},
 		Decisions: []Decision{
 			{Layer: "jwt_auth", Result: "allow"},
@@ -31,7 +32,7 @@ func full() *Record {
 func TestAppendGolden(t *testing.T) {
 	want := `{"v":1,"kind":"outcome","time":"2026-11-22T10:00:00.123456Z","id":"6f1c","trace":"4bf92f3577b34da6a3ce929d0e0e4736","site":"api.example.com",` +
 		`"host":"api.example.com:8443","proto":"HTTP/2.0","method":"GET","path":"/客户/1","query":"a=1&token=****","client":"192.0.2.7","peer":"10.0.0.1:40000","tls":"1.3",` +
-		`"headers":{"Accept":["a","b"],"X-Y":["c"]},"upstream":{"method":"POST","path":"/v2"},"user":{"id":"alice","issuer":"https://id","kind":"jwt","key":"k1","token":"t1"},` +
+		`"headers":{"Accept":["a","b"],"X-Y":["c"]},"upstream":{"method":"POST","path":"/v2"},"user":{"id":"alice","issuer":"https://id","kind":"jwt","key":"k1","token":"t1"},"app":{"id":"shop","kind":"api_key","key":"k2"},` +
 		`"roles":["clerk","auditor"],"decisions":[{"layer":"jwt_auth","result":"allow"},{"layer":"rbac","result":"deny","rule":"role clerk: deny DELETE \"x\"","code":"forbidden","policy":"sha256:0a"}],` +
 		`"status":403,"code":"forbidden","end":"aborted","received":7,"sent":99,"us":1234,"redacted":3,"redacted_by":["mask $..phone"],"request_body":"{\"a\":1}","response_body":"line\n"}`
 	if got := string(full().Append(nil)); got != want {
