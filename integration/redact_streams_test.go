@@ -1,9 +1,12 @@
 package integration
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -102,6 +105,54 @@ http://localhost:{$PORT} {
 		s.do("PORT", "POST", "/_bulk", bulk, "Content-Type: "+label)
 		if want := strings.ReplaceAll(bulk, order, redacted); <-got != want {
 			t.Errorf("%s: the upstream got another body than %q", label, want)
+		}
+	}
+}
+
+// TestMediaKeepHTTP: players and caches ask for parts, and whether anything
+// has changed.
+func TestMediaKeepHTTP(t *testing.T) {
+	dir := t.TempDir()
+	video := "\x00\x00\x00\x18ftypmp42" + strings.Repeat("\x00\x01\x02\x03", 50_000)
+	for name, content := range map[string]string{"v.mp4": video, "o.json": order} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := start(t, `
+http://localhost:{$PORT} {
+	redact {
+		remove ssn
+		mask mobile $.phone
+	}
+	root {env.ROOT}
+	file_server
+}
+http://localhost:{$PORT2} {
+	redact {
+		remove ssn
+	}
+	reverse_proxy localhost:{$PORT3}
+}
+http://localhost:{$PORT3} {
+	root {env.ROOT}
+	file_server
+}
+`, "ROOT="+dir)
+	for _, port := range []string{"PORT", "PORT2"} {
+		tag := s.get(port, "/v.mp4").Header.Get("ETag")
+		a := s.get(port, "/v.mp4", "Range: bytes=5-9")
+		if a.StatusCode != 206 || a.body != video[5:10] || a.Header.Get("Content-Range") != fmt.Sprintf("bytes 5-9/%d", len(video)) {
+			t.Errorf("range: %d %q %v", a.StatusCode, a.body, a.Header)
+		}
+		if a := s.get(port, "/v.mp4", "If-None-Match: "+tag); tag == "" || a.StatusCode != 304 || a.body != "" {
+			t.Errorf("condition %s: %d %q", tag, a.StatusCode, a.body)
+		}
+		if a := s.do(port, "HEAD", "/v.mp4", ""); a.StatusCode != 200 || a.ContentLength != int64(len(video)) || a.Header.Get("Accept-Ranges") != "bytes" {
+			t.Errorf("HEAD: %d %v", a.StatusCode, a.Header)
+		}
+		if a := s.get(port, "/o.json", "Range: bytes=0-9", "If-None-Match: *"); a.StatusCode != 200 || strings.Contains(a.body, hidden) || a.Header.Get("ETag") != "" {
+			t.Errorf("JSON: %d %q %v", a.StatusCode, a.body, a.Header)
 		}
 	}
 }

@@ -41,13 +41,46 @@ func (rw *responseWriter) sniff(p []byte) error {
 		return rw.process(p)
 	}
 	rw.first = append(rw.first, p[:n]...)
-	if !decisive(rw.label, rw.first) {
+	if !decisive(rw.label, rw.first) && (!rw.waited || !tells(rw.label, rw.first)) {
+		if !rw.waited {
+			rw.arm(sniffDelay)
+		} else if rw.flushed {
+			return rw.spaceLeaves()
+		}
 		return nil
 	}
 	if err := rw.decide(); err != nil {
 		return err
 	}
 	return rw.process(p[n:])
+}
+
+// settle ends the sniffing early, where what has come tells enough: nobody is
+// to wait for bytes that do not come.
+func (rw *responseWriter) settle() error {
+	if !tells(rw.label, rw.first) {
+		return nil
+	}
+	return rw.decide()
+}
+
+// spaceLeaves lets the space go that a body begins with, which keeps the
+// connection alive until there is something to say.
+func (rw *responseWriter) spaceLeaves() error {
+	if len(rw.first) == 0 || len(trimSpace(rw.first)) > 0 || rw.label.kind == media {
+		return nil
+	}
+	space := rw.first
+	rw.first = nil
+	if _, err := (*output)(rw).Write(space); err != nil {
+		return rw.blame(err)
+	}
+	if !rw.committed {
+		if err := rw.commit(false); err != nil {
+			return err
+		}
+	}
+	return http.NewResponseController(rw.w).Flush()
 }
 
 // decide ends the sniffing with what there is, and processes that.
@@ -180,6 +213,9 @@ func (o *output) Write(p []byte) (int, error) {
 			return 0, &outputError{err}
 		}
 	}
+	if rw.part != nil {
+		return rw.writePart(p)
+	}
 	n, err := rw.w.Write(p)
 	if err != nil {
 		err = &outputError{err}
@@ -192,7 +228,13 @@ func (rw *responseWriter) commit(final bool) error {
 	rw.committed = true
 	rw.stopTimer()
 	rw.fixHeader(final)
+	if rw.asked.done && rw.status == http.StatusOK && (rw.mode == passing || rw.mode == dropping && !rw.redacted()) {
+		rw.condition()
+	}
 	rw.w.WriteHeader(rw.status)
+	if rw.part.enough() && !final {
+		return http.NewResponseController(rw.w).Flush()
+	}
 	if len(rw.held) == 0 {
 		return nil
 	}
@@ -216,7 +258,7 @@ func (rw *responseWriter) fixHeader(final bool) {
 		rw.length[0] = strconv.Itoa(len(rw.held))
 		h["Content-Length"] = rw.length[:]
 	}
-	if rw.asked.done {
+	if rw.asked.done && (redacted || rw.decoding != nil || !rw.sized) {
 		delete(h, "Accept-Ranges")
 	}
 	if rw.h.answers.depends && rw.kind != media && rw.kind != listed {

@@ -31,6 +31,9 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 		rw.h.cut(rw.r, f) // of the request: the upstream has answered what it had of it
 	}
 	switch {
+	case rw.part.enough(): // whether or not the handlers inside were stopped
+		rw.h.decide(rw.vars, rw.view)
+		return nil
 	case err != nil && !rw.fault.is() && rw.refusal == nil:
 		return rw.failed(err)
 	case rw.refusal != nil:
@@ -136,6 +139,10 @@ func (rw *responseWriter) recovered(cause any, body *requestBody) error {
 	defer rw.done()
 	if err, ok := cause.(error); !ok || !errors.Is(err, http.ErrAbortHandler) || rw.upgraded {
 		panic(cause)
+	}
+	if rw.part.enough() {
+		rw.h.decide(rw.vars, rw.view)
+		return nil
 	}
 	f := body.failed()
 	if rw.committed || rw.r.Context().Err() != nil {

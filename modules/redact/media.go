@@ -238,6 +238,34 @@ func decisive(l label, first []byte) bool {
 	return len(first) >= sniffLen
 }
 
+// tells reports whether first, which is not decisive, is enough to go by if
+// nothing more comes for now. It is not while it may be the beginning of JSON
+// in any form, or of text that is called an image.
+func tells(l label, first []byte) bool {
+	if look(first) == isOpen || l.kind == media && isText(first) {
+		return false
+	}
+	if len(bytes.Trim(first, "\x00\xef\xbb\xbf\xfe\xff")) == 0 { // byte order marks, and halves of characters
+		return false
+	}
+	if n := narrowed(first); n != nil && look(n) == isOpen {
+		return false
+	}
+	return l.kind == media || !opensEvent(first) || carriesEvents(first)
+}
+
+// opensEvent reports whether b may be the beginning of a Server-Sent Event that
+// has not ended.
+func opensEvent(b []byte) bool {
+	b = bytes.TrimLeft(bytes.TrimPrefix(b, bom), "\r\n")
+	for _, begin := range [...]string{"data", "event", "id", "retry", ":"} {
+		if n := min(len(b), len(begin)); string(b[:n]) == begin[:n] {
+			return !bytes.Contains(b, []byte("\n\n")) && !bytes.Contains(b, []byte("\r\n\r\n")) && !bytes.Contains(b, []byte("\r\r"))
+		}
+	}
+	return false
+}
+
 // verdict is what the beginning of a body looks like.
 type verdict uint8
 

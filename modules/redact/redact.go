@@ -53,7 +53,9 @@ const (
 //
 // Towards the upstream, Accept-Encoding becomes identity and the fields that
 // ask for a part or a validation of an answer (Range, If-Range, and on GET and
-// HEAD If-None-Match, If-Modified-Since and If-Match) are removed. gzip,
+// HEAD If-None-Match, If-Modified-Since and If-Match) are removed: nobody knows
+// yet whether it will be JSON. Where it passes instead, they are answered here
+// from the whole (206, 304, 412, 416). gzip,
 // deflate, br and zstd that come unasked are decoded, unless they become more
 // than 200 times longer beyond the first 16 MiB. Under any other coding, or
 // more than one, a body that looks like JSON is read as it stands, and every

@@ -20,6 +20,10 @@ import (
 // delay at all none of them could be refused cleanly.
 const flushDelay = 25 * time.Millisecond
 
+// sniffDelay is how long the first bytes of a body are kept for want of more
+// that would tell what it is.
+const sniffDelay = 50 * time.Millisecond
+
 // mode is what happens to the bytes of the body.
 type mode uint8
 
@@ -64,9 +68,12 @@ type responseWriter struct {
 	closed    bool // the handlers inside are done
 	flushed   bool // the handlers inside have flushed
 	due       bool // the delay after that is over
+	waited    bool // the first bytes have been kept for long enough
 	timer     *time.Timer
-	first     []byte // while sniffing or hiding
-	overflow  bool   // while hiding: there was more
+	until     time.Time // when it is to fire
+	part      *excerpt  // of a body that passes, nil for the whole
+	first     []byte    // while sniffing or hiding
+	overflow  bool      // while hiding: there was more
 	held      []byte
 	heldIn    *[]byte // where held came from
 	rewriter  *redaction.Rewriter
@@ -260,14 +267,19 @@ func (rw *responseWriter) flush() error {
 	if rw.fault.is() {
 		return nil
 	}
+	if rw.mode == sniffing {
+		if rw.settle() != nil {
+			return nil // the fault is noted
+		}
+	}
 	if !rw.committed {
 		switch {
 		case rw.mode == hiding || rw.mode == dropping:
 			return nil
+		case rw.mode == sniffing && rw.due:
+			return rw.spaceLeaves()
 		case rw.mode == sniffing || !rw.due && rw.kind == document && !caddyhttp.IsIncremental(rw.w.Header()):
-			if rw.timer == nil {
-				rw.timer = time.AfterFunc(flushDelay, rw.release)
-			}
+			rw.arm(flushDelay)
 			return nil
 		}
 		if err := rw.commit(false); err != nil {
@@ -277,15 +289,36 @@ func (rw *responseWriter) flush() error {
 	return http.NewResponseController(rw.w).Flush()
 }
 
-// release is called when the delay after a flush is over.
+// arm has release called after d, or earlier where that was to be.
+func (rw *responseWriter) arm(d time.Duration) {
+	until := time.Now().Add(d)
+	switch {
+	case rw.timer == nil:
+		rw.timer = time.AfterFunc(d, rw.release)
+	case rw.until.IsZero() || until.Before(rw.until):
+		rw.timer.Reset(d)
+	default:
+		return
+	}
+	rw.until = until
+}
+
+// release is called when the delay after a flush, or after the first bytes, is
+// over.
 func (rw *responseWriter) release() {
 	rw.mu.Lock()
 	defer rw.mu.Unlock()
-	if rw.closed || rw.committed || rw.refusal != nil {
+	rw.until = time.Time{}
+	if rw.closed || rw.committed || rw.refusal != nil || rw.fault.is() {
 		return
 	}
-	rw.due = true
-	_ = rw.flush()
+	rw.waited = true
+	if rw.flushed {
+		rw.due = true
+		_ = rw.flush()
+	} else if rw.mode == sniffing {
+		_ = rw.settle()
+	}
 }
 
 func (rw *responseWriter) stopTimer() {
