@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
 	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
@@ -269,7 +270,7 @@ func (h *Handler) note(r *http.Request, p *problem.Problem, what string) {
 	if c == nil {
 		return
 	}
-	fields := []zap.Field{zap.String("code", p.Code), zap.String("method", r.Method), zap.String("path", r.URL.Path)}
+	fields := []zap.Field{zap.String("code", p.Code), zap.String("method", r.Method), zap.String("path", conceal.Path(r.URL.Path))}
 	if f != nil {
 		fields = append(fields, zap.String("reason", f.reason))
 		var at *redaction.Error

@@ -73,7 +73,7 @@ func (rw *responseWriter) replaceError() error {
 	}
 	if c := rw.h.logger.Check(zap.ErrorLevel, "hidden error"); c != nil {
 		c.Write(zap.String("reference", reference), zap.Int("status", rw.status),
-			zap.String("method", rw.r.Method), zap.String("path", rw.h.errors.conceal.Path(rw.r.URL.Path)),
+			zap.String("method", rw.r.Method), zap.String("path", conceal.Path(rw.r.URL.Path)),
 			zap.String("media_type", rw.label.mediaType), zap.String("body", rw.h.errors.mask(rw.first)))
 	}
 	rw.h.metrics.refusals.WithLabelValues(p.Code, "").Inc()
@@ -187,10 +187,9 @@ func split(text string) [][]byte {
 // strictest caller would see it, and in any text what can be recognised as a
 // secret, by its name or by its looks.
 type errorMasker struct {
-	strict  *view
-	text    *redaction.Program
-	conceal *conceal.Text
-	body    *conceal.Body
+	strict *view
+	text   *redaction.Program
+	body   *conceal.Body
 }
 
 // mask returns the beginning of body, masked. Where the rules cannot be
@@ -257,6 +256,5 @@ func newErrorMasker(v *views) (*errorMasker, error) {
 	if err != nil {
 		return nil, err
 	}
-	clean := conceal.NewText(nil, nil)
-	return &errorMasker{strict: v.strict, text: text, conceal: clean, body: conceal.NewBody(clean, nil)}, nil
+	return &errorMasker{strict: v.strict, text: text, body: conceal.NewBody(conceal.NewText(nil, nil), nil)}, nil
 }

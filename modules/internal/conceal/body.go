@@ -238,6 +238,7 @@ func (s *Body) form(b []byte, more bool) ([]byte, bool) {
 		pairs = pairs[:len(pairs)-1]
 	}
 	var out strings.Builder
+	given := fieldNames(pairs)
 	for _, pair := range pairs {
 		name, value, assigned := strings.Cut(pair, "=")
 		plain, err := url.QueryUnescape(name)
@@ -263,13 +264,56 @@ func (s *Body) form(b []byte, more bool) ([]byte, bool) {
 			out.WriteString(s.Pseudonym([]byte(decoded)))
 		case f == Mask:
 			out.WriteString(Masked)
-		case Parameter(plain):
+		case Parameter(plain) || given.names(plain):
 			out.WriteString(Redacted)
 		default:
 			out.WriteString(s.field(value))
 		}
 	}
 	return []byte(out.String()), more
+}
+
+// groups are the beginnings of names in a form, such as fields[0] of
+// fields[0][name], of which one field gives the name of a credential.
+type groups map[string]bool
+
+// fieldNames returns the groups in which a field names a credential, as
+// name=password&value=….
+func fieldNames(pairs []string) (given groups) {
+	for _, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		group, last := splitName(name)
+		if !naming[last] {
+			continue
+		}
+		if plain, err := url.QueryUnescape(value); err == nil && namesCredential(last, plain) {
+			if given == nil {
+				given = groups{}
+			}
+			given[group] = true
+		}
+	}
+	return given
+}
+
+// names reports whether a field has the value that another one names.
+func (g groups) names(name string) bool {
+	if g == nil {
+		return false
+	}
+	group, last := splitName(name)
+	return named[last] && g[group]
+}
+
+// splitName splits the name of a field into its last word and what stands
+// before it.
+func splitName(name string) (group, last string) {
+	if plain, err := url.QueryUnescape(name); err == nil {
+		name = plain
+	}
+	n := string(normal(nil, name))
+	i := strings.LastIndexByte(n, '_')
+	return n[:max(i, 0)], n[i+1:]
 }
 
 // field cleans the value of a form's field, which may be JSON.
@@ -329,7 +373,7 @@ func (s *Body) json(b []byte, more bool) ([]byte, bool) {
 func (s *Body) texts(b []byte, level int) (out []byte, whole, changed bool) {
 	// RFC 7464: what separates texts is space to all who do not know it.
 	b = bytes.ReplaceAll(b, []byte{0x1e}, []byte{'\n'})
-	spans := credentials(b, func(name string) bool { return s.owned[name] })
+	spans := credentials(b, s.text, func(name string) bool { return s.owned[name] })
 	b = splice(b, spans)
 	out, count, err := apply(s.programs[level], b)
 	var fault *redaction.Error

@@ -18,9 +18,9 @@ type span struct{ from, to int }
 // ({"name":"password","value":…}), as a private member of a JSON Web Key, or as
 // the second of a pair. Values under a name for which own is true are left
 // alone. A text that is cut off or malformed is read as far as it goes.
-func credentials(text []byte, own func(name string) bool) []span {
+func credentials(text []byte, clean *Text, own func(name string) bool) []span {
 	f := finder{
-		text: text, own: own,
+		text: text, own: own, clean: clean,
 		d: jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
 	}
 	for f.value("", 0) {
@@ -31,6 +31,7 @@ func credentials(text []byte, own func(name string) bool) []span {
 type finder struct {
 	text  []byte
 	own   func(name string) bool
+	clean *Text
 	d     *jsontext.Decoder
 	found []span
 }
@@ -90,13 +91,18 @@ func (f *finder) object(depth int) bool {
 			ok = err == nil
 			break
 		}
-		token, err := f.d.ReadToken()
+		raw, err := f.d.ReadValue()
 		if err != nil || k != '"' {
 			ok = false
 			break
 		}
+		name, _ := jsontext.AppendUnquote(nil, raw)
+		if len(name) >= shortestKey && f.clean.Clean(string(name)) != string(name) {
+			end := int(f.d.InputOffset())
+			f.hide(span{end - len(raw), end}) // a key or token that others are kept by
+		}
 		var m member
-		m, ok = f.member(token.String(), depth)
+		m, ok = f.member(string(name), depth)
 		members = append(members, m)
 	}
 	f.company(members, ok)
@@ -182,7 +188,7 @@ var (
 // company hides what is a credential because of another member of its object.
 // Of one that is cut off that member may be missing.
 func (f *finder) company(members []member, whole bool) {
-	pair, jwk := !whole, false
+	pair := !whole
 	has := func(name string) bool {
 		for i := range members {
 			if members[i].name == name {
@@ -201,7 +207,7 @@ func (f *finder) company(members []member, whole bool) {
 			pair = pair && m.name == "id" // a cut off object may have a name to come
 		}
 	}
-	jwk = has("kty") || has("n") && has("e") || has("crv") && has("x") || has("modulus") && has("exponent")
+	jwk := has("kty") || has("n") && has("e") || has("crv") && has("x") || has("modulus") && has("exponent")
 	valued := false
 	for i := range members {
 		m := &members[i]
@@ -280,7 +286,8 @@ func (f *finder) pairs(name string, elements []member, whole bool) {
 	inTurn := len(elements) == 2 || strings.Contains(name, "header") || !whole
 	for i := 0; i+1 < len(elements); i++ {
 		e := &elements[i]
-		if e.text == "" || !(inTurn && i%2 == 0 || strings.HasPrefix(e.text, "-")) || !namesCredential("name", e.text) {
+		name := inTurn && i%2 == 0 || strings.HasPrefix(e.text, "-")
+		if !name || e.text == "" || !namesCredential("name", e.text) {
 			continue
 		}
 		if next := &elements[i+1]; tells("", next.kind) && !f.own(e.text) {

@@ -203,7 +203,7 @@ func headerLines(s string) string {
 // follows the name of a credential and a colon is hidden too, to the end of the
 // line or clause, be it part of a sentence or not.
 func (m *Text) Line(s string) string {
-	s = m.Clean(s)
+	s = elements(m.Clean(s))
 	var out strings.Builder
 	done := 0
 	for i := 0; i < len(s); i++ {
@@ -232,6 +232,38 @@ func (m *Text) Line(s string) string {
 	}
 	out.WriteString(s[done:])
 	return out.String()
+}
+
+// elements hides the text of elements of XML that have the name of a credential.
+func elements(s string) string {
+	return hideAll(s, func(from int) (start, end int) {
+		for {
+			at := strings.IndexByte(s[from:], '<')
+			if at < 0 {
+				return 0, -1
+			}
+			from += at + 1
+			name := s[from : from+untilAny(s[from:min(len(s), from+longestName)], "> \t\r\n/<")]
+			if i := strings.IndexByte(name, ':'); i >= 0 {
+				name = name[i+1:] // behind the prefix of a namespace
+			}
+			if name == "" || !Member(name) {
+				continue
+			}
+			start = from + untilAny(s[from:], ">") + 1
+			if start >= len(s) {
+				return 0, -1
+			}
+			end = start + untilAny(s[start:], "<")
+			if strings.HasPrefix(s[start:], "<![CDATA[") {
+				end = start + len("<![CDATA[")
+				end += untilAny(s[end:], "]")
+			}
+			if from = start; strings.TrimSpace(s[start:end]) != "" && s[start:end] != Redacted {
+				return start, end
+			}
+		}
+	})
 }
 
 // headerInText reports whether a word before a colon is the name of a header
@@ -269,8 +301,10 @@ func hideAll(s string, next func(from int) (start, end int)) string {
 }
 
 // dataSource hides the passwords in data source names as the MySQL driver of Go
-// writes them: user:password@tcp(host)/database.
+// writes them, user:password@tcp(host)/database, and that of Oracle,
+// thin:user/password@host.
 func dataSource(s string) string {
+	s = oracle(s)
 	return hideAll(s, func(from int) (start, end int) {
 		for {
 			at := strings.Index(s[from:], "@")
@@ -291,6 +325,25 @@ func dataSource(s string) string {
 			if start = begin + colon + 1; colon >= 0 && start < from-1 && s[start:from-1] != Redacted {
 				return start, from - 1
 			}
+		}
+	})
+}
+
+func oracle(s string) string {
+	const mark = "oracle:thin:"
+	return hideAll(s, func(from int) (start, end int) {
+		for {
+			at := indexFold(s[from:], mark)
+			if at < 0 {
+				return 0, -1
+			}
+			from += at + len(mark)
+			end = from + untilAny(s[from:], "@ \t\r\n\"'")
+			slash := strings.IndexByte(s[from:end], '/')
+			if start = from + slash + 1; slash >= 0 && start < end && end < len(s) && s[end] == '@' && s[start:end] != Redacted {
+				return start, end
+			}
+			from = end
 		}
 	})
 }

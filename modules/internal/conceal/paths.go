@@ -180,7 +180,9 @@ func knownPath(s string, i, end int, hide func(from, to int)) {
 				hideHook(s, lower(seg), to, end, hide)
 			}
 		}
-		if seg != "" && !follows(last, seg) { // there may be two: /reset/{uid}/{token}
+		// There may be two, and words before: /reset/password/{uid}/{token}.
+		before := between[seg] && (resets[last] || invites[last])
+		if seg != "" && !before && !follows(last, seg) {
 			last = lower(seg)
 		}
 		i = to
@@ -216,10 +218,11 @@ var hooks = map[string]bool{
 	"services": true, "workflows": true, "triggers": true, // Slack
 	"webhooks": true, "webhook": true, // Discord, Home Assistant
 	"webhookb2": true, "incomingwebhook": true, // Teams
-	"hooks":    true, // Mattermost, Zapier
-	"with":     true, // IFTTT: /trigger/{event}/with/key/{key}
-	"robot":    true,
-	"interact": true,
+	"webhook-test": true, // n8n
+	"hooks":        true, // Mattermost, Zapier
+	"hook":         true, // Lark
+	"integration":  true, // PagerDuty
+	"with":         true, // IFTTT: /trigger/{event}/with/key/{key}
 }
 
 // hideHook hides the secret of a webhook whose path goes on at i behind the
@@ -291,14 +294,16 @@ func digits(s string) bool {
 }
 
 // resets are the segments behind which links have their secret: whatever is no
-// plain word. invites are those where it might be an ID as well, so that it has
+// plain word. between are the words that may stand before it. invites are those where it might be an ID as well, so that it has
 // to look like a secret.
 var (
 	resets = set(`reset reset-password reset_password resetpassword password-reset password_reset passwordreset password-resets
 		forgot-password forgot_password forgotpassword set-password set_password new-password change-password recover recover-password
 		account-recovery activate activation account-activation activate-account activate_account email-verification verify-email verify_email verifyemail
+		password_resets passwords-reset account_activations account-activations activations resets email_confirmations email-confirmations
 		confirm-email confirm_email confirmemail email-confirmation confirm-account confirm-registration magic magic-link magic_link magiclink magic-login passwordless
 		accept-invite accept-invitation accept_invitation unlock-account unlock_account otp-login login-link one-time-login`)
+	between = set(`password email e-mail account user token confirm verify code link`)
 	invites = set(`verify verification confirm confirmation invite invites invitation invitations unsubscribe recovery unlock join`)
 )
 
@@ -306,7 +311,7 @@ var (
 func follows(last, seg string) bool {
 	switch {
 	case resets[last]:
-		return !plainWord(seg, 0) && !(digits(seg) && len(seg) < 6)
+		return !plainWord(seg, 0) && (len(seg) >= 6 || !digits(seg))
 	case invites[last]:
 		return opaque(seg)
 	}

@@ -35,6 +35,12 @@ var recordedSecrets = []struct{ kind, body string }{
 	{"application/x-www-form-urlencoded", `password: SECRET7x9Q`},
 	{"application/x-www-form-urlencoded", `<password>SECRET7x9Q</password>`},
 	{"application/x-www-form-urlencoded", `a=b;password=SECRET7x9Q`},
+	{"application/x-www-form-urlencoded", `name=password&value=SECRET7x9Q`},
+	{"application/x-www-form-urlencoded", `fields[0][value]=SECRET7x9Q&fields[0][name]=api_token&fields[1][name]=color&fields[1][value]=red`},
+	{"text/xml", `<a><pin>SECRET7x9Q</pin><ns:apiKey x="1">SECRET7x9Q</ns:apiKey><otp><![CDATA[SECRET7x9Q]]></otp></a>`},
+	{"application/json", `{"Bearer SECRET7x9Qabcdefgh":1}`},
+	{"application/json", `{"m":"login failed for bob pass=SECRET7x9Q pwd=SECRET7x9Q db_pass=SECRET7x9Q my_key=SECRET7x9Q sid=SECRET7x9Q"}`},
+	{"application/json", `{"m":"jdbc:oracle:thin:scott/SECRET7x9Q@//h:1521/x"}`},
 	{"multipart/form-data; boundary=x", `{"password":"SECRET7x9Q"}`},
 	{"image/png", `{"password":"SECRET7x9Q"}`},
 	{"application/octet-stream", "\ufeff{\"password\":\"SECRET7x9Q\"}"},
@@ -122,7 +128,7 @@ func TestOwnKeysAreKnownWhereverTheyStand(t *testing.T) {
 		for _, text := range []string{
 			key, "/me/" + key, "/me/" + key + "/orders", "/x?x=" + key + "&y=1", "/x?" + key, "got " + key + ", refused", "(" + key + ")",
 			"/x?x=" + url.QueryEscape("a "+key), "/me/" + strings.ReplaceAll(key, "_", "%5F"), "/me/" + strings.ReplaceAll(key, "_", "%255f"),
-			`{"d":"` + key + `"}`, `["X-Api-Key","` + key + `"]`, "x=" + key, "key_" + key,
+			`{"d":"` + key + `"}`, `["X-Api-Key","` + key + `"]`, `{"` + key + `":{"a":1}}`, "x=" + key, "key_" + key,
 		} {
 			if out := m.Clean(text); strings.Contains(out, "SeCrSeCr") {
 				t.Errorf("%s became %s", text, out)
@@ -178,7 +184,8 @@ func TestPathsThatAreKnownToHaveSecrets(t *testing.T) {
 		"/api/webhooks/1/SECRET7x9Q", "/api/v10/webhooks/123/SECRET7x9Q/messages/1", "/webhookb2/g@h/IncomingWebhook/SECRET7x9Q/SECRET7x9Q",
 		"/reset-password/SECRET7x9Q", "/users/password/reset/SECRET7x9Q/", "/accounts/reset/MQ/SECRET7x9Q/", "/activate/SECRET7x9Q", "/verify-email/SECRET7x9Q",
 		"/invitations/SECRET7x9Q", "/magic-link/SECRET7x9Q", "/confirm/SECRET7x9Q", "/hooks/SECRET7x9Q", "/hooks/catch/123/SECRET7x9Q/", "/api/webhook/SECRET7x9Q",
-		"/trigger/e/with/key/SECRET7x9Q", "/share/SECRET7x9Q", "/v1/a/by-key/SECRET7x9Q/b/c", "/dl-SECRET7x9Q", "/s/SECRET7x9Q", "/s/SECRET7x9Q/SECRET7x9Q", "/t/SECRET7x9Q/x",
+		"/trigger/e/with/key/SECRET7x9Q", "/password_resets/SECRET7x9Q/edit", "/account_activations/SECRET7x9Q", "/reset/password/SECRET7x9Q", "/verify/email/SECRET7x9Q",
+		"/open-apis/bot/v2/hook/SECRET7x9Q", "/webhook-test/SECRET7x9Q", "/auth/reset-password/confirm/SECRET7x9Q", "/share/SECRET7x9Q", "/v1/a/by-key/SECRET7x9Q/b/c", "/dl-SECRET7x9Q", "/s/SECRET7x9Q", "/s/SECRET7x9Q/SECRET7x9Q", "/t/SECRET7x9Q/x",
 	} {
 		for _, text := range []string{path, "https://api.example.com" + path, "Post \"https://api.example.com:8080" + path + "\": EOF", path + "?a=b", "/x?next=" + url.QueryEscape("https://h"+path)} {
 			if out := m.Clean(text); strings.Contains(out, marker) || !strings.Contains(out, Redacted) {

@@ -68,6 +68,11 @@ func (m *Text) Path(s string) string {
 	return m.paths(keys(s))
 }
 
+// Path cleans the path of a URL as a Text without names or patterns does.
+func Path(s string) string { return plainText.Path(s) }
+
+var plainText = NewText(nil, nil)
+
 // maxNested is how many times a value may be encoded and still be looked into.
 const maxNested = 3
 
@@ -183,10 +188,11 @@ func untilAny(s, chars string) int {
 	return len(s)
 }
 
-// harmless spares short words such as "code=" and "state=" where they do not
-// stand in a query, so that messages like "exit code=1" stay readable.
+// harmless spares words such as "code=" and "state=" where they do not stand
+// in a query, so that messages like "exit code=1" stay readable.
 func harmless(s string, start int, name string) bool {
-	if hasCredentialWord(lower(name)) {
+	var space [64]byte
+	if !words[string(normal(space[:0], name))] {
 		return false
 	}
 	if start == 0 {
@@ -194,6 +200,10 @@ func harmless(s string, start int, name string) bool {
 	}
 	return strings.IndexByte("?&#;", s[start-1]) < 0
 }
+
+// words are those of secretNames that messages have in the sense that a
+// dictionary gives them.
+var words = set(`code state key auth session ticket nonce magic recovery activation invite certificate crypt salt signature`)
 
 // maskSchemes hides what follows the name of an authentication scheme.
 func maskSchemes(s string) string {
@@ -381,9 +391,15 @@ func tokenByte(c byte) bool {
 	return base64Byte(c) || c == '.' || c == '~' || c == '+' || c == '/' || c == '='
 }
 
+const longestWord = 16
+
 // englishWord reports whether s is letters only, all in lower case but
-// perhaps the first, as no encoded credential of any length is.
+// perhaps the first, as no encoded credential of any length is, and no longer
+// than words are.
 func englishWord(s string) bool {
+	if len(s) > longestWord {
+		return false
+	}
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; (c < 'a' || c > 'z') && (i > 0 || c < 'A' || c > 'Z') {
 			return i > 0 && i == len(s)-1 && c == '.' // the end of a sentence
