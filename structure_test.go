@@ -203,3 +203,24 @@ func TestRootImportsEveryModule(t *testing.T) {
 		}
 	}
 }
+
+// TestActionsArePinned: a tag of an action can be moved to other code, a
+// commit cannot.
+func TestActionsArePinned(t *testing.T) {
+	files, err := filepath.Glob(".github/workflows/*.yml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d workflows: %v", len(files), err)
+	}
+	pinned := regexp.MustCompile(`uses: \S+@[0-9a-f]{40} # v\d`)
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(body), "\n") {
+			if strings.Contains(line, "uses:") && !pinned.MatchString(line) {
+				t.Errorf("%s:%d: %s: write the commit and, in a comment, its version", file, i+1, strings.TrimSpace(line))
+			}
+		}
+	}
+}
