@@ -19,6 +19,10 @@ import (
 //	jwt_auth [<matcher>] [internal] {
 //		issuer <iss> {
 //			jwks       <url>|<file>
+//			jwks       [<url>] {
+//				header <name> <value>
+//				ca     <file>
+//			}
 //			key        <alg> <pem file | base64 | {env.X} | {file.X}>
 //			audience   <aud>...|*
 //			algorithms <alg>...

@@ -97,10 +97,8 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen adapter.Once) (kno
 	}
 	switch d.Val() {
 	case "jwks":
-		i.JWKS = make([]string, 1)
-		if err = adapter.OneArg(d, &i.JWKS[0]); err == nil {
-			err = checkJWKS(d, i.JWKS[0])
-		}
+		i.JWKS = make([]KeySet, 1)
+		return true, i.JWKS[0].unmarshalCaddyfile(d)
 	case "key":
 		err = i.unmarshalKey(d)
 	case "audience":

@@ -33,7 +33,7 @@ type Issuer struct {
 	// watched. Plain http is accepted where it is written out. Default,
 	// without any keys: discovery at the issuer (OpenID Connect Discovery,
 	// RFC 8414).
-	JWKS []string `json:"jwks,omitempty"`
+	JWKS []KeySet `json:"jwks,omitempty"`
 
 	// Single keys, each for one algorithm.
 	Keys []Key `json:"keys,omitempty"`
@@ -269,8 +269,8 @@ func (p *Provider) openKeys(ctx caddy.Context, i *Issuer, name string) (token.Ke
 	if len(static) > 0 {
 		union = append(union, token.StaticKeys(static...))
 	}
-	for _, where := range i.JWKS {
-		source, err := p.openJWKS(ctx, where, name)
+	for _, set := range i.JWKS {
+		source, err := p.openJWKS(ctx, set, name)
 		if err != nil {
 			return nil, err
 		}
@@ -305,24 +305,6 @@ func anyFits(keys []*jwk.Key, algorithms []string) error {
 		}
 	}
 	return nil
-}
-
-func (p *Provider) openJWKS(ctx caddy.Context, written, issuer string) (token.KeySource, error) {
-	where, err := resolve("jwks", written)
-	if err != nil {
-		return nil, err
-	}
-	if !strings.Contains(where, "://") {
-		return p.sharedFile(ctx, written)
-	}
-	source := keyset.Source{URL: where}
-	if err := source.Check(); err != nil {
-		return nil, fmt.Errorf("jwks %s: %w", written, err)
-	}
-	// The address alone does not make two issuers share a set: each has the
-	// fetches that its own unknown keys cause.
-	source.Issuer = issuer
-	return p.sharedSet(source)
 }
 
 // openInternal opens this server's own issuer.

@@ -65,6 +65,7 @@ func (p *Provider) sharedSet(source keyset.Source) (token.KeySource, error) {
 	return adapter.Share(&p.held, sets, source, func() (token.KeySource, func(), error) {
 		s := keyset.Open(source, keyset.Options{
 			Report:  report("source", source.String()),
+			Expand:  expand,
 			Changed: keysChanged(whatKeySet, source.String(), source.Issuer),
 		})
 		return s, s.Close, nil

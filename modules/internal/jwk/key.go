@@ -34,6 +34,9 @@ type Key struct {
 	// algorithm that fits the kind of key and its curve.
 	Alg string
 
+	// Note says what is odd about the key, which was admitted all the same.
+	Note string
+
 	// Exactly one of these is set. public is an *rsa.PublicKey,
 	// *ecdsa.PublicKey or ed25519.PublicKey.
 	public crypto.PublicKey

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
@@ -36,18 +37,39 @@ type fields struct {
 	ops                     []string
 	hasUse, hasOps, hasK    bool
 	private                 bool
+
+	// lenient admits what providers are known to write and can be read in
+	// one way only. Each such thing is an odd one.
+	lenient bool
+	odd     []string
+}
+
+// errEncryption is the refusal of a key that is none of ours: a provider that
+// encrypts has one beside those for signatures.
+var errEncryption = errors.New(`use is "enc", not "sig"`)
+
+// accept notes something odd where that is accepted.
+func (f *fields) accept(format string, args ...any) bool {
+	if f.lenient {
+		f.odd = append(f.odd, fmt.Sprintf(format, args...))
+	}
+	return f.lenient
 }
 
 // parse reads one JWK, RFC 7517 section 4, and admits it as a key that
 // verifies signatures. Members that are not understood are ignored, as the
 // section demands; x5c, x5u and x5t are among them, since a key is trusted
 // for where it came from and not for what it says of itself.
-func parse(doc []byte) (*Key, error) {
+//
+// A lenient reading takes a member that is null or an empty name for one that is
+// not there, numbers with leading zeros (against RFC 7518 section 2), and the use
+// that SPIFFE has for keys of JWT-SVIDs. The key's Note says so.
+func parse(doc []byte, lenient bool) (*Key, error) {
 	var s strictjson.Scanner
 	if err := s.Object(doc); err != nil {
 		return nil, err
 	}
-	var f fields
+	f := fields{lenient: lenient}
 	for i := range s.Len() {
 		m := s.Member(i)
 		if err := f.set(string(m.Name), m.Value); err != nil {
@@ -61,7 +83,7 @@ func parse(doc []byte) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.ID, k.Alg = f.kid, f.alg
+	k.ID, k.Alg, k.Note = f.kid, f.alg, strings.Join(f.odd, "; ")
 	if k.Alg != "" && !slices.Contains(k.algs, k.Alg) {
 		return nil, fmt.Errorf("alg %q does not fit the key", clip(k.Alg))
 	}
@@ -69,6 +91,9 @@ func parse(doc []byte) (*Key, error) {
 }
 
 func (f *fields) set(name string, value []byte) error {
+	if slices.Contains(known, name) && string(value) == "null" && f.accept("%s is null", name) {
+		return nil
+	}
 	var text *string
 	var number *[]byte
 	switch name {
@@ -100,10 +125,17 @@ func (f *fields) set(name string, value []byte) error {
 		if f.ops, ok = operations(value); !ok {
 			return errors.New("key_ops is not a list of different names")
 		}
+		if len(f.ops) == 0 && f.accept("key_ops is empty") {
+			f.hasOps = false
+		}
 	}
 	switch {
 	case text != nil:
 		s, ok := strictjson.Text(value)
+		if ok && len(s) == 0 && (name == "use" || name == "alg") && f.accept("%s is empty", name) {
+			f.hasUse = f.hasUse && name != "use"
+			return nil
+		}
 		if !ok || len(s) == 0 && name != "kid" {
 			return fmt.Errorf("%s is not a name", name)
 		}
@@ -119,6 +151,9 @@ func (f *fields) set(name string, value []byte) error {
 	}
 	return nil
 }
+
+// known are the members that matter here, but for those of private keys.
+var known = []string{"kty", "use", "alg", "kid", "crv", "n", "e", "x", "y", "k", "key_ops"}
 
 // decode reads base64url as RFC 7515 section 2 has it: no padding, no line
 // ends, no bits left over.
@@ -150,7 +185,12 @@ func operations(value []byte) ([]string, bool) {
 // purpose refuses keys that say they are for something else than verifying
 // signatures.
 func (f *fields) purpose() error {
-	if f.hasUse && f.use != "sig" {
+	switch {
+	case f.hasUse && f.use == "enc":
+		return errEncryption
+	// SPIFFE JWT-SVID section 4.1: the keys of a trust bundle.
+	case f.hasUse && f.use == "jwt-svid" && f.accept("use is jwt-svid"):
+	case f.hasUse && f.use != "sig":
 		return fmt.Errorf("use is %q, not \"sig\"", clip(f.use))
 	}
 	if !f.hasOps {
@@ -182,9 +222,9 @@ func (f *fields) key() (*Key, error) {
 	}
 	switch f.kty {
 	case "RSA":
-		return newRSAParts(f.n, f.e)
+		return f.newRSA()
 	case "EC":
-		return newEC(f.crv, f.x, f.y)
+		return newEC(f.crv, f.coordinate("x", f.x), f.coordinate("y", f.y))
 	case "OKP":
 		if f.crv != "Ed25519" {
 			return nil, fmt.Errorf("curve %q is not supported", clip(f.crv))
@@ -212,8 +252,9 @@ func newPublic(pub crypto.PublicKey) (*Key, error) {
 	return nil, fmt.Errorf("keys of type %T are not supported", pub)
 }
 
-func newRSAParts(n, e []byte) (*Key, error) {
+func (f *fields) newRSA() (*Key, error) {
 	// RFC 7518 sections 2 and 6.3.1: no more octets than needed.
+	n, e := f.number("n", f.n), f.number("e", f.e)
 	if len(n) == 0 || len(e) == 0 || n[0] == 0 || e[0] == 0 {
 		return nil, errors.New("modulus or exponent is missing or has leading zeros")
 	}
@@ -222,6 +263,24 @@ func newRSAParts(n, e []byte) (*Key, error) {
 		return nil, errors.New("exponent is too large")
 	}
 	return newRSA(&rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(exp.Int64())})
+}
+
+// number takes leading zeros off.
+func (f *fields) number(name string, value []byte) []byte {
+	if short := bytes.TrimLeft(value, "\x00"); len(short) < len(value) && len(short) > 0 && f.accept("%s has leading zeros", name) {
+		return short
+	}
+	return value
+}
+
+// coordinate takes off leading zeros that make a coordinate longer than the
+// curve has it.
+func (f *fields) coordinate(name string, value []byte) []byte {
+	size := map[string]int{"P-256": 32, "P-384": 48, "P-521": 66}[f.crv]
+	if n := len(value) - size; size > 0 && n > 0 && len(bytes.Trim(value[:n], "\x00")) == 0 && f.accept("%s has leading zeros", name) {
+		return value[n:]
+	}
+	return value
 }
 
 func newRSA(pub *rsa.PublicKey) (*Key, error) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
@@ -20,12 +21,17 @@ const (
 )
 
 // ParseSet reads a public key set, RFC 7517 section 5, and returns the keys
-// that are fit for verifying signatures. Each key that is not is left out with
-// an error in skipped that says which and why, so that one strange key does
-// not cost the others: kinds and curves that are not supported, RSA below 2048
-// bits, use, key_ops or alg for something else, shared secrets, and private
-// keys. Keys that share a kid are all left out, since nothing tells which
-// one is meant.
+// that are fit for verifying signatures. A single JWK is a set of one, and an
+// object whose members are keys or certificates in PEM is a set by key ID, as
+// some providers publish theirs.
+//
+// Each key that is not fit is left out with an error in skipped that says which
+// and why, so that one strange key does not cost the others: kinds and curves
+// that are not supported, RSA below 2048 bits, use, key_ops or alg for
+// something else, shared secrets, and private keys. A key for encryption is left
+// out without a word: it is where it belongs. A key that is odd and was admitted
+// has a Note. Several keys may have one kid, if they differ (RFC 7517 section
+// 4.5); the same key twice is one.
 //
 // err is not nil if doc is no key set at all: not strict JSON, a member given
 // twice, too large, too many keys. A well-formed set without usable keys is
@@ -34,39 +40,79 @@ func ParseSet(doc []byte) (keys []*Key, skipped []error, err error) {
 	if len(doc) > MaxSetSize {
 		return nil, nil, fmt.Errorf("key set is larger than %d bytes", MaxSetSize)
 	}
-	list, err := setElements(doc)
+	doc = bytes.TrimPrefix(doc, []byte("\xef\xbb\xbf")) // RFC 8259 section 8.1
+	var s strictjson.Scanner
+	if err := s.Object(doc); err != nil {
+		return nil, nil, fmt.Errorf("key set: %w", err)
+	}
+	if keys, skipped, ok := parsePEMSet(&s); ok {
+		return keys, skipped, nil
+	}
+	list, err := setElements(&s, doc)
 	if err != nil {
 		return nil, nil, fmt.Errorf("key set: %w", err)
 	}
-	at := make([]int, 0, len(list)) // place of each key in the set
 	for i, text := range list {
-		k, err := Parse(text)
+		k, err := parse(text, true)
+		switch {
+		case err == nil && k.Symmetric():
+			err = errSymmetric
+		case err == nil && slices.ContainsFunc(keys, k.same):
+			continue
+		}
+		switch {
+		case err == nil:
+			keys = append(keys, k)
+		case !errors.Is(err, errEncryption):
+			skipped = append(skipped, fmt.Errorf("key %d: %w", i, err))
+		}
+	}
+	return keys, skipped, nil
+}
+
+// same reports whether other is the same key under the same name.
+func (k *Key) same(other *Key) bool {
+	return k.ID == other.ID && k.Alg == other.Alg && k.Thumbprint() == other.Thumbprint()
+}
+
+// parsePEMSet reads an object of which every member is a key in PEM, and its
+// name the key ID.
+func parsePEMSet(s *strictjson.Scanner) (keys []*Key, skipped []error, ok bool) {
+	if s.Len() == 0 || s.Len() > MaxSetKeys {
+		return nil, nil, false
+	}
+	for i := range s.Len() {
+		m := s.Member(i)
+		text, ok := strictjson.Text(m.Value)
+		if text = bytes.TrimSpace(text); !ok || !bytes.HasPrefix(text, []byte("-----BEGIN ")) {
+			return nil, nil, false
+		}
+		k, err := parsePEM(text)
 		if err != nil {
 			skipped = append(skipped, fmt.Errorf("key %d: %w", i, err))
 			continue
 		}
-		keys, at = append(keys, k), append(at, i)
+		k.ID = string(m.Name)
+		keys = append(keys, k)
 	}
-	keys, twice := dropTwins(keys, at)
-	return keys, append(skipped, twice...), nil
+	return keys, skipped, true
 }
 
-// Parse reads one public key, RFC 7517 section 4, as ParseSet does for those of
-// a set.
+// Parse reads one public key, RFC 7517 section 4, to the letter.
 func Parse(doc []byte) (*Key, error) {
-	k, err := parse(doc)
+	k, err := parse(doc, false)
 	if err == nil && k.Symmetric() {
 		return nil, errSymmetric
 	}
 	return k, err
 }
 
-func setElements(doc []byte) ([][]byte, error) {
-	var s strictjson.Scanner
-	if err := s.Object(doc); err != nil {
-		return nil, err
-	}
+// setElements returns the keys of a set, or the one that doc itself is.
+func setElements(s *strictjson.Scanner, doc []byte) ([][]byte, error) {
 	value, ok := s.Find("keys")
+	if _, single := s.Find("kty"); !ok && single {
+		return [][]byte{doc}, nil
+	}
 	if !ok {
 		return nil, errors.New("no member keys")
 	}
@@ -82,22 +128,6 @@ func setElements(doc []byte) ([][]byte, error) {
 		list = append(list, e)
 	}
 	return list, nil
-}
-
-// dropTwins leaves out all keys whose kid is not theirs alone.
-func dropTwins(keys []*Key, at []int) (unique []*Key, dropped []error) {
-	count := make(map[string]int, len(keys))
-	for _, k := range keys {
-		count[k.ID]++
-	}
-	for i, k := range keys {
-		if k.ID != "" && count[k.ID] > 1 {
-			dropped = append(dropped, fmt.Errorf("key %d: kid is not unique in the set", at[i]))
-			continue
-		}
-		unique = append(unique, k)
-	}
-	return unique, dropped
 }
 
 // FormatSet prints keys as a public key set. Shared secrets are left out.

@@ -52,7 +52,7 @@ func static(a *algorithm, material []byte) (*Key, error) {
 		return nil, errors.New("it is empty")
 	}
 	if looksLikeJWK(text) {
-		k, err := parse(text)
+		k, err := parse(text, false)
 		if err == nil && k.Symmetric() != (a.secret > 0) {
 			err = errMixed(a)
 		}

@@ -2,6 +2,8 @@ package keyset
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,13 +42,14 @@ type fetcher struct {
 	client http.Client
 	own    *http.Transport // to be closed
 	now    func() time.Time
+	expand func(string) (string, error)
 
 	jwksURL    string // from discovery
 	discovered time.Time
 }
 
 func newFetcher(source Source, opts Options) *fetcher {
-	f := &fetcher{source: source, now: opts.Now}
+	f := &fetcher{source: source, now: opts.Now, expand: opts.Expand}
 	f.client = http.Client{Transport: opts.Transport, CheckRedirect: checkRedirect, Timeout: fetchTimeout}
 	if opts.Transport == nil {
 		f.own = &http.Transport{
@@ -58,6 +61,11 @@ func newFetcher(source Source, opts Options) *fetcher {
 			IdleConnTimeout:        30 * time.Second,
 			MaxIdleConns:           2,
 			ForceAttemptHTTP2:      true,
+		}
+		if source.CA != "" {
+			pool := x509.NewCertPool()
+			pool.AppendCertsFromPEM([]byte(source.CA))
+			f.own.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 		}
 		f.client.Transport = f.own
 	}
@@ -137,13 +145,22 @@ func (f *fetcher) discover(ctx context.Context) (string, error) {
 	// OpenID Connect Discovery section 4.3, RFC 8414 section 3.3: exactly
 	// the same, or another issuer could pass off its keys as this one's.
 	if doc.Issuer != f.source.Issuer {
-		return "", errors.New("discovery: the document is of another issuer than the one configured")
+		return "", fmt.Errorf("discovery: the document is of the issuer %s, and %q is configured: write it exactly so, up to the slash at its end",
+			shown(doc.Issuer), f.source.Issuer)
 	}
 	if err := checkDiscovered(f.source.Issuer, doc.JWKSURI); err != nil {
 		return "", fmt.Errorf("discovery: jwks_uri: %w", err)
 	}
 	f.jwksURL, f.discovered = doc.JWKSURI, f.now()
 	return f.jwksURL, nil
+}
+
+// shown quotes a name that somebody else has chosen, and cuts it.
+func shown(name string) string {
+	if len(name) > 200 {
+		name = strings.ToValidUTF8(name[:200], "") + "…"
+	}
+	return strconv.Quote(name)
 }
 
 func (f *fetcher) get(ctx context.Context, where string) ([]byte, http.Header, error) {
@@ -153,6 +170,9 @@ func (f *fetcher) get(ctx context.Context, where string) ([]byte, http.Header, e
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	req.Header.Set("User-Agent", "caddy-moat")
+	if err := f.addHeader(req); err != nil {
+		return nil, nil, err
+	}
 	resp, err := f.client.Do(req)
 	if err != nil {
 		return nil, nil, err
@@ -169,6 +189,25 @@ func (f *fetcher) get(ctx context.Context, where string) ([]byte, http.Header, e
 		return nil, nil, fmt.Errorf("%s answers with more than %d bytes", req.URL.Redacted(), maxBody)
 	}
 	return body, resp.Header, nil
+}
+
+// addHeader adds the fields that the administrator has written, unless another
+// host is asked: a discovery document may name any, and they hold credentials.
+func (f *fetcher) addHeader(req *http.Request) error {
+	if f.source.Header == "" || req.URL.Host != f.source.host() {
+		return nil
+	}
+	for line := range strings.Lines(f.source.Header) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if f.expand != nil {
+			var err error
+			if value, err = f.expand(value); err != nil {
+				return fmt.Errorf("header %s: %w", name, err)
+			}
+		}
+		req.Header.Set(name, strings.TrimSpace(value))
+	}
+	return nil
 }
 
 // life is how long a response says it may be used, RFC 9111 section 4.2,

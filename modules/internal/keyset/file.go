@@ -29,7 +29,7 @@ type fileSet struct {
 // is missing, empty, garbled or without a usable key is an error now. Later
 // it is an event, and the keys that were read last stay in use. Events name
 // keys by ID, or by thumbprint where they have none; opts.Report is told of
-// keys that are left out.
+// keys that are left out or odd.
 func OpenFile(path string, opts Options, report func(filewatch.Event)) (*File, error) {
 	now := opts.Now
 	if now == nil {
@@ -46,14 +46,14 @@ func OpenFile(path string, opts Options, report func(filewatch.Event)) (*File, e
 		if before.print != after.print {
 			f.generation.Add(1)
 		}
-		after.reportSkipped(opts)
+		opts.reportOddities(after.keys, after.skipped)
 		report(filewatch.Event{Added: before.without(&after.snapshot), Removed: after.without(&before.snapshot)})
 	})
 	if err != nil {
 		return nil, err
 	}
 	f.Kept = kept
-	kept.Value().reportSkipped(opts)
+	opts.reportOddities(kept.Value().keys, kept.Value().skipped)
 	return f, nil
 }
 
@@ -69,14 +69,6 @@ func parseFile(doc []byte, now time.Time) (*fileSet, error) {
 		return nil, errors.Join(append([]error{errors.New("the file has no usable key")}, skipped...)...)
 	}
 	return &fileSet{snapshot{keys: keys, print: fingerprint(keys), fetched: now}, skipped}, nil
-}
-
-func (s *fileSet) reportSkipped(opts Options) {
-	for _, why := range s.skipped {
-		if opts.Report != nil {
-			opts.Report("key left out", why)
-		}
-	}
 }
 
 // Generation changes whenever the keys do.

@@ -8,8 +8,8 @@
 //     before it expires, at a random moment. How long it lives is what the
 //     provider's Cache-Control says, within bounds.
 //   - There is never more than one fetch at a time.
-//   - A key that is asked for and unknown is worth one fetch in a while,
-//     however many ask.
+//   - A key that is asked for and unknown, or known and wrong, is worth one
+//     fetch in a while, however many ask.
 //   - While the provider is down the keys stay in use for some time after
 //     they have expired. Then there are none, and ErrUnavailable says so.
 //   - A set that was never fetched is ErrUnavailable until it is.
@@ -40,7 +40,8 @@ const (
 	// fetched.
 	maxStale = time.Hour
 
-	// demandEvery is how often an unknown key may cause a fetch.
+	// demandEvery is how often a key that is unknown, or that does not verify a
+	// signature, may cause a fetch.
 	demandEvery = 30 * time.Second
 
 	// patience is how long a request waits for a fetch that is under way.
@@ -61,13 +62,41 @@ type Options struct {
 
 	// Report is told, from the set's own goroutines, what the administrator
 	// should know: a fetch that failed after one that did not, keys that
-	// were left out, and so on. err is nil for good news. It may be nil.
+	// were left out or are odd, and so on. err is nil for good news. It may be nil.
 	Report func(message string, err error)
+
+	// Expand replaces the placeholders in the values of the source's Header,
+	// anew for each request: a token in a file may have been renewed.
+	// Default: there are none.
+	Expand func(text string) (string, error)
 
 	// Changed is told the IDs, or thumbprints where they have none, of the
 	// keys that came and left whenever the set changes, the first time
 	// included. It must not call the set. It may be nil.
 	Changed func(came, left []string)
+}
+
+// reportOddities says which keys were left out, and which are odd and were not.
+func (o Options) reportOddities(keys []*jwk.Key, skipped []error) {
+	if o.Report == nil {
+		return
+	}
+	for _, why := range skipped {
+		o.Report("key left out", why)
+	}
+	for _, note := range notes(keys) {
+		o.Report("key accepted, though it is not as RFC 7517 and RFC 7518 have it", errors.New(note))
+	}
+}
+
+// notes returns what is odd about keys that were admitted.
+func notes(keys []*jwk.Key) (list []string) {
+	for _, k := range keys {
+		if k.Note != "" {
+			list = append(list, fmt.Sprintf("key %q: %s", nameOf(k), k.Note))
+		}
+	}
+	return list
 }
 
 // changed tells who wants to know what is different in now. Either may be nil.
@@ -179,14 +208,7 @@ func (s *Set) Keys(ctx context.Context, kid, alg string) ([]*jwk.Key, error) {
 			return keys, nil
 		}
 	}
-	s.mu.Lock()
-	var wait <-chan struct{} = s.inFlight
-	if wait == nil && snap != nil && s.opts.Now().Sub(s.demanded) >= demandEvery {
-		s.demanded = s.opts.Now()
-		wait = s.begin()
-	}
-	s.mu.Unlock()
-	if wait != nil {
+	if wait := s.demand(snap != nil); wait != nil {
 		if err := await(ctx, wait); err != nil {
 			return nil, err
 		}
@@ -206,6 +228,28 @@ func (s *Set) Keys(ctx context.Context, kid, alg string) ([]*jwk.Key, error) {
 		return nil, token.ErrUnavailable
 	}
 	return nil, nil
+}
+
+// Refetch has the keys fetched again, since one that is known did not verify a
+// signature: a provider may have made a new key of that name. It is worth as
+// much as an unknown key, and reports whether the keys are others now.
+func (s *Set) Refetch(ctx context.Context) bool {
+	before := s.Generation()
+	wait := s.demand(true)
+	return wait != nil && await(ctx, wait) == nil && s.Generation() != before
+}
+
+// demand returns the end of the fetch under way or, if one may begin because a
+// request asks for it, of that. It is nil where there is none to wait for.
+func (s *Set) demand(may bool) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var wait <-chan struct{} = s.inFlight
+	if now := s.opts.Now(); wait == nil && may && now.Sub(s.demanded) >= demandEvery {
+		s.demanded = now
+		wait = s.begin()
+	}
+	return wait
 }
 
 // usable returns the keys, nil if there are none or they are too old.
@@ -302,14 +346,12 @@ func (s *Set) finish(result *fetched, err error) {
 // complain reports what is wrong with a set that could be read, once for as
 // long as it stays so. Callers hold mu.
 func (s *Set) complain(result *fetched) {
-	what := fmt.Sprint(len(result.keys) == 0, result.skipped)
+	what := fmt.Sprint(len(result.keys) == 0, result.skipped, notes(result.keys))
 	if what == s.complaint {
 		return
 	}
 	s.complaint = what
-	for _, why := range result.skipped {
-		s.opts.Report("key left out", why)
-	}
+	s.opts.reportOddities(result.keys, result.skipped)
 	if len(result.keys) == 0 {
 		s.opts.Report("key set without usable keys", errNoKeys)
 	}

@@ -11,6 +11,27 @@ import (
 type Source struct {
 	Issuer string
 	URL    string
+
+	// Header are fields of the requests, as lines "Name: value". They go to
+	// the host that the source names and to no other.
+	Header string
+
+	// CA are certificates in PEM of the only authorities that may vouch for
+	// the provider. Empty: those of the system.
+	CA string
+}
+
+// host is who may see Header.
+func (s Source) host() string {
+	where := s.URL
+	if where == "" {
+		where = s.Issuer
+	}
+	u, err := url.Parse(where)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // String names the source for logs and metrics.

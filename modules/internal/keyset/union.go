@@ -28,6 +28,17 @@ func (u Union) Keys(ctx context.Context, kid, alg string) ([]*jwk.Key, error) {
 	return nil, failed
 }
 
+// Refetch has the sources fetch their keys again that can, and reports whether
+// one has others now.
+func (u Union) Refetch(ctx context.Context) (changed bool) {
+	for _, s := range u {
+		if r, ok := s.(token.Refetcher); ok && r.Refetch(ctx) {
+			changed = true
+		}
+	}
+	return changed
+}
+
 // Generation changes whenever the generation of one of the sources does: they
 // only grow.
 func (u Union) Generation() uint64 {

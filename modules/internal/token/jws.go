@@ -175,8 +175,18 @@ func lower(c byte) byte {
 // of them. Each costs a signature check.
 const maxCandidates = 8
 
-// check looks for the key that signed t among those of source.
+// check looks for the key that signed t among those of source. Where they fail,
+// a provider may have made a new key of the same name.
 func (t *jws) check(ctx context.Context, source KeySource) (*jwk.Key, error) {
+	key, err := t.try(ctx, source)
+	if r, ok := source.(Refetcher); ok && err == error(errSignature) && r.Refetch(ctx) {
+		return t.try(ctx, source)
+	}
+	return key, err
+}
+
+// try looks for the key among those that there are.
+func (t *jws) try(ctx context.Context, source KeySource) (*jwk.Key, error) {
 	keys, err := source.Keys(ctx, string(t.head.kid), t.head.alg)
 	if err != nil {
 		return nil, err

@@ -25,6 +25,14 @@ type KeySource interface {
 	Generation() uint64
 }
 
+// Refetcher is a KeySource whose keys are somewhere else.
+type Refetcher interface {
+	// Refetch has the keys fetched again, within limits however often it is
+	// called, and reports whether they are others than before. It is called
+	// for a token whose signature none of its keys has made.
+	Refetch(ctx context.Context) (changed bool)
+}
+
 // StaticKeys returns a source of keys that never change. A token that names a
 // key gets the key of that name and those that have no name; a token that names
 // none gets all.
