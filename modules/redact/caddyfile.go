@@ -43,6 +43,7 @@ import (
 //		hide_errors
 //		websocket   block|allow
 //		etag        drop|seal
+//		graphql_names allow|block
 //		hash_key    <key>|internal
 //		encrypt_key <key>|internal [<id>]
 //	}
@@ -104,6 +105,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return unmarshalWord(d, &h.Unreadable, "block", "pass")
 	case "etag":
 		return unmarshalWord(d, &h.ETag, "drop", "seal")
+	case "graphql_names":
+		return unmarshalWord(d, &h.GraphQLNames, "allow", "block")
 	case "websocket":
 		return unmarshalWord(d, &h.WebSocket, "block", "allow")
 	case "hold":

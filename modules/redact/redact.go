@@ -121,6 +121,14 @@ type Handler struct {
 	// upgrade_refused.
 	WebSocket string `json:"websocket,omitempty"`
 
+	// "block" refuses GraphQL requests, with HTTP 400 and code graphql_name,
+	// that give another name to a field which a rule names ({user{p: phone}}),
+	// since the rule would not know it again, or that write a value for a name
+	// in `requests` into the document instead of a variable. Bodies are read
+	// as a whole for it, up to max_event; multipart is refused. Documents that
+	// the upstream has stored are not seen. Default: allow.
+	GraphQLNames string `json:"graphql_names,omitempty"`
+
 	// What becomes of the ETag of redacted answers: "drop" removes it, since it
 	// is often a hash of what was to be hidden, and conditions on reads with
 	// it. "seal" encrypts it, with a key that is made on first use and kept in
@@ -253,6 +261,7 @@ func (h *Handler) Validate() error {
 	}{
 		{"unreadable", h.Unreadable, [2]string{"block", "pass"}},
 		{"websocket", h.WebSocket, [2]string{"block", "allow"}},
+		{"graphql_names", h.GraphQLNames, [2]string{"allow", "block"}},
 		{"etag", h.ETag, [2]string{"drop", "seal"}},
 	} {
 		if o.value != "" && o.value != o.known[0] && o.value != o.known[1] {
@@ -289,14 +298,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if r.Method == http.MethodConnect && h.WebSocket != "allow" {
 		return h.refuse(w, r, upgradeRefused())
 	}
+	if h.GraphQLNames == "block" {
+		if err = h.checkGraphQL(r, v, p); err != nil {
+			return h.refuseRequest(w, r, err)
+		}
+	}
 	var body *requestBody
 	if h.requests != nil {
 		if body, err = h.redactRequest(r, p); err != nil {
-			var refusal *problem.Problem
-			if errors.As(err, &refusal) {
-				return h.refuse(w, r, refusal)
-			}
-			return err
+			return h.refuseRequest(w, r, err)
 		}
 		defer body.account(h, r)
 	}
@@ -364,6 +374,16 @@ func (h *Handler) decide(vars map[string]any, v *view) {
 		h.metrics.allowed.Inc()
 	}
 	decision.From(vars).Note(d)
+}
+
+// refuseRequest refuses a request for what err says, which may be an error of
+// another handler.
+func (h *Handler) refuseRequest(w http.ResponseWriter, r *http.Request, err error) error {
+	var refusal *problem.Problem
+	if errors.As(err, &refusal) {
+		return h.refuse(w, r, refusal)
+	}
+	return err
 }
 
 // refuse ends a request that nothing of has been answered yet.

@@ -132,7 +132,7 @@ func (v *views) make(key uint64) (*view, error) {
 	if len(rules) == 0 {
 		return nil, nil
 	}
-	made := new(view)
+	made := &view{names: namesOf(rules)}
 	var err error
 	made.program, err = redaction.Compile(rules, redaction.Options{MaxDepth: v.limits.depth, MaxValue: v.limits.value, Sequence: true, FoldCase: v.limits.fold})
 	if err != nil || v.tags == nil {
@@ -166,6 +166,7 @@ func (v *views) sealsValues(key uint64) bool {
 
 // view is what some callers may see. A nil view is everything.
 type view struct {
+	names   map[string]bool    // of members, in the selectors
 	program *redaction.Program // of one text or many: where there is one, the others do no harm
 	tags    *tagCipher         // nil: entity tags are dropped
 }
