@@ -149,6 +149,24 @@ type Handler struct {
 	// Default: a key made on first use and kept in Caddy's storage
 	Sign string `json:"sign,omitempty"`
 
+	// The name of a new trail in its checkpoints, a URL without scheme that
+	// is yours, such as audit.example.com/orders. An existing trail keeps
+	// the name that it has, whatever key signs. Default: the name of the key
+	Origin string `json:"origin,omitempty"`
+
+	// Who cosigns checkpoints, so that a trail that was put back to an older
+	// state is found. Nothing waits for them.
+	Witnesses []Witness `json:"witnesses,omitempty"`
+
+	// How many witnesses must have cosigned a checkpoint for it to be kept
+	// as cosigned. Default: more than half
+	Quorum int `json:"quorum,omitempty"`
+
+	// A directory to which the trail is written at each checkpoint as C2SP
+	// tlog-tiles, for a web server to serve. Its entries are the records:
+	// serve it to those only who may read them. No placeholders.
+	Tiles string `json:"tiles,omitempty"`
+
 	// How often the state of the trail is signed, if it changed.
 	// Default: 10s
 	Checkpoint caddy.Duration `json:"checkpoint,omitempty"`
@@ -269,6 +287,25 @@ func (h *Handler) trailOptions() (trailOptions, error) {
 		sync: h.Sync, batch: time.Duration(h.Batch),
 		rollSize: h.RollSize, rollEvery: time.Duration(h.RollEvery), keep: time.Duration(h.Keep),
 		checkpoint: time.Duration(h.Checkpoint), sign: h.Sign,
+		origin: h.Origin, quorum: h.Quorum, witnesses: h.Witnesses,
+	}
+	if h.Tiles != "" {
+		tiles, err := cleanPath(h.Tiles)
+		if err != nil {
+			return o, fmt.Errorf("audit: tiles: %w", err)
+		}
+		o.tiles = tiles
+	}
+	for _, w := range h.Witnesses {
+		if _, err := w.parse(); err != nil {
+			return o, fmt.Errorf("audit: witness: %w", err)
+		}
+	}
+	if strings.ContainsAny(h.Origin, "+ \t\r\n") || strings.Contains(h.Origin, "://") {
+		return o, fmt.Errorf("audit: origin %q: write a URL without its scheme, such as audit.example.com/orders", h.Origin)
+	}
+	if h.Quorum < 0 {
+		return o, fmt.Errorf("audit: quorum %d: must be positive", h.Quorum)
 	}
 	for _, d := range h.Deliver {
 		if err := d.prepare(); err != nil {

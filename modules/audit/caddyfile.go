@@ -30,6 +30,10 @@ import (
 //		keep         <duration>
 //		sign         [<key file>]
 //		checkpoint   <duration>
+//		origin       <name>
+//		witness      <url> <verifier key>
+//		quorum       <number>
+//		tiles        <dir>
 //		deliver      file <path>            { <delivery options> }
 //		deliver      http <url>             { <delivery options> }
 //		deliver      syslog tcp|tls <addr>  { <delivery options> }
@@ -45,7 +49,7 @@ import (
 //	ca        <pem file>
 //	from      start|now
 //
-// record, hash, mask, remove, path and deliver may be repeated, roll may stand once
+// record, hash, mask, remove, path, witness and deliver may be repeated, roll may stand once
 // with a size and once with a duration.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
@@ -67,7 +71,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		option := d.Val()
 		parse, ok := options[option]
 		if !ok {
-			return d.Errf("unrecognized subdirective '%s': audit knows sync, on_failure, site, record, hash, mask, remove, path, roll, keep, sign, checkpoint and deliver", option)
+			return d.Errf("unrecognized subdirective '%s': audit knows sync, on_failure, site, record, hash, mask, remove, path, roll, keep, sign, checkpoint, origin, witness, quorum, tiles and deliver", option)
 		}
 		if seen[option] && !repeatable[option] {
 			return d.Errf("%s already specified", option)
@@ -80,7 +84,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-var repeatable = map[string]bool{"record": true, "hash": true, "mask": true, "remove": true, "path": true, "roll": true, "deliver": true}
+var repeatable = map[string]bool{"record": true, "hash": true, "mask": true, "remove": true, "path": true, "roll": true, "witness": true, "deliver": true}
 
 // options parses one subdirective each; the dispenser stands on its name.
 var options = map[string]func(*Handler, *caddyfile.Dispenser) error{
@@ -120,6 +124,48 @@ var options = map[string]func(*Handler, *caddyfile.Dispenser) error{
 		return durationArg(d, &h.Checkpoint)
 	},
 	"deliver": (*Handler).parseDeliver,
+	"origin": func(h *Handler, d *caddyfile.Dispenser) error {
+		if err := oneArg(d, &h.Origin); err != nil {
+			return err
+		}
+		if strings.ContainsAny(h.Origin, "+ \t\r\n") || strings.Contains(h.Origin, "://") {
+			return d.Errf("origin '%s': write a URL without its scheme, such as audit.example.com/orders", h.Origin)
+		}
+		return nil
+	},
+	"tiles": func(h *Handler, d *caddyfile.Dispenser) error {
+		return oneArg(d, &h.Tiles)
+	},
+	"quorum": func(h *Handler, d *caddyfile.Dispenser) error {
+		var text string
+		if err := oneArg(d, &text); err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return d.Errf("quorum '%s': write how many witnesses must cosign, such as 2", text)
+		}
+		h.Quorum = n
+		return nil
+	},
+	"witness": (*Handler).parseWitness,
+}
+
+// parseWitness reads a URL and a key, in any order.
+func (h *Handler) parseWitness(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 {
+		return d.Err("witness: write witness <url> <verifier key>, such as witness https://witness.example.com witness.example.com+1a2b3c4d+BA…")
+	}
+	if strings.Contains(args[1], "://") {
+		args[0], args[1] = args[1], args[0]
+	}
+	w := Witness{URL: args[0], Key: args[1]}
+	if _, err := w.parse(); err != nil {
+		return d.Errf("witness: %v", err)
+	}
+	h.Witnesses = append(h.Witnesses, w)
+	return nil
 }
 
 func (h *Handler) parseSync(d *caddyfile.Dispenser) error {

@@ -36,7 +36,7 @@ the Caddyfile. The server may be running; nothing is locked or changed.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(verifyCommand(), searchCommand(), tailCommand(), statsCommand(), reportCommand(), exportCommand(), keyCommand(), proveCommand(), checkProofCommand())
+	cmd.AddCommand(verifyCommand(), searchCommand(), tailCommand(), statsCommand(), reportCommand(), exportCommand(), keyCommand(), proveCommand(), checkProofCommand(), tilesCommand())
 	for _, sub := range cmd.Commands() {
 		sub.SilenceUsage = true
 	}
@@ -52,6 +52,9 @@ func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, os.Interrupt)
 }
 
+// checkpointOf is where a trail has its last checkpoint.
+func checkpointOf(dir string) string { return filepath.Join(dir, "checkpoint") }
+
 // trailDir checks that a directory holds a trail.
 func trailDir(dir string) (string, error) {
 	info, err := os.Stat(dir)
@@ -65,9 +68,9 @@ func trailDir(dir string) (string, error) {
 }
 
 func verifyCommand() *cobra.Command {
-	var keys, remembered []string
+	var keys, remembered, witnesses []string
 	var memory string
-	var max int
+	var max, quorum int
 	var asJSON, quiet bool
 	cmd := &cobra.Command{
 		Use:   "verify [--key <verifier key|file>]... [--checkpoint <file>]... [--remember <file>] <trail>",
@@ -85,6 +88,11 @@ A checkpoint that was kept elsewhere (--checkpoint) also shows that the newest
 records were not cut off together with everything that vouched for them. It is
 the file "checkpoint" of the trail; --remember keeps one from each good run
 for the next, best on another machine.
+
+Witnesses keep such checkpoints for you. With --witness the trail must have a
+checkpoint that they have cosigned, and everything that it covers; where the
+URL of a witness is given besides its key it is asked what it has seen last,
+so that a trail that was put back to an older state as a whole is found too.
 `,
 		Args: cobra.ExactArgs(1),
 	}
@@ -92,6 +100,8 @@ for the next, best on another machine.
 	f.StringArrayVarP(&keys, "key", "k", nil, "verifier key, or a file of them (repeatable)")
 	f.StringArrayVarP(&remembered, "checkpoint", "c", nil, "file of a checkpoint kept elsewhere (repeatable)")
 	f.StringVar(&memory, "remember", "", "file that holds the checkpoint of the last good run, and gets that of this one")
+	f.StringArrayVarP(&witnesses, "witness", "w", nil, "verifier key of a witness, or \"<url> <key>\" (repeatable)")
+	f.IntVar(&quorum, "quorum", 0, "how many witnesses must have cosigned (default: more than half of those given)")
 	f.IntVar(&max, "max", 100, "how many problems to print at most")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	f.BoolVarP(&quiet, "quiet", "q", false, "print problems only")
@@ -113,7 +123,7 @@ for the next, best on another machine.
 		}
 		// Read before verifying: the server may sign a newer one meanwhile,
 		// which this run would not have looked at.
-		latest, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
+		latest, err := os.ReadFile(checkpointOf(dir))
 		if memory != "" {
 			if err != nil {
 				return fmt.Errorf("--remember: %w", err)
@@ -129,11 +139,16 @@ for the next, best on another machine.
 		o.Progress = progress.at
 		ctx, stop := interruptible(cmd)
 		defer stop()
+		seen, err := readWitnesses(dir, witnesses, quorum, &o)
+		if err != nil {
+			return err
+		}
 		r, err := trail.Verify(ctx, dir, o)
 		progress.done()
 		if err != nil {
 			return err
 		}
+		seen.report(ctx, dir, r)
 		if err := printReport(cmd.OutOrStdout(), dir, r, asJSON, quiet); err != nil || memory == "" {
 			return err
 		}
@@ -221,6 +236,9 @@ func summary(w io.Writer, dir string, r *trail.Report) {
 	fmt.Fprintf(w, "origin %s\nroot of %d records: %v\n", printable(r.Origin), r.Size, r.Root)
 	if r.Unsigned > 0 {
 		fmt.Fprintf(w, "the last %d records are newer than the last checkpoint and not vouched for yet\n", r.Unsigned)
+	}
+	for _, by := range r.Witnessed {
+		fmt.Fprintf(w, "cosigned by %s\n", printable(by))
 	}
 	if r.OwnKeys {
 		fmt.Fprintln(w, "OK by the keys noted in the directory itself; use --key to check against one that you kept")

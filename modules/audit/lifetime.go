@@ -146,6 +146,7 @@ func (s *store) close() error {
 	if t != nil {
 		err = t.Close()
 	}
+	s.publisher.Swap(nil).end()
 	if w := s.wait.Swap(nil); w != nil {
 		w.cancel()
 	}

@@ -23,6 +23,9 @@ type auditMetrics struct {
 	sent     *prometheus.CounterVec   // delivered, by trail and sink
 	retries  *prometheus.CounterVec   // by trail and sink
 
+	cosignatures *prometheus.CounterVec // by trail, witness and result
+	cosigned     *prometheus.GaugeVec   // by trail
+
 	mu     sync.Mutex
 	stores map[*store]bool // for the gauges that are read from the trails
 }
@@ -39,12 +42,17 @@ func newMetrics() *auditMetrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "caddy", Subsystem: "moat_audit", Name: name, Help: help}, labels)
 	}
 	return &auditMetrics{
-		records:  counter("records_total", "Records accepted by the trail.", "trail", "kind"),
-		failures: counter("failures_total", "Records that could not be written.", "trail", "kind"),
-		refused:  counter("refused_total", "Requests refused because they could not be recorded.", "trail"),
-		lost:     counter("lost_total", "Records accepted and lost.", "trail"),
-		sent:     counter("delivered_total", "Records acknowledged by a sink.", "trail", "sink"),
-		retries:  counter("delivery_failures_total", "Failed attempts to deliver to a sink.", "trail", "sink"),
+		records:      counter("records_total", "Records accepted by the trail.", "trail", "kind"),
+		failures:     counter("failures_total", "Records that could not be written.", "trail", "kind"),
+		refused:      counter("refused_total", "Requests refused because they could not be recorded.", "trail"),
+		lost:         counter("lost_total", "Records accepted and lost.", "trail"),
+		sent:         counter("delivered_total", "Records acknowledged by a sink.", "trail", "sink"),
+		retries:      counter("delivery_failures_total", "Failed attempts to deliver to a sink.", "trail", "sink"),
+		cosignatures: counter("cosignatures_total", "Checkpoints that a witness was asked to cosign.", "trail", "witness", "result"),
+		cosigned: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "caddy", Subsystem: "moat_audit", Name: "cosigned_records",
+			Help: "Records of the last checkpoint that enough witnesses have cosigned.",
+		}, []string{"trail"}),
 		fsyncs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "caddy", Subsystem: "moat_audit", Name: "fsync_seconds",
 			Help:    "Duration of the syncs of the trail.",
@@ -56,7 +64,7 @@ func newMetrics() *auditMetrics {
 
 // register adds the metrics to the registry of a configuration.
 func (m *auditMetrics) register(reg *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{m.records, m.failures, m.refused, m.lost, m.fsyncs, m.sent, m.retries, m} {
+	for _, c := range []prometheus.Collector{m.records, m.failures, m.refused, m.lost, m.fsyncs, m.sent, m.retries, m.cosignatures, m.cosigned, m} {
 		var already prometheus.AlreadyRegisteredError
 		if err := reg.Register(c); err != nil && !errors.As(err, &already) {
 			return err

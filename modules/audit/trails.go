@@ -209,6 +209,7 @@ type store struct {
 	mu        sync.Mutex
 	users     []holder // configurations, the one whose options hold last
 	couriers  *couriers
+	publisher atomic.Pointer[publisher]
 	lastPause time.Time     // when a failure was last logged
 	stop      chan struct{} // closed to end watch
 
@@ -270,6 +271,13 @@ func (s *store) indexOf(app *App) int {
 
 // set makes the options hold. Callers hold mu.
 func (s *store) set(app *App, o trailOptions) error {
+	if err := o.checkQuorum(); err != nil {
+		return err
+	}
+	publisher, err := newPublisher(s, o)
+	if err != nil {
+		return err
+	}
 	opt, err := o.build(app, s)
 	if err != nil {
 		return err
@@ -295,6 +303,17 @@ func (s *store) set(app *App, o trailOptions) error {
 		s.reopened()
 		metrics.watch(s)
 	}
+	if t := s.trail.Load(); o.origin != "" && t.Origin() != o.origin {
+		s.logger.Warn("the trail keeps the origin that it has; begin a new trail for another", zap.String("origin", t.Origin()), zap.String("written", o.origin))
+	}
+	before := s.publisher.Swap(publisher)
+	publisher.offer(s.trail.Load().Checkpoint())
+	go func() { // both would write the same files
+		before.end()
+		if publisher != nil {
+			publisher.run()
+		}
+	}()
 	return s.deliver(o)
 }
 
@@ -369,6 +388,10 @@ type trailOptions struct {
 	keep       time.Duration
 	checkpoint time.Duration
 	sign       string
+	origin     string
+	tiles      string
+	quorum     int
+	witnesses  []Witness
 	deliver    []Delivery
 }
 
@@ -382,11 +405,15 @@ func (o trailOptions) merge(p trailOptions) (trailOptions, error) {
 		mergeOption("keep", &o.keep, p.keep),
 		mergeOption("checkpoint", &o.checkpoint, p.checkpoint),
 		mergeOption("sign", &o.sign, p.sign),
+		mergeOption("origin", &o.origin, p.origin),
+		mergeOption("tiles", &o.tiles, p.tiles),
+		mergeOption("quorum", &o.quorum, p.quorum),
 	} {
 		if err != nil {
 			return o, err
 		}
 	}
+	o.witnesses = mergeWitnesses(o.witnesses, p.witnesses)
 	for _, d := range p.deliver {
 		i := slices.IndexFunc(o.deliver, func(e Delivery) bool { return e.Name == d.Name })
 		if i < 0 {
@@ -418,9 +445,10 @@ func (o trailOptions) build(app *App, s *store) (trail.Options, error) {
 	}
 	opt := trail.Options{
 		Interval: o.batch, RollSize: o.rollSize, RollEvery: o.rollEvery, Keep: o.keep, Checkpoint: o.checkpoint,
-		Signer: signer, VerifierKey: vkey,
+		Signer: signer, VerifierKey: vkey, Origin: o.origin,
 		Logf: s.logger.Sugar().Warnf,
 		Observer: trail.Observer{
+			Signed:    func(msg []byte) { s.publisher.Load().offer(msg) },
 			Fsync:     s.metrics.fsync,
 			Failed:    func(err error) { s.logger.Error("the trail is unavailable", zap.Error(err)) },
 			Recovered: func() { s.logger.Info("the trail is available again") },

@@ -21,6 +21,8 @@
 //	NNN.seal     a signed note about that segment, once it is closed
 //	checkpoint   a signed checkpoint of the whole trail
 //	pruned       a signed note about removed segments, if any were
+//	cosigned     the last checkpoint that enough witnesses have cosigned,
+//	             with their cosignatures (C2SP tlog-cosignature), if any have
 //	keys         verifier keys that signed something here, one a line
 //	lock         locked (flock) by the process that appends
 //
@@ -28,11 +30,14 @@
 //
 // A record is a JSON object (RFC 8259) of at most 1048576 bytes on one line;
 // it begins with { and ends with } and contains no newline. The entry of the
-// tree is the bytes of the line without its newline. Nothing else about a
-// record matters here.
+// tree is the bytes of the line without its newline, as long as they are at
+// most 65535, which is what an entry bundle of C2SP tlog-tiles can hold. The
+// entry of a longer record is its first 65470 bytes, a newline, and the SHA-256
+// hash of the bytes after those in 64 lower-case hexadecimal digits. Nothing
+// else about a record matters here.
 //
 // The tree is the Merkle tree of RFC 6962 section 2.1 over the entries of all
-// segments in order: the leaf hash is SHA-256(0x00 || line), an inner node
+// segments in order: the leaf hash is SHA-256(0x00 || entry), an inner node
 // SHA-256(0x01 || left || right), the root of the empty tree SHA-256 of
 // nothing. The hashes of segments laid end to end from record 256*n on are
 // the tiles of level 0 of C2SP tlog-tiles.
@@ -94,7 +99,7 @@
 // which is what came since the last checkpoint, up to ten seconds by default.
 // They can put back an old copy of the whole trail, which is as good as it
 // was then: only a newer checkpoint that was kept elsewhere shows that
-// (Observer.Signed, VerifyOptions.Remembered). They can put their own key
+// (Observer.Signed, VerifyOptions.Remembered), as witnesses keep it. They can put their own key
 // beside their own trail, so the key too is to be kept elsewhere
 // (VerifyOptions.Known). Whoever has the private key can write any trail; what
 // they cannot do is agree with a checkpoint that somebody kept.

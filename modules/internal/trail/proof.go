@@ -47,7 +47,7 @@ func ProveRecord(dir string, index int64) (record, proof []byte, err error) {
 		return nil, nil, err
 	}
 	proof = formatProof(index, path, msg)
-	if err := tlog.CheckRecord(path, cp.Size, cp.Root, index, tlog.RecordHash(record)); err != nil {
+	if err := tlog.CheckRecord(path, cp.Size, cp.Root, index, tlog.RecordHash(entryOf(record))); err != nil {
 		return nil, nil, fmt.Errorf("the trail does not agree with its checkpoint: %w", err)
 	}
 	return record, proof, nil
@@ -64,7 +64,7 @@ func CheckRecord(record, proof []byte, known note.Verifiers) (Checkpoint, int64,
 	if err != nil {
 		return Checkpoint{}, 0, fmt.Errorf("the checkpoint of the proof: %w", err)
 	}
-	if err := tlog.CheckRecord(path, cp.Size, cp.Root, index, tlog.RecordHash(record)); err != nil {
+	if err := tlog.CheckRecord(path, cp.Size, cp.Root, index, tlog.RecordHash(entryOf(record))); err != nil {
 		return Checkpoint{}, 0, fmt.Errorf("the record is not in the trail, or the proof is of another: %w", err)
 	}
 	return cp, index, nil
@@ -88,16 +88,70 @@ func ProveTree(dir string, size int64) (tlog.TreeProof, Checkpoint, error) {
 	return p, cp, err
 }
 
+// ProveGrowth is ProveTree as the body of an add-checkpoint request of C2SP
+// tlog-witness: the old size, the proof, and the checkpoint.
+func ProveGrowth(dir string, old int64) ([]byte, error) {
+	msg, cp, err := lastCheckpoint(dir)
+	if err != nil {
+		return nil, err
+	}
+	return growth(dir, msg, cp, old)
+}
+
+// Growth is ProveGrowth for a checkpoint that is not the last.
+func Growth(dir string, msg []byte, old int64) ([]byte, error) {
+	_, cp, err := readCheckpoint(msg)
+	if err != nil {
+		return nil, err
+	}
+	return growth(dir, msg, cp, old)
+}
+
+// PeekCheckpoint reads a checkpoint without a look at its signatures.
+func PeekCheckpoint(msg []byte) (Checkpoint, error) {
+	_, cp, err := readCheckpoint(msg)
+	return cp, err
+}
+
+// WriteCosigned keeps a checkpoint with the cosignatures of its witnesses in
+// the directory of a trail.
+func WriteCosigned(dir string, msg []byte) error {
+	return replaceFile(filepath.Join(dir, cosignedName), msg)
+}
+
+// ReadCosigned returns what WriteCosigned has kept.
+func ReadCosigned(dir string) ([]byte, error) { return readSmall(filepath.Join(dir, cosignedName)) }
+
+func growth(dir string, msg []byte, cp Checkpoint, old int64) ([]byte, error) {
+	if old < 0 || old > cp.Size {
+		return nil, fmt.Errorf("the trail has %d signed records, not %d", cp.Size, old)
+	}
+	var proof tlog.TreeProof
+	if old > 0 && old < cp.Size {
+		r, err := newHashReader(dir)
+		if err != nil {
+			return nil, err
+		}
+		if proof, err = tlog.ProveTree(cp.Size, old, r); err != nil {
+			return nil, err
+		}
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "old %d\n", old)
+	for _, h := range proof {
+		fmt.Fprintf(&b, "%s\n", h)
+	}
+	b.WriteByte('\n')
+	b.Write(msg)
+	return b.Bytes(), nil
+}
+
 func lastCheckpoint(dir string) ([]byte, Checkpoint, error) {
 	msg, err := readSmall(filepath.Join(dir, checkpointName))
 	if err != nil {
 		return nil, Checkpoint{}, err
 	}
-	text, _, err := openNote(msg, note.VerifierList())
-	if err != nil {
-		return nil, Checkpoint{}, err
-	}
-	cp, err := parseCheckpoint(text)
+	_, cp, err := readCheckpoint(msg)
 	return msg, cp, err
 }
 

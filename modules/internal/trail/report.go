@@ -77,6 +77,10 @@ type Report struct {
 	Omitted  int       // problems beyond MaxProblems
 	Warnings []string  // what is worth knowing and is no fault
 
+	// Witnessed says who has cosigned the trail and when. Verify leaves it
+	// to the caller.
+	Witnessed []string `json:",omitempty"`
+
 	Pruned   int64 // records before this one were removed because of their age
 	Records  int64 // records read
 	Size     int64 // index after the last record

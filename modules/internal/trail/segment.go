@@ -22,6 +22,7 @@ const (
 	keysName       = "keys"
 	checkpointName = "checkpoint"
 	prunedName     = "pruned"
+	cosignedName   = "cosigned"
 
 	recordsSuffix = ".jsonl"
 	hashesSuffix  = ".hashes"
@@ -73,7 +74,7 @@ func list(dir string) (*listing, error) {
 			l.seals = append(l.seals, first)
 		} else if strings.HasSuffix(name, tempSuffix) {
 			l.temps = append(l.temps, name)
-		} else if !slices.Contains([]string{lockName, keysName, checkpointName, prunedName}, name) {
+		} else if !slices.Contains([]string{lockName, keysName, checkpointName, prunedName, cosignedName}, name) {
 			l.others = append(l.others, name)
 		}
 	}

@@ -2,6 +2,7 @@ package trail
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math/bits"
 
@@ -82,10 +83,33 @@ func (f *frontier) same(g *frontier) bool {
 	return true
 }
 
-// leafHash is the leaf hash of RFC 6962 section 2.1, SHA-256(0x00 || line),
-// of p[1:]. The byte p[0] is overwritten, which spares a copy of the line:
-// callers restore it where it matters.
+// leafHash is the leaf hash of RFC 6962 section 2.1, SHA-256(0x00 || entry),
+// of the entry of the line p[1:]. The byte p[0] is overwritten, which spares a
+// copy of the line: callers restore it where it matters.
 func leafHash(p []byte) tlog.Hash {
 	p[0] = 0
+	if len(p)-1 > maxEntry {
+		return tlog.RecordHash(entryOf(p[1:]))
+	}
 	return sha256.Sum256(p)
+}
+
+// maxEntry is the longest entry that a bundle of C2SP tlog-tiles can hold.
+// headOfEntry is what the entry of a longer record has of it.
+const (
+	maxEntry    = 1<<16 - 1
+	headOfEntry = maxEntry - 1 - 2*sha256.Size
+)
+
+// entryOf returns the entry of a record: itself, or of one that is too long
+// for a bundle its head and the digest of the rest. No record has a newline,
+// so no two have one entry.
+func entryOf(record []byte) []byte {
+	if len(record) <= maxEntry {
+		return record
+	}
+	rest := sha256.Sum256(record[headOfEntry:])
+	e := make([]byte, 0, maxEntry)
+	e = append(append(e, record[:headOfEntry]...), '\n')
+	return hex.AppendEncode(e, rest[:])
 }
