@@ -236,6 +236,11 @@ func (p *Provider) Challenges(why *credential.Error) []string {
 	return []string{credential.Challenge(p.scheme, "realm", p.Realm, "error", code, "error_description", why.Detail)}
 }
 
+// Vouches returns who vouches for the callers.
+func (*Provider) Vouches() []principal.Source {
+	return []principal.Source{{Kind: principal.KindAPIKey}}
+}
+
 // HandlerOptions returns what the directive says that the handler does.
 func (p *Provider) HandlerOptions() credential.Options { return p.options }
 

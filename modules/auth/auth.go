@@ -301,6 +301,20 @@ func (h *Handler) LayerName() string { return h.Name }
 // methods only removes headers.
 func (h *Handler) Authenticates() bool { return len(h.methods) > 0 }
 
+// Vouches returns who can vouch for callers here; what an application shows
+// beside its user is not their credential.
+func (h *Handler) Vouches() []principal.Source {
+	var all []principal.Source
+	for _, m := range h.methods[h.apps:] {
+		if m.foreign != nil {
+			all = append(all, principal.Source{Kind: m.foreign.kind()})
+		} else if v, ok := m.Method.(credential.Voucher); ok {
+			all = append(all, v.Vouches()...)
+		}
+	}
+	return all
+}
+
 // AdmitsAnonymous reports whether a request without any credential may pass.
 func (h *Handler) AdmitsAnonymous() bool { return h.Optional }
 

@@ -312,6 +312,11 @@ const scheme = "ClientCertificate"
 // Clean does nothing: the fields are gone already.
 func (p *Provider) Clean(*http.Request) {}
 
+// Vouches returns who vouches for the callers.
+func (*Provider) Vouches() []principal.Source {
+	return []principal.Source{{Kind: principal.KindCertificate}}
+}
+
 // HandlerOptions returns what the directive says that the handler does.
 func (p *Provider) HandlerOptions() credential.Options {
 	o := p.options

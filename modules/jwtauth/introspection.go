@@ -30,6 +30,10 @@ const defaultAnswerLife = time.Minute
 // separated by dots), or if no issuer is configured. A token that is not
 // active is 401 invalid_token; an endpoint that does not answer as it should is
 // 503 identity_provider_unavailable.
+//
+// Who vouches for the callers, `{http.auth.user.issuer}`, is the issuer option;
+// without one it is the issuer of the jwt_auth whose URL the endpoint's begins
+// with, and else the endpoint's URL.
 type Introspection struct {
 	// The endpoint. Plain http is accepted where it is written out. Redirects
 	// are not followed.
@@ -62,7 +66,7 @@ func (p *Provider) openIntrospection(leeway time.Duration) error {
 	if err != nil {
 		return err
 	}
-	key := sha256.Sum256(fmt.Appendf(config, "\x00%d\x00%s\x00%s\x00%s\x00%s", leeway, o.Endpoint, o.ClientID, o.ClientSecret, o.Rules.Audience))
+	key := sha256.Sum256(fmt.Appendf(config, "\x00%d\x00%s\x00%t\x00%s\x00%s\x00%s\x00%s", leeway, o.Rules.Voucher, o.Rules.Same, o.Endpoint, o.ClientID, o.ClientSecret, o.Rules.Audience))
 	p.opaque, err = adapter.Share(&p.held, clients, key, func() (*introspection.Client, func(), error) {
 		c := introspection.New(o)
 		return c, c.Close, nil
@@ -114,9 +118,27 @@ func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.O
 		Require: t.Require, Roles: t.Roles, Scopes: t.Scopes, Subject: t.Subject,
 		LenientRoles: t.LenientRoles, LenientScopes: t.LenientScopes,
 	}
+	p.opaqueIssuer, o.Rules.Same = p.voucher(t.Name, o.Endpoint)
+	o.Rules.Voucher = p.opaqueIssuer
 	o.Now = p.now
 	o.Report = report("endpoint", o.Endpoint)
 	return o, nil
+}
+
+// voucher returns who vouches for the callers that the endpoint knows: the
+// issuer that is written for it; or the one of this jwt_auth below whose URL it
+// is, which its answers must then not contradict; or else the endpoint itself.
+// What an answer says of its issuer is not enough: any endpoint can say it.
+func (p *Provider) voucher(name, endpoint string) (issuer string, same bool) {
+	if name != "" {
+		return name, false // and compared with every answer
+	}
+	for _, i := range p.vouchers {
+		if i != "" && strings.HasPrefix(endpoint, strings.TrimSuffix(i, "/")+"/") {
+			return i, true
+		}
+	}
+	return endpoint, false
 }
 
 // isOpaque reports whether the token is one to ask about.
@@ -140,7 +162,7 @@ func (p *Provider) identifyOpaque(r *http.Request, raw string) (*principal.Princ
 		}
 	case t.Bound:
 		return nil, errBoundUnchecked
-	case p.revoked(&token.Token{Principal: t.Principal, IssuedAt: t.IssuedAt}):
+	case p.revoked(&token.Token{Principal: t.Principal, IssuedAt: t.IssuedAt, Named: t.Named}):
 		return nil, &credential.Error{
 			Kind: credential.Bad, Code: credential.CodeInvalidToken, Detail: "token has been revoked",
 		}

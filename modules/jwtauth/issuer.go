@@ -147,6 +147,18 @@ func (p *Provider) makeIssuer(ctx caddy.Context, i *Issuer) (t token.Issuer, err
 	return t, err
 }
 
+// names returns what the Principals of an issuer's tokens say their issuer is.
+func names(t token.Issuer) []string {
+	if t.Name == "" {
+		for _, r := range t.Require {
+			if slices.Equal(r.Claim, principal.Pointer{"iss"}) && len(r.Values) > 0 {
+				return r.Values
+			}
+		}
+	}
+	return []string{t.Name}
+}
+
 // base makes the engine's issuer but for its keys.
 func (i *Issuer) base() (t token.Issuer, err error) {
 	t = token.Issuer{Algorithms: i.Algorithms, Type: i.Type, MaxAge: time.Duration(i.MaxAge)}

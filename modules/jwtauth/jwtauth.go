@@ -88,7 +88,8 @@ type Provider struct {
 
 	// A file that lists revoked tokens, one JSON object a line: `{"jti":"…"}`,
 	// `{"sub":"…","issued_before":"2026-11-22T10:00:00Z"}` or `{"kid":"…"}`,
-	// each perhaps with `"expires"`. `sub` is the identity, whichever claim it
+	// each perhaps with `"expires"`, and with `"iss"` if it is about the tokens
+	// of one issuer alone. `sub` is the identity, whichever claim it
 	// is in; a key without a `kid` goes by its thumbprint (RFC 7638), as
 	// /moat/keysets lists it. The file is watched. Revocations made through the
 	// admin endpoint /moat/revocations apply besides.
@@ -126,6 +127,9 @@ type Provider struct {
 
 	opaque      *introspection.Client // with introspection
 	opaqueNeeds []scopeNeed
+
+	vouchers     []string // names of issuers; "" for one whose iss is not compared
+	opaqueIssuer string   // who vouches for opaque tokens
 
 	needs   map[string][]scopeNeed // by issuer name; "" is any
 	file    *revocation.File
@@ -184,6 +188,7 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("%s: %w", Name, err)
 		}
 		issuers = append(issuers, iss)
+		p.vouchers = append(p.vouchers, names(iss)...)
 	}
 	if p.Introspection != nil {
 		if err := p.openIntrospection(opts.Leeway); err != nil {
@@ -283,12 +288,15 @@ func (p *Provider) onList(l *revocation.List, t *token.Token) bool {
 	if l.Len() == 0 {
 		return false // the usual case, which need not know the time
 	}
-	who, now := t.Principal, p.now()
-	if l.Revoked(who.TokenID, who.ID, who.KeyID, t.IssuedAt, now) {
-		return true
+	who := t.Principal
+	is := revocation.Token{
+		Issuer: who.Issuer, Claimed: t.Named, ID: who.TokenID, Subject: who.ID, KeyID: who.KeyID, IssuedAt: t.IssuedAt,
 	}
 	// A key without a name goes by its thumbprint, as in /moat/keysets.
-	return l.NamesKeys() && t.Key != nil && t.Key.ID == "" && l.Revoked("", "", t.Key.Thumbprint(), t.IssuedAt, now)
+	if l.NamesKeys() && t.Key != nil && t.Key.ID == "" {
+		is.KeyPrint = t.Key.Thumbprint()
+	}
+	return l.Revoked(&is, p.now())
 }
 
 // Challenges returns the value of WWW-Authenticate, RFC 6750 section 3 or
@@ -304,6 +312,18 @@ func (p *Provider) Challenges(why *credential.Error) []string {
 	}
 	return []string{credential.Challenge(p.scheme, "realm", p.Realm, "algs", algs,
 		"error", why.Code, "error_description", why.Detail, "scope", why.Scope)}
+}
+
+// Vouches returns who vouches for the callers: the issuers.
+func (p *Provider) Vouches() []principal.Source {
+	var all []principal.Source
+	for _, i := range p.vouchers {
+		all = append(all, principal.Source{Issuer: i, Kind: principal.KindJWT})
+	}
+	if p.opaqueIssuer != "" {
+		all = append(all, principal.Source{Issuer: p.opaqueIssuer, Kind: principal.KindOpaque})
+	}
+	return all
 }
 
 // HandlerOptions returns what the directive says that the handler does.

@@ -24,6 +24,10 @@ func init() {
 // It refuses a layer behind a handler that answers every request, as can be
 // written with route or order: nobody would come to it.
 //
+// It refuses a rule of rbac or redact that names a user, without saying who has
+// to vouch for him, where several issuers or kinds of credential can: the rule
+// would be for whoever has the name at any of them.
+//
 // A handler that is neither ours nor Caddy's may authenticate, and so may
 // reverse_proxy (forward_auth) and map: with one of them before rbac nothing
 // is said. `caddy validate` does not start the configuration; what it finds of

@@ -55,6 +55,7 @@ func (e *examination) routes(routes caddyhttp.RouteList, errors *caddyhttp.HTTPE
 		}
 	}
 	e.identity(routes)
+	e.users(routes)
 	for _, p := range twice(routes) {
 		e.twice(p)
 	}

@@ -28,7 +28,7 @@ import (
 //	    authenticated {
 //	        allow|deny …
 //	    }
-//	    user   <id> roles <role>...
+//	    user   <id> roles <role>... [from <issuer|kind>]
 //	    policy <file>
 //	    max_body <size>
 //	    ignore_case
@@ -242,20 +242,29 @@ func (p *parser) rule() (policy.Line, error) {
 	return policy.ParseArgs(args)
 }
 
-// user reads: user <id> roles <role>...
+// user reads: user <id> roles <role>... [from <issuer|kind>]
 func (p *parser) user() error {
+	const usage = "user is written as: user <id> roles <role>... [from <issuer|kind>]"
 	args := p.RemainingArgs()
 	if len(args) < 3 || args[1] != "roles" {
-		return p.Err("rbac: user is written as: user <id> roles <role>...")
+		return p.Err("rbac: " + usage)
 	}
-	id := args[0]
-	if _, ok := p.h.Users[id]; ok {
-		return p.Errf("rbac: user %s already specified", id)
+	id, g := args[0], policy.Grant{Roles: args[2:]}
+	if i := slices.Index(args, "from"); i > 1 {
+		if i == 2 || i != len(args)-2 || args[i+1] == "" {
+			return p.Err("rbac: " + usage)
+		}
+		g.Roles, g.From = args[2:i], args[i+1]
+	}
+	for _, other := range p.h.Users[id] {
+		if other.From == g.From {
+			return p.Errf("rbac: user %s already specified", id)
+		}
 	}
 	if p.h.Users == nil {
-		p.h.Users = make(map[string][]string)
+		p.h.Users = make(map[string]policy.Grants)
 	}
-	p.h.Users[id] = args[2:]
+	p.h.Users[id] = append(p.h.Users[id], g)
 	p.mark(policy.Who("user", id), "")
 	return nil
 }

@@ -104,6 +104,8 @@ func choose(file string, n int) (*loaded, error) {
 type question struct {
 	Request string         `yaml:"request" json:"request"` // "GET /orders/1?page=2"
 	User    string         `yaml:"user" json:"user"`
+	Issuer  string         `yaml:"issuer" json:"issuer"` // who vouches for the user
+	Kind    string         `yaml:"kind" json:"kind"`     // and by what: jwt, api_key, …
 	Roles   []string       `yaml:"roles" json:"roles"`
 	Scopes  []string       `yaml:"scopes" json:"scopes"`
 	Claims  map[string]any `yaml:"claims" json:"claims"`
@@ -118,6 +120,18 @@ func (q *question) anonymous() bool {
 	return q.User == "" && len(q.Roles) == 0 && len(q.Scopes) == 0 && len(q.Claims) == 0
 }
 
+// source is who vouches for the caller.
+func (q *question) source() principal.Source {
+	s := principal.Source{Issuer: q.Issuer, Kind: q.Kind}
+	if s.Issuer == principal.Internal {
+		s.Issuer = principal.InternalIssuer
+	}
+	if s.Issuer != "" && s.Kind == "" {
+		s.Kind = principal.KindJWT
+	}
+	return s
+}
+
 // caller says who asks, in words.
 func (q *question) caller() string {
 	if q.anonymous() {
@@ -126,6 +140,9 @@ func (q *question) caller() string {
 	s := "a caller"
 	if q.User != "" {
 		s = "user " + q.User
+	}
+	if q.Issuer+q.Kind != "" {
+		s += " from " + q.source().String()
 	}
 	if len(q.Roles) > 0 {
 		s += " with role " + strings.Join(q.Roles, ", ")
@@ -180,9 +197,9 @@ func (q *question) ask(p *policy.Policy) (*policy.Request, error) {
 	if q.anonymous() {
 		return r, nil
 	}
-	r.Authenticated, r.User, r.Roles, r.Scopes = true, q.User, q.Roles, q.Scopes
-	env.User, env.Roles, env.Scopes = q.User, slices.Clone(q.Roles), q.Scopes
-	for _, role := range p.UserRoles(q.User) {
+	r.Authenticated, r.User, r.Source, r.Roles, r.Scopes = true, q.User, q.source(), q.Roles, q.Scopes
+	env.User, env.Source, env.Roles, env.Scopes = q.User, r.Source, slices.Clone(q.Roles), q.Scopes
+	for _, role := range p.UserRoles(q.User, r.Source) {
 		if !slices.Contains(env.Roles, role) {
 			env.Roles = append(env.Roles, role)
 		}
@@ -284,6 +301,8 @@ and 2 if there is no answer.`,
 	f.IntVar(&number, "rbac", 0, "which rbac directive, where the configuration has several, from 1")
 	f.BoolVar(&why, "why-not", false, "say what is missing if the request is refused")
 	f.StringVar(&q.User, "user", "", "the caller's id")
+	f.StringVar(&q.Issuer, "issuer", "", "who vouches for the caller: the name of an issuer, or internal")
+	f.StringVar(&q.Kind, "kind", "", "kind of the credential: jwt, opaque, api_key, client_cert, signature, basic or other")
 	f.StringArrayVar(&q.Roles, "role", nil, "a role of the caller; repeatable")
 	f.StringArrayVar(&q.Scopes, "scope", nil, "a scope of the caller; repeatable")
 	f.StringVar(&claims, "claims", "", "the caller's claims, as JSON")

@@ -1,5 +1,7 @@
 package rbac
 
+import "github.com/caddy-moat/caddy-moat/modules/internal/principal"
+
 // ServesAnonymous reports whether a rule allows something without an identity.
 func (h *Handler) ServesAnonymous() bool {
 	for _, r := range h.active.Load().policy.Rules() {
@@ -19,6 +21,18 @@ func (h *Handler) Names() (roles, scopes []string) {
 	p := h.active.Load().policy
 	return p.Roles(), p.Scopes()
 }
+
+// Unclear returns what the policy says about users of any source.
+func (h *Handler) Unclear(source principal.Source) []principal.Unclear {
+	return h.active.Load().policy.Unclear(source)
+}
+
+// Sources returns who has to vouch for users, as the policy names them.
+func (h *Handler) Sources() []string { return h.active.Load().policy.Sources() }
+
+// KnowSources tells the handler who can vouch for its callers, for policies
+// that are loaded later.
+func (h *Handler) KnowSources(sources []principal.Source) { h.sources.Store(&sources) }
 
 // String says which of several handlers this is, by its first rule.
 func (h *Handler) String() string {

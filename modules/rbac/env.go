@@ -24,7 +24,7 @@ func environment(r *http.Request, q *policy.Request, p *principal.Principal) *co
 		Header: r.Header, Host: r.Host, ClientIP: ip, Now: time.Now(),
 	}
 	if p != nil {
-		env.Claims, env.User, env.Roles, env.Scopes = p.Claims, p.ID, p.Roles, p.Scopes
+		env.Claims, env.User, env.Source, env.Roles, env.Scopes = p.Claims, p.ID, p.Source(), p.Roles, p.Scopes
 		env.App = p.App
 	}
 	q.Env = env

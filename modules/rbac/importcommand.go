@@ -95,7 +95,7 @@ func writeYAML(w io.Writer, doc *policy.Document, notes []string) error {
 	if len(doc.Users) > 0 {
 		b.WriteString("users:\n")
 		for _, id := range slices.Sorted(maps.Keys(doc.Users)) {
-			fmt.Fprintf(&b, "  %s: [%s]\n", quoted(id), quotedList(doc.Users[id]))
+			fmt.Fprintf(&b, "  %s: [%s]\n", quoted(id), quotedList(doc.Users[id][0].Roles))
 		}
 	}
 	// Whoever starts the server with it must find what is meant.

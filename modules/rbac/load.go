@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 // loaded is a policy in force.
@@ -82,7 +83,17 @@ func (h *Handler) merge(content []byte) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compile(doc)
+	l, err := compile(doc)
+	if err != nil {
+		return nil, err
+	}
+	if sources := h.sources.Load(); sources != nil {
+		// What may not be loaded may not be reloaded either.
+		if place, err := principal.CheckNaming(l.policy, *sources); err != nil {
+			return nil, &policy.Error{Place: place, Err: err}
+		}
+	}
+	return l, nil
 }
 
 func compile(doc *policy.Document) (*loaded, error) {

@@ -130,7 +130,8 @@ type Handler struct {
 	MaxBody int64 `json:"max_body,omitempty"`
 
 	active    atomic.Pointer[loaded]
-	file      *filewatch.Kept[loaded] // nil without a policy file
+	sources   atomic.Pointer[[]principal.Source] // who can vouch for callers here, once that is known
+	file      *filewatch.Kept[loaded]            // nil without a policy file
 	reloading sync.Mutex
 	config    <-chan struct{} // stands for the configuration h belongs to
 	sites     sync.Map        // of *caddyhttp.Server, to *scripts
@@ -347,14 +348,14 @@ func endow(r *http.Request, pol *policy.Policy) *principal.Principal {
 	if p == nil {
 		return nil
 	}
-	return adapter.AddRoles(r, p, pol.UserRoles(p.ID))
+	return adapter.AddRoles(r, p, pol.UserRoles(p.ID, p.Source()))
 }
 
 // ask makes one decision, and reports whether it looked at the client's address.
 func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading, b condition.Body) (d policy.Decision, address bool) {
 	q := policy.Request{Method: as.method, Path: as.path}
 	if p != nil {
-		q.Authenticated, q.User, q.Roles, q.Scopes = true, p.ID, p.Roles, p.Scopes
+		q.Authenticated, q.User, q.Source, q.Roles, q.Scopes = true, p.ID, p.Source(), p.Roles, p.Scopes
 	}
 	// Few requests meet a rule with a condition, and the others need not
 	// pay for what conditions can see.

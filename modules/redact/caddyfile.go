@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -22,10 +23,10 @@ import (
 //		encrypt     <selector>...
 //		detect      <kind>... <action> [<selector>...]
 //
-//		except role|scope|user|kind <name>... {
+//		except role|scope|user|kind <name>... [from <issuer|kind>] {
 //			<rules for all but these callers>
 //		}
-//		only role|scope|user|kind <name>... {
+//		only role|scope|user|kind <name>... [from <issuer|kind>] {
 //			<rules for these callers>
 //		}
 //		requests {
@@ -51,7 +52,8 @@ import (
 // A selector is the name of a member, at any depth, or a path of RFC 9535
 // (names, indices, wildcards, slices and descendants). The presets of mask
 // are last4, first3last4, mobile, landline, id_card, bank_card, name, address,
-// email, plate and ip.
+// email, plate and ip. A name with spaces is written in quotes; from is for
+// users, and says who has to vouch for them.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
@@ -153,10 +155,19 @@ func unmarshalGroup(d *caddyfile.Dispenser, to *[]Group) error {
 		return d.Errf("write %s role|scope|user|kind <name>... and a block of rules", g.Mode)
 	}
 	g.Of, g.Names = args[0], args[1:]
+	if i := slices.Index(args, "from"); i > 0 {
+		if g.Of != "user" || i == 1 || i != len(args)-2 || args[i+1] == "" {
+			return d.Errf("write %s user <id>... from <issuer|kind>", g.Mode)
+		}
+		g.Names, g.From = args[1:i], args[i+1]
+	}
 	switch g.Of {
 	case "role", "scope", "user", "kind":
 	default:
 		return d.Errf("%s '%s': write %s role|scope|user|kind <name>...", g.Mode, g.Of, g.Mode)
+	}
+	if err := g.check(); err != nil {
+		return d.Errf("%v", err)
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if _, ok := usage[d.Val()]; !ok {

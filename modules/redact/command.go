@@ -82,6 +82,7 @@ func (c *choice) open(ctx context.Context) (h *Handler, keys *keyring, done func
 type preview struct {
 	choice
 	user, kind    string
+	issuer        string
 	roles, scopes []string
 	contentType   string
 	request       bool
@@ -96,7 +97,7 @@ func redactCommand() *cobra.Command {
 		Long: `Show what a caller would see of an answer.
 
 The body comes from standard input. The rules come from the redact directive in
-the configuration. Without --role, --scope, --user and --kind the caller is
+the configuration. Without --role, --scope, --user, --issuer and --kind the caller is
 anonymous, who sees the least.
 
 With --explain the output is not the body, but which rule touched which value:
@@ -115,6 +116,7 @@ A body that the server would refuse is an error.`,
 	fl.StringArrayVar(&p.roles, "role", nil, "role of the caller, repeatable")
 	fl.StringArrayVar(&p.scopes, "scope", nil, "scope of the caller, repeatable")
 	fl.StringVar(&p.user, "user", "", "ID of the caller")
+	fl.StringVar(&p.issuer, "issuer", "", "who vouches for the caller: the name of an issuer, or internal")
 	fl.StringVar(&p.kind, "kind", "", "kind of the caller's credential (default: jwt)")
 	fl.StringVar(&p.contentType, "content-type", "application/json", "media type of the body")
 	fl.BoolVar(&p.request, "request", false, "the body is one of a request: apply the rules in requests")
@@ -123,12 +125,15 @@ A body that the server would refuse is an error.`,
 }
 
 func (p *preview) caller() *principal.Principal {
-	if p.user == "" && p.kind == "" && len(p.roles) == 0 && len(p.scopes) == 0 {
+	if p.user == "" && p.issuer == "" && p.kind == "" && len(p.roles) == 0 && len(p.scopes) == 0 {
 		return nil
 	}
-	c := &principal.Principal{ID: p.user, Kind: p.kind, Roles: p.roles, Scopes: p.scopes}
+	c := &principal.Principal{ID: p.user, Issuer: p.issuer, Kind: p.kind, Roles: p.roles, Scopes: p.scopes}
 	if c.Kind == "" {
 		c.Kind = principal.KindJWT
+	}
+	if c.Issuer == principal.Internal {
+		c.Issuer = principal.InternalIssuer
 	}
 	return c
 }

@@ -438,7 +438,7 @@ func (g *Group) names(p *principal.Principal) bool {
 				return true
 			}
 		case "user":
-			if p.ID == name {
+			if p.ID == name && p.Source().Is(g.From) {
 				return true
 			}
 		case "kind":

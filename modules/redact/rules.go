@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 )
 
 // Rule is one action on the values that its selectors find.
@@ -57,10 +59,14 @@ type Group struct {
 	// Anonymous callers are concerned in either case.
 	Mode string `json:"mode"`
 
-	// What the names are: role, scope, user (the ID of the caller, whoever
-	// vouches for it: two issuers may know two users by one ID) or kind (of
+	// What the names are: role, scope, user (the ID of the caller) or kind (of
 	// the credential: jwt, basic, …).
 	Of string `json:"of"`
+
+	// With user: who has to vouch for the caller, the exact name of an issuer,
+	// internal, or a kind of credential. An ID means somebody only together
+	// with that: where several issuers or kinds can vouch, it has to be said.
+	From string `json:"from,omitempty"`
 
 	// The names. Any one of them suffices.
 	Names []string `json:"names"`
@@ -71,7 +77,11 @@ type Group struct {
 
 // title is how the group begins in a Caddyfile.
 func (g *Group) title() string {
-	return g.Mode + " " + g.Of + " " + strings.Join(g.Names, " ")
+	title := g.Mode + " " + g.Of + " " + principal.QuoteAll(g.Names)
+	if g.From != "" {
+		title += " from " + principal.Quote(g.From)
+	}
+	return title
 }
 
 // Requests is what is done to request bodies. What cannot be read is refused

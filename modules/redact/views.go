@@ -75,6 +75,9 @@ func newViews(rules []Rule, groups []Group, keys *keyring, l limits, tags *tagKe
 		default:
 			return nil, fmt.Errorf("%s %q: write role, scope, user or kind", g.Mode, g.Of)
 		}
+		if err := g.check(); err != nil {
+			return nil, err
+		}
 		if len(g.Names) == 0 || len(g.Rules) == 0 {
 			return nil, fmt.Errorf("%s needs names and rules", g.title())
 		}

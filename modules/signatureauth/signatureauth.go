@@ -466,6 +466,11 @@ func (p *Provider) Clean(r *http.Request) {
 	}
 }
 
+// Vouches returns who vouches for the callers.
+func (*Provider) Vouches() []principal.Source {
+	return []principal.Source{{Kind: principal.KindSignature}}
+}
+
 // HandlerOptions returns what the directive says that the handler does.
 func (p *Provider) HandlerOptions() credential.Options { return p.options }
 

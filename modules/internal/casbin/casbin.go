@@ -407,7 +407,7 @@ func (im *importer) build() error {
 			roles[r.sub] = true
 		}
 	}
-	im.doc.Roles, im.doc.Users = make(map[string]*policy.Block), make(map[string][]string)
+	im.doc.Roles, im.doc.Users = make(map[string]*policy.Block), make(map[string]policy.Grants)
 	role := func(name string) *policy.Block {
 		if im.doc.Roles[name] == nil {
 			im.doc.Roles[name] = new(policy.Block)
@@ -415,9 +415,14 @@ func (im *importer) build() error {
 		return im.doc.Roles[name]
 	}
 	give := func(user, role string) {
-		if !slices.Contains(im.doc.Users[user], role) {
-			im.doc.Users[user] = append(im.doc.Users[user], role)
+		given := im.doc.Users[user]
+		if len(given) == 0 {
+			given = policy.Grants{{}}
 		}
+		if !slices.Contains(given[0].Roles, role) {
+			given[0].Roles = append(given[0].Roles, role)
+		}
+		im.doc.Users[user] = given
 	}
 	for _, r := range im.rules {
 		owner := r.sub

@@ -5,6 +5,8 @@
 //
 //	claims      map     the verified claims; empty for an anonymous request
 //	user        string  the caller's id; "" for an anonymous request
+//	user.issuer string  who vouches for the caller; "" where no issuer does
+//	user.kind   string  the kind of credential, such as jwt or api_key
 //	roles       list    the caller's roles
 //	scopes      list    the caller's scopes
 //	app         map     the application that sends the request for the user,
@@ -27,6 +29,9 @@
 //	between(now, "09:00", "17:30")       a time of day, from and before, in UTC
 //	between(now, "22:00", "06:00", "Asia/Shanghai")
 //	owner("/sub", id)                    id is the claim, or is in it: see below
+//	owner("/sub", id, "https://…")       the same, of a caller from there
+//	from("https://…"), from("api_key")   who vouches for the caller: an issuer,
+//	                                     internal, or a kind of credential
 //
 // owner compares a claim, named by a JSON Pointer (RFC 6901), with a text:
 // owner("/sub", id) for the path /orders/{id} lets callers have what bears
@@ -136,6 +141,8 @@ var base = sync.OnceValues(func() (*cel.Env, error) {
 		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("body", cel.DynType),
 		cel.Variable("user", cel.StringType),
+		cel.Variable("user.issuer", cel.StringType),
+		cel.Variable("user.kind", cel.StringType),
 		cel.Variable("roles", strs),
 		cel.Variable("scopes", strs),
 		cel.Variable("method", cel.StringType),
@@ -167,6 +174,7 @@ type Program struct {
 	prg  cel.Program
 
 	body, headers bool
+	who           bool
 }
 
 // ReadsBody reports whether evaluating p may read the request's body.
@@ -174,6 +182,12 @@ func (p *Program) ReadsBody() bool { return p.body }
 
 // ReadsHeaders reports whether evaluating p may read header fields.
 func (p *Program) ReadsHeaders() bool { return p.headers }
+
+// NamesUser reports whether p looks at who the caller is and not at who
+// vouches for that: it asks for user, owner() or the claim sub, and never for
+// user.issuer, user.kind, from() or the claim iss. Where several issuers can
+// vouch, it does not say which user is meant.
+func (p *Program) NamesUser() bool { return p.who }
 
 // String returns the expression as it was written.
 func (p *Program) String() string { return p.text }
@@ -263,10 +277,33 @@ func compile(env *cel.Env, text string, vars []string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	reads := func(variable string) bool {
-		return found(expr, func(e ast.Expr) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == variable })
+	names := func(variable string) bool { return found(expr, func(e ast.Expr) bool { return named(e, variable) }) }
+	who := found(expr, func(e ast.Expr) bool { return named(e, "user") || calls(e, "owner") || reads(e, "sub") })
+	told := found(expr, func(e ast.Expr) bool { return named(e, "user.issuer") || named(e, "user.kind") || reads(e, "iss") })
+	return &Program{text: text, prg: prg, body: names("body"), headers: names("headers"), who: who && !told}, nil
+}
+
+func named(e ast.Expr, name string) bool {
+	return e.Kind() == ast.IdentKind && e.AsIdent() == name
+}
+
+func calls(e ast.Expr, function string) bool {
+	return e.Kind() == ast.CallKind && e.AsCall().FunctionName() == function
+}
+
+// reads reports whether e is a top-level claim, however that is written.
+func reads(e ast.Expr, claim string) bool {
+	switch e.Kind() {
+	case ast.SelectKind:
+		return named(e.AsSelect().Operand(), "claims") && e.AsSelect().FieldName() == claim
+	case ast.CallKind: // claims["sub"], claims[?"sub"], claims.?sub
+		args := e.AsCall().Args()
+		if len(args) == 2 && named(args[0], "claims") {
+			text, ok := literal(args[1])
+			return ok && text == claim
+		}
 	}
-	return &Program{text: text, prg: prg, body: reads("body"), headers: reads("headers")}, nil
+	return false
 }
 
 // explain turns CEL's issues into one line.

@@ -21,6 +21,7 @@ import (
 type Env struct {
 	Claims   *principal.Claims
 	User     string
+	Source   principal.Source // who vouches for the user
 	Roles    []string
 	Scopes   []string
 	App      *principal.Principal // the application, nil for none
@@ -124,6 +125,10 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		return noClaims, true
 	case "user":
 		return e.User, true
+	case "user.issuer":
+		return e.Source.Issuer, true
+	case "user.kind":
+		return e.Source.Kind, true
 	case "roles":
 		return list(e.Roles), true
 	case "scopes":

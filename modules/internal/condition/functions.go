@@ -3,6 +3,7 @@ package condition
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ func functions() []cel.EnvOption {
 			cel.GlobalMacro("between", 3, hours),
 			cel.GlobalMacro("between", 4, hours),
 			cel.GlobalMacro("owner", 2, claim),
+			cel.GlobalMacro("owner", 3, claim),
+			cel.GlobalMacro("from", 1, source),
 		),
 		cel.Function("owner", cel.Overload("owner_claim_string", []*cel.Type{cel.DynType, str}, cel.BoolType,
 			cel.BinaryBinding(owner))),
@@ -92,7 +95,8 @@ func hours(eh cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel
 	return eh.NewCall("between", args...), nil
 }
 
-// claim expands owner("/a/b", x) to owner(claims["a"]["b"], x).
+// claim expands owner("/a/b", x) to owner(claims["a"]["b"], x), and
+// owner("/a/b", x, s) to from(s) && owner("/a/b", x).
 func claim(eh cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
 	s, ok := literal(args[0])
 	p, err := principal.ParsePointer(s)
@@ -103,7 +107,32 @@ func claim(eh cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel
 	for _, name := range p {
 		at = eh.NewCall(operators.Index, at, eh.NewLiteral(types.String(name)))
 	}
-	return eh.NewCall("owner", at, args[1]), nil
+	owns := eh.NewCall("owner", at, args[1])
+	if len(args) == 2 {
+		return owns, nil
+	}
+	from, fault := source(eh, nil, args[2:])
+	if fault != nil {
+		return nil, fault
+	}
+	return eh.NewCall(operators.LogicalAnd, from, owns), nil
+}
+
+// source expands from("https://id.example.com") to a comparison of user.issuer,
+// and from("api_key") to one of user.kind: see principal.Source.
+func source(eh cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+	s, ok := literal(args[0])
+	if !ok || s == "" {
+		return nil, eh.NewError(args[0].ID(), `who vouches for a caller is written as text: from("https://id.example.com"), from("api_key")`)
+	}
+	field := "issuer"
+	switch {
+	case slices.Contains(principal.Kinds(), s):
+		field = "kind"
+	case s == principal.Internal:
+		s = principal.InternalIssuer
+	}
+	return eh.NewCall(operators.Equals, eh.NewSelect(eh.NewIdent("user"), field), eh.NewLiteral(types.String(s))), nil
 }
 
 // owner reports whether a claim is the text, or holds it.

@@ -187,6 +187,12 @@ type Recognizer interface {
 	Recognizes(r *http.Request) (at string, ok bool)
 }
 
+// Voucher is a method that can say beforehand who vouches for the callers that
+// it identifies.
+type Voucher interface {
+	Vouches() []principal.Source
+}
+
 // Taker is a method whose credential stands in header fields that all clients
 // are forbidden to send, and that some peers are believed in. It takes what it
 // believes out of the request before those fields (Options.Strip) are removed.

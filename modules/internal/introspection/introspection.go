@@ -124,6 +124,7 @@ func (c *Client) Close() {
 // Token is a resolved token. It is immutable.
 type Token struct {
 	Principal *principal.Principal
+	Named     string    // the iss of the answer, which nobody has compared
 	IssuedAt  time.Time // zero if the server does not say
 	Expires   time.Time // zero if the server does not say
 

@@ -73,7 +73,7 @@ func TestQuestionIsAsRFC7662HasIt(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, good(claims{"scope": "a b", "roles": []string{"clerk"}, "iss": "https://id", "jti": "7", "n": 9007199254740993}))
 	}
-	tok, err := newClient(t, e, nil).Resolve(t.Context(), "opaque&token")
+	tok, err := newClient(t, e, func(o *Options) { o.Rules.Voucher = "https://id" }).Resolve(t.Context(), "opaque&token")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,13 @@ type Rules struct {
 	// Issuer is the iss that an answer must have. Empty checks nothing.
 	Issuer string
 
+	// Voucher is who vouches for the callers, and so the issuer of their
+	// Principals: an answer may say any iss, and the endpoint of a partner is
+	// not to name our users. An answer that has an iss must have that of
+	// Voucher if Same is set.
+	Voucher string
+	Same    bool
+
 	// Audience are names of this service. Without any, and without
 	// AnyAudience, answers that name an audience are refused.
 	Audience    []string
@@ -66,7 +73,7 @@ func (r *Rules) read(body []byte, now time.Time) (*Token, error) {
 		return nil, inactive("it has expired")
 	case notBefore.After(now.Add(r.Leeway)):
 		return nil, inactive("it is not valid yet")
-	case r.Issuer != "" && m["iss"] != r.Issuer:
+	case r.Issuer != "" && m["iss"] != r.Issuer, r.Same && m["iss"] != nil && m["iss"] != r.Voucher:
 		return nil, inactive("it is of another issuer")
 	}
 	if err := r.audience(m["aud"]); err != nil {
@@ -79,6 +86,7 @@ func (r *Rules) read(body []byte, now time.Time) (*Token, error) {
 		}
 	}
 	_, t.Bound = m["cnf"]
+	t.Named, _ = m["iss"].(string)
 	var err error
 	t.Principal, err = r.principal(claims, m)
 	return t, err
@@ -136,7 +144,7 @@ func (r *Rules) principal(claims *principal.Claims, m map[string]any) (*principa
 	case int64, json.Number:
 		p.ID = principal.Text(id)
 	}
-	p.Issuer, _ = m["iss"].(string)
+	p.Issuer = r.Voucher
 	p.TokenID, _ = m["jti"].(string)
 	if principal.CheckID(p.ID) != nil || !printable(p.Issuer) || !printable(p.TokenID) {
 		return nil, inactive("it names no subject")

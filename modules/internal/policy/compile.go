@@ -41,17 +41,20 @@ type Policy struct {
 	subjects []string // names as in Rule.Who
 	roles    map[string]uint32
 	scopes   map[string]uint32
-	users    map[string]userRoles
+	users    map[string][]userRoles
 	heirs    [][]uint32 // for each subject, those that have its rules
 	methods  []string   // methods that rules name; method i+1 is methods[i], 0 is all others
 	root     *node
-	slashed  *node // of the rules for paths with encoded slashes; nil if none is
-	fold     bool  // paths are compared in lower case
-	body     bool  // a condition reads the request's body
-	headers  bool  // a condition reads header fields
+	slashed  *node             // of the rules for paths with encoded slashes; nil if none is
+	fold     bool              // paths are compared in lower case
+	body     bool              // a condition reads the request's body
+	headers  bool              // a condition reads header fields
+	places   map[string]string // of users
 }
 
+// userRoles is what a user is given who comes from somewhere.
 type userRoles struct {
+	from     string // see principal.Source.Is
 	names    []string
 	subjects []uint32
 }
@@ -94,9 +97,22 @@ func (p pattern) matches(segments []string) bool {
 	return len(p) == len(segments)
 }
 
-// UserRoles returns the roles that the policy itself gives to a user. The
-// caller must not change them.
-func (p *Policy) UserRoles(id string) []string { return p.users[id].names }
+// UserRoles returns the roles that the policy itself gives to the user whom a
+// source vouches for. The caller must not change them.
+func (p *Policy) UserRoles(id string, source principal.Source) []string {
+	var names []string
+	for _, u := range p.users[id] {
+		if !source.Is(u.from) {
+			continue
+		}
+		if names == nil {
+			names = slices.Clip(u.names) // the usual case, in which nothing is copied
+			continue
+		}
+		names = append(names, u.names...)
+	}
+	return names
+}
 
 // compiler holds what is needed while compiling.
 type compiler struct {
@@ -112,8 +128,9 @@ func Compile(doc *Document) (*Policy, error) {
 		subjects: []string{"anyone", "authenticated"},
 		roles:    make(map[string]uint32),
 		scopes:   make(map[string]uint32),
-		users:    make(map[string]userRoles),
+		users:    make(map[string][]userRoles),
 		root:     new(node),
+		places:   make(map[string]string),
 		fold:     doc.IgnoreCase,
 	}}
 	if doc.Empty() {
@@ -312,23 +329,43 @@ func (c *compiler) readUsers() error {
 		if id == "" {
 			return c.doc.fault(where, "", "the user's id is empty")
 		}
-		var u userRoles
-		for _, role := range c.doc.Users[id] {
-			n, ok := c.p.roles[role]
-			if !ok {
-				return c.doc.fault(where, "", "'%s' is not a role of this policy", role)
-			}
-			if slices.Contains(u.names, role) {
-				return c.doc.fault(where, "", "role '%s' is repeated", role)
-			}
-			u.names, u.subjects = append(u.names, role), append(u.subjects, n)
-		}
-		if len(u.names) == 0 {
+		if len(c.doc.Users[id]) == 0 {
 			return c.doc.fault(where, "", "it is given no roles; name some or remove it")
 		}
-		c.p.users[id] = u
+		for _, g := range c.doc.Users[id] {
+			u, err := c.grant(where, g)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(c.p.users[id], func(o userRoles) bool { return o.from == u.from }) {
+				return c.doc.fault(where, "", "roles%s are given twice; write them in one line", fromText(u.from))
+			}
+			c.p.users[id] = append(c.p.users[id], u)
+			c.p.places[where] = c.doc.place(where, "")
+		}
 	}
 	return nil
+}
+
+func (c *compiler) grant(where string, g Grant) (userRoles, error) {
+	u := userRoles{from: g.From}
+	if err := CheckFrom(g.From); err != nil {
+		return u, c.doc.fault(where, "", "%w", err)
+	}
+	for _, role := range g.Roles {
+		n, ok := c.p.roles[role]
+		if !ok {
+			return u, c.doc.fault(where, "", "'%s' is not a role of this policy", role)
+		}
+		if slices.Contains(u.names, role) {
+			return u, c.doc.fault(where, "", "role '%s' is repeated", role)
+		}
+		u.names, u.subjects = append(u.names, role), append(u.subjects, n)
+	}
+	if len(u.names) == 0 {
+		return u, c.doc.fault(where, "", "it is given no roles; name some or remove it")
+	}
+	return u, nil
 }
 
 // index builds the tree that decisions walk.

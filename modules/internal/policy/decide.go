@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
 )
 
@@ -21,6 +22,7 @@ type Request struct {
 	// mean nothing otherwise.
 	Authenticated bool
 	User          string
+	Source        principal.Source // who vouches for the user
 	Roles         []string
 	Scopes        []string
 
@@ -180,8 +182,13 @@ func (p *Policy) addSubjects(to *numbers, q *Request) {
 		}
 	}
 	if len(p.users) > 0 {
-		for _, n := range p.users[q.User].subjects {
-			to.add(n)
+		for _, u := range p.users[q.User] {
+			if !q.Source.Is(u.from) {
+				continue
+			}
+			for _, n := range u.subjects {
+				to.add(n)
+			}
 		}
 	}
 }

@@ -24,7 +24,7 @@ func shop() *Document {
 		Scopes:        map[string]*Block{"stock:read": {Allow: []string{"GET /stock/*"}}},
 		Anyone:        &Block{Allow: []string{"GET /health"}},
 		Authenticated: &Block{Allow: []string{"GET /me"}, Deny: []string{"* /me/closed when claims.closed"}},
-		Users:         map[string][]string{"carol": {"clerk"}},
+		Users:         map[string]Grants{"carol": {{Roles: []string{"clerk"}}}},
 	}
 }
 
@@ -159,7 +159,7 @@ func TestDenyBeatsAllowWhereverTheyStand(t *testing.T) {
 		{Roles: map[string]*Block{"a": {Allow: []string{"GET /x/y"}}, "b": {Deny: []string{"GET /{p}/y"}}}},
 		{Roles: map[string]*Block{"a": {Allow: []string{"GET /x/y"}, Inherits: []string{"c"}}, "c": {Deny: []string{"GET /x/*"}}}},
 		{Roles: map[string]*Block{"a": {Allow: []string{"GET /x/y"}}}, Scopes: map[string]*Block{"s": {Deny: []string{"GET /*/y"}}}},
-		{Roles: map[string]*Block{"a": {Allow: []string{"GET /x/y"}}, "c": {Deny: []string{"GET /x/*"}}}, Users: map[string][]string{"bob": {"c"}}},
+		{Roles: map[string]*Block{"a": {Allow: []string{"GET /x/y"}}, "c": {Deny: []string{"GET /x/*"}}}, Users: map[string]Grants{"bob": {{Roles: []string{"c"}}}}},
 	} {
 		if d := ask(compile(t, doc), "bob:a,b:s", "GET", "/x/y"); d.Allow || d.Rule == nil || d.Rule.Allow {
 			t.Errorf("%+v: got %+v", doc, d)
@@ -240,10 +240,10 @@ func TestFaultyPoliciesAreRefused(t *testing.T) {
 		"role a: allow: GET /a is repeated":               {Roles: map[string]*Block{"a": {Allow: []string{"GET /a", "GET  /a"}}}},
 		"role a: deny: path 'a' must begin with '/'":      {Roles: map[string]*Block{"a": {Deny: []string{"GET a"}}}},
 		"anyone: allow: when usr == \"\": at character 1": {Anyone: &Block{Allow: []string{"GET /a when usr == \"\""}}},
-		"user bob: 'x' is not a role of this policy":      {Anyone: &Block{Allow: rule}, Users: map[string][]string{"bob": {"x"}}},
-		"user bob: role 'r' is repeated":                  {Roles: map[string]*Block{"r": {Allow: rule}}, Users: map[string][]string{"bob": {"r", "r"}}},
-		"user bob: it is given no roles":                  {Anyone: &Block{Allow: rule}, Users: map[string][]string{"bob": {}}},
-		`user "": the user's id is empty`:                 {Roles: map[string]*Block{"r": {Allow: rule}}, Users: map[string][]string{"": {"r"}}},
+		"user bob: 'x' is not a role of this policy":      {Anyone: &Block{Allow: rule}, Users: map[string]Grants{"bob": {{Roles: []string{"x"}}}}},
+		"user bob: role 'r' is repeated":                  {Roles: map[string]*Block{"r": {Allow: rule}}, Users: map[string]Grants{"bob": {{Roles: []string{"r", "r"}}}}},
+		"user bob: it is given no roles":                  {Anyone: &Block{Allow: rule}, Users: map[string]Grants{"bob": {}}},
+		`user "": the user's id is empty`:                 {Roles: map[string]*Block{"r": {Allow: rule}}, Users: map[string]Grants{"": {{Roles: []string{"r"}}}}},
 	} {
 		p, err := Compile(doc)
 		var e *Error
@@ -260,7 +260,7 @@ func TestMergeRefusesWhatStandsInBoth(t *testing.T) {
 		{Scopes: map[string]*Block{"a": b}},
 		{Anyone: b},
 		{Authenticated: b},
-		{Users: map[string][]string{"a": {"b"}}},
+		{Users: map[string]Grants{"a": {{Roles: []string{"b"}}}}},
 	}
 	for i, x := range both {
 		for j, y := range both {

@@ -82,8 +82,10 @@ func (d *Document) statements() map[string]bool {
 	for name, b := range d.Scopes {
 		say(Who("scope", name), b)
 	}
-	for id, roles := range d.Users {
-		all[Who("user", id)+" roles "+principal.QuoteAll(slices.Sorted(slices.Values(roles)))] = true
+	for id, grants := range d.Users {
+		for _, g := range grants {
+			all[Who("user", id)+" roles "+principal.QuoteAll(slices.Sorted(slices.Values(g.Roles)))+fromText(g.From)] = true
+		}
 	}
 	return all
 }

@@ -14,7 +14,7 @@ func TestDiffSaysWhatCameAndWent(t *testing.T) {
 		t.Error("equal policies have different digests")
 	}
 	to.Roles["clerk"] = &Block{Allow: []string{"GET /orders/*", "GET /stock"}, Inherits: []string{"base"}}
-	to.Users = map[string][]string{"carol": {"clerk", "base"}}
+	to.Users = map[string]Grants{"carol": {{Roles: []string{"clerk", "base"}}}}
 	want := []string{
 		"- role clerk: allow POST /orders",
 		"- user carol roles clerk",

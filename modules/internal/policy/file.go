@@ -329,11 +329,49 @@ func (r *reader) rules(it *item, where string) ([]string, error) {
 }
 
 func (r *reader) users(it *item) error {
-	r.doc.Users = make(map[string][]string)
+	r.doc.Users = make(map[string]Grants)
 	return members(it, "users", func(k, v *item) (err error) {
-		where := Who("user", k.text)
-		r.mark(where, "", k)
-		r.doc.Users[k.text], err = texts(v, where, "roles")
+		r.mark(Who("user", k.text), "", k)
+		r.doc.Users[k.text], err = grants(v, Who("user", k.text))
 		return err
 	})
+}
+
+// grants reads what a user is given: a list of roles, a mapping with roles and
+// from, or a list of such mappings.
+func grants(it *item, where string) (Grants, error) {
+	if it.what == isList && len(it.values) > 0 && it.values[0].what == isMapping {
+		var all Grants
+		for _, v := range it.values {
+			g, err := grant(v, where)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, g)
+		}
+		return all, nil
+	}
+	if it.what == isMapping {
+		g, err := grant(it, where)
+		return Grants{g}, err
+	}
+	roles, err := texts(it, where, "roles")
+	return Grants{{Roles: roles}}, err
+}
+
+func grant(it *item, where string) (g Grant, err error) {
+	err = members(it, where, func(k, v *item) (err error) {
+		switch k.text {
+		case "roles":
+			g.Roles, err = texts(v, where+": roles", "roles")
+		case "from":
+			if g.From = v.text; v.what != isText || v.text == "" {
+				err = v.errorf("%s: from must be the name of an issuer or a kind of credential and is %s%s", where, v.what, v.text)
+			}
+		default:
+			err = k.errorf("%s: unknown member '%s'; it has roles and from", where, k.text)
+		}
+		return err
+	})
+	return g, err
 }

@@ -66,9 +66,10 @@ type Document struct {
 	Authenticated *Block `json:"authenticated,omitempty"`
 
 	// Roles given to users by their id, beside those that the credential
-	// grants. An id is what {http.auth.user.id} says, whoever issued it:
-	// where several issuers are trusted, they must not share ids.
-	Users map[string][]string `json:"users,omitempty"`
+	// grants. An id is what {http.auth.user.id} says. It means somebody only
+	// together with who vouches for it: where several issuers or kinds of
+	// credential can, each entry must say from which, or the policy is refused.
+	Users map[string]Grants `json:"users,omitempty"`
 
 	// Whether paths are compared without regard to case, for servers that
 	// do not care about it. Path variables keep the case of the request.
@@ -167,8 +168,16 @@ func Merge(a, b *Document) (*Document, error) {
 	if err := mergeMaps(&m.Scopes, b.Scopes, "scope", twice); err != nil {
 		return nil, err
 	}
-	if err := mergeMaps(&m.Users, b.Users, "user", twice); err != nil {
-		return nil, err
+	for _, id := range slices.Sorted(maps.Keys(b.Users)) {
+		for _, g := range b.Users[id] {
+			if slices.ContainsFunc(m.Users[id], func(o Grant) bool { return o.From == g.From }) {
+				return nil, twice(Who("user", id))
+			}
+		}
+		if m.Users == nil {
+			m.Users = make(map[string]Grants)
+		}
+		m.Users[id] = slices.Concat(m.Users[id], b.Users[id])
 	}
 	if err := mergeBlocks(&m.Anyone, b.Anyone, "anyone", twice); err != nil {
 		return nil, err

@@ -20,7 +20,11 @@ func reference(p *Policy, doc *Document, q *Request) Decision {
 	who := map[string]bool{"anyone": true}
 	if q.Authenticated {
 		who["authenticated"] = true
-		for _, r := range slices.Concat(q.Roles, doc.Users[q.User]) {
+		var given []string
+		for _, g := range doc.Users[q.User] {
+			given = append(given, g.Roles...)
+		}
+		for _, r := range slices.Concat(q.Roles, given) {
 			inheritAll(who, "role ", r, doc.Roles)
 		}
 		for _, s := range q.Scopes {
@@ -152,7 +156,7 @@ func (c choice) rules() []string {
 }
 
 func (c choice) document() *Document {
-	doc := &Document{Roles: map[string]*Block{}, Scopes: map[string]*Block{}, Users: map[string][]string{}}
+	doc := &Document{Roles: map[string]*Block{}, Scopes: map[string]*Block{}, Users: map[string]Grants{}}
 	for i := range 4 {
 		b := &Block{Allow: c.rules(), Deny: c.rules()}
 		for j := range i {
@@ -172,7 +176,7 @@ func (c choice) document() *Document {
 	doc.Anyone, doc.Authenticated = &Block{Allow: c.rules(), Deny: c.rules()}, &Block{Allow: c.rules(), Deny: c.rules()}
 	doc.IgnoreCase = c(3) == 0
 	if c(2) == 0 {
-		doc.Users["u1"] = []string{"r2"}
+		doc.Users["u1"] = Grants{{Roles: []string{"r2"}}}
 	}
 	return doc
 }

@@ -13,13 +13,24 @@ import (
 func check(t *testing.T, root, schema map[string]any, v any, at string) error {
 	t.Helper()
 	for keyword := range schema {
-		if !slices.Contains([]string{"$schema", "$id", "$defs", "$ref", "title", "description", "type", "properties", "additionalProperties", "items", "pattern"}, keyword) {
+		if !slices.Contains([]string{"$schema", "$id", "$defs", "$ref", "title", "description", "type", "properties", "additionalProperties", "items", "pattern", "anyOf", "required", "minLength", "minItems"}, keyword) {
 			t.Fatalf("the test does not know the keyword %s", keyword)
 		}
 	}
 	if ref, ok := schema["$ref"].(string); ok {
 		name := ref[len("#/$defs/"):]
 		if err := check(t, root, root["$defs"].(map[string]any)[name].(map[string]any), v, at); err != nil {
+			return err
+		}
+	}
+	if options, ok := schema["anyOf"].([]any); ok {
+		var err error
+		for _, one := range options {
+			if err = check(t, root, one.(map[string]any), v, at); err == nil {
+				break
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -39,6 +50,12 @@ func check(t *testing.T, root, schema map[string]any, v any, at string) error {
 	}
 	switch v := v.(type) {
 	case map[string]any:
+		required, _ := schema["required"].([]any)
+		for _, name := range required {
+			if _, ok := v[name.(string)]; !ok {
+				return fmt.Errorf("%s: no member %s", at, name)
+			}
+		}
 		properties, _ := schema["properties"].(map[string]any)
 		for name, member := range v {
 			sub, ok := properties[name].(map[string]any)
@@ -55,6 +72,9 @@ func check(t *testing.T, root, schema map[string]any, v any, at string) error {
 			}
 		}
 	case []any:
+		if least, ok := schema["minItems"].(float64); ok && len(v) < int(least) {
+			return fmt.Errorf("%s: too few elements", at)
+		}
 		if sub, ok := schema["items"].(map[string]any); ok {
 			for i, e := range v {
 				if err := check(t, root, sub, e, fmt.Sprintf("%s/%d", at, i)); err != nil {
@@ -63,6 +83,9 @@ func check(t *testing.T, root, schema map[string]any, v any, at string) error {
 			}
 		}
 	case string:
+		if least, ok := schema["minLength"].(float64); ok && len(v) < int(least) {
+			return fmt.Errorf("%s: too short", at)
+		}
 		if p, ok := schema["pattern"].(string); ok && !regexp.MustCompile(p).MatchString(v) {
 			return fmt.Errorf("%s: does not match %s", at, p)
 		}
@@ -133,7 +156,7 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 	var base any
 	err := json.Unmarshal([]byte(`{"roles":{"a":{"allow":["GET /a"],"deny":["* /b/{id} when id == user"]},"b":{"inherits":["a"]}},
 		"scopes":{"s":{"allow":["GET,POST /s/*"]}},"anyone":{"allow":["GET /health"]},"authenticated":{"deny":["PUT /x"]},
-		"users":{"u":["a","b"]},"ignore_case":true}`), &base)
+		"users":{"u":["a","b"],"v":{"roles":["a"],"from":"jwt"},"w":[{"roles":["a"],"from":"api_key"},{"roles":["b"]}]},"ignore_case":true}`), &base)
 	if err != nil {
 		t.Fatal(err)
 	}

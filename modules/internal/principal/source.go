@@ -1,6 +1,7 @@
 package principal
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -92,4 +93,60 @@ func escapeBar(s string) string {
 
 func special(c rune) bool {
 	return c <= ' ' || c == '|' || c == '%' || c == utf8.RuneError || Unprintable(c)
+}
+
+// Unclear is something in a configuration that names a user without saying who
+// has to vouch for him.
+type Unclear struct {
+	Place string // where it is written, where that is known
+	What  string // as it is written
+	Write string // what to write instead, for one source
+}
+
+// Naming is what a configuration says about users.
+type Naming interface {
+	// Unclear returns what names users of any source, with what to write for
+	// those of the one given.
+	Unclear(Source) []Unclear
+
+	// Sources returns the sources that it names.
+	Sources() []string
+}
+
+// CheckNaming says what is wrong with n where these sources can vouch for
+// callers, and where in the configuration that stands: a user who is named
+// without a source where there are several, since rights would go to whoever
+// has the name at any of them; and a source that is none of them.
+func CheckNaming(n Naming, sources []Source) (place string, err error) {
+	var several []Source
+	for _, s := range sources {
+		if !slices.ContainsFunc(several, s.Same) {
+			several = append(several, s)
+		}
+	}
+	if len(several) == 0 {
+		return "", nil
+	}
+	if len(several) > 1 {
+		if all := n.Unclear(several[0]); len(all) > 0 {
+			return all[0].Place, fmt.Errorf("%s: which user is meant? Here %s can vouch for one of that name: say from which, such as: %s", all[0].What, list(several), all[0].Write)
+		}
+	}
+	for _, from := range n.Sources() {
+		if !slices.ContainsFunc(sources, func(s Source) bool { return s.Is(from) }) {
+			return "", fmt.Errorf("from %s: nothing here vouches for users by that name: write %s", Quote(from), list(several))
+		}
+	}
+	return "", nil
+}
+
+func list(sources []Source) string {
+	names := make([]string, len(sources))
+	for i, s := range sources {
+		names[i] = s.String()
+	}
+	if len(names) == 1 {
+		return names[0]
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }

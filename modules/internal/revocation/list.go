@@ -7,7 +7,12 @@
 //	# a comment
 //	{"jti":"c2f1…"}
 //	{"sub":"alice","issued_before":"2026-11-22T10:00:00Z"}
+//	{"iss":"https://id.example.com","sub":"bob","issued_before":"2026-11-22T10:00:00Z"}
 //	{"kid":"key-2025"}
+//
+// "iss" restricts an entry to the tokens of one issuer: ids of tokens, subjects
+// and keys mean something only together with who has given them. Without it an
+// entry is for those of every issuer.
 //
 // Each object may have a member "expires", a time after which the entry no
 // longer counts, since the tokens it is about have expired too. Anything else
@@ -37,6 +42,7 @@ const (
 
 // Entry is one revocation. Exactly one of JTI, Subject and KeyID is set.
 type Entry struct {
+	Issuer       string // empty: any
 	JTI          string
 	Subject      string
 	IssuedBefore time.Time // with Subject
@@ -56,6 +62,10 @@ func (e Entry) Append(b []byte) []byte {
 		b = append(b, text...)
 	}
 	b = append(b, '{')
+	if e.Issuer != "" {
+		member("iss", e.Issuer)
+		b = append(b, ',')
+	}
 	switch {
 	case e.JTI != "":
 		member("jti", e.JTI)
@@ -83,6 +93,8 @@ func ParseEntry(line []byte) (Entry, error) {
 	kinds := 0
 	for name, text := range members {
 		switch name {
+		case "iss":
+			e.Issuer = text
 		case "jti":
 			e.JTI = text
 			kinds++
@@ -103,7 +115,7 @@ func ParseEntry(line []byte) (Entry, error) {
 				e.IssuedBefore = t
 			}
 		default:
-			return e, errors.New("it has a member other than jti, sub with issued_before, kid and expires")
+			return e, errors.New("it has a member other than iss, jti, sub with issued_before, kid and expires")
 		}
 	}
 	switch {
@@ -161,10 +173,14 @@ func readMembers(line []byte) (map[string]string, error) {
 // List is a set of entries. It is immutable once it is in use.
 type List struct {
 	entries map[Entry]struct{}
-	jti     map[string]int64 // when it expires, see until
-	kid     map[string]int64
-	sub     map[string][]subject
+	jti     map[named]int64 // when it expires, see until
+	kid     map[named]int64
+	sub     map[named][]subject
+	issuers bool // an entry names its issuer
 }
+
+// named is a name that an issuer has given; or any, if it is empty.
+type named struct{ issuer, name string }
 
 type subject struct {
 	before time.Time
@@ -183,7 +199,7 @@ func (e Entry) until() int64 {
 func NewList(entries ...Entry) *List {
 	l := &List{
 		entries: make(map[Entry]struct{}, len(entries)),
-		jti:     make(map[string]int64), kid: make(map[string]int64), sub: make(map[string][]subject),
+		jti:     make(map[named]int64), kid: make(map[named]int64), sub: make(map[named][]subject),
 	}
 	for _, e := range entries {
 		l.add(e)
@@ -196,13 +212,17 @@ func (l *List) add(e Entry) {
 		return
 	}
 	l.entries[e] = struct{}{}
-	switch {
+	l.issuers = l.issuers || e.Issuer != ""
+	switch at := (named{e.Issuer, ""}); {
 	case e.JTI != "":
-		l.jti[e.JTI] = max(l.jti[e.JTI], e.until())
+		at.name = e.JTI
+		l.jti[at] = max(l.jti[at], e.until())
 	case e.Subject != "":
-		l.sub[e.Subject] = append(l.sub[e.Subject], subject{e.IssuedBefore, e.until()})
+		at.name = e.Subject
+		l.sub[at] = append(l.sub[at], subject{e.IssuedBefore, e.until()})
 	default:
-		l.kid[e.KeyID] = max(l.kid[e.KeyID], e.until())
+		at.name = e.KeyID
+		l.kid[at] = max(l.kid[at], e.until())
 	}
 }
 
@@ -252,22 +272,39 @@ func (l *List) Append(b []byte) []byte {
 	return b
 }
 
-// Revoked reports whether the token is on the list at the time now. kid is
-// the name of the key that has verified it; issued is zero if the token does
-// not say when it was, which counts as before any time.
-func (l *List) Revoked(jti, sub, kid string, issued, now time.Time) bool {
+// Token is what a list knows tokens by. What a token does not have is empty.
+type Token struct {
+	Issuer   string // who vouches for it
+	Claimed  string // what it says itself of its issuer, where that differs
+	ID       string
+	Subject  string
+	KeyID    string    // of the key that has verified it
+	KeyPrint string    // the thumbprint of a key without an ID, which it goes by
+	IssuedAt time.Time // the zero time counts as before any
+}
+
+// Revoked reports whether the token is on the list at the time now.
+func (l *List) Revoked(t *Token, now time.Time) bool {
 	if len(l.entries) == 0 {
 		return false
 	}
+	if l.revoked(t, "", now) {
+		return true
+	}
+	return l.issuers && (t.Issuer != "" && l.revoked(t, t.Issuer, now) || t.Claimed != "" && l.revoked(t, t.Claimed, now))
+}
+
+// revoked looks at the entries about one issuer, or any.
+func (l *List) revoked(t *Token, issuer string, now time.Time) bool {
 	sec := now.Unix()
-	if jti != "" && sec < l.jti[jti] {
+	if t.ID != "" && sec < l.jti[named{issuer, t.ID}] {
 		return true
 	}
-	if kid != "" && sec < l.kid[kid] {
+	if t.KeyID != "" && sec < l.kid[named{issuer, t.KeyID}] || t.KeyPrint != "" && sec < l.kid[named{issuer, t.KeyPrint}] {
 		return true
 	}
-	for _, s := range l.sub[sub] {
-		if sec < s.until && issued.Before(s.before) {
+	for _, s := range l.sub[named{issuer, t.Subject}] {
+		if sec < s.until && t.IssuedAt.Before(s.before) {
 			return true
 		}
 	}

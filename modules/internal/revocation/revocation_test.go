@@ -67,7 +67,7 @@ func TestTokensAreRevokedByNameSubjectAndKey(t *testing.T) {
 		{"t2", "bob", "k", at(7, 59), at(11, 0), false},
 		{"t2", "carol", `old "key"`, at(9, 0), noon, true},
 	} {
-		if got := l.Revoked(test.jti, test.sub, test.kid, test.issued, test.now); got != test.want {
+		if got := l.Revoked(&Token{ID: test.jti, Subject: test.sub, KeyID: test.kid, IssuedAt: test.issued}, test.now); got != test.want {
 			t.Errorf("%+v: got %v", test, got)
 		}
 	}
@@ -170,7 +170,7 @@ func TestGarbledFileKeepsTheLastGoodListAndSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	revoked := func(jti string) bool { return f.List().Revoked(jti, "", "", noon, noon) }
+	revoked := func(jti string) bool { return f.List().Revoked(&Token{ID: jti, IssuedAt: noon}, noon) }
 	write("{\"jti\":\"a\"}\n")
 	until(t, "an edit is in force", func() bool { return revoked("a") })
 	write("{\"jti\":\"b\"}\ngarbage\n")
@@ -244,7 +244,7 @@ func TestStoredRevocationsSurviveAndAreShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, s := range map[string]*Store{"b": b, "a third": openStore(t, m)} {
-		if !s.List().Revoked("x", "", "", noon, noon) || !s.List().Revoked("", "", "k", noon, noon) {
+		if !s.List().Revoked(&Token{ID: "x", IssuedAt: noon}, noon) || !s.List().Revoked(&Token{KeyID: "k", IssuedAt: noon}, noon) {
 			t.Errorf("%s does not know all", name)
 		}
 	}
@@ -253,7 +253,7 @@ func TestStoredRevocationsSurviveAndAreShared(t *testing.T) {
 		t.Error("a refresh takes nothing in")
 	}
 	n, err := a.Remove(t.Context(), Entry{JTI: "x", Expires: noon}, Entry{JTI: "unknown"})
-	if err != nil || n != 1 || a.List().Revoked("x", "", "", noon, noon) {
+	if err != nil || n != 1 || a.List().Revoked(&Token{ID: "x", IssuedAt: noon}, noon) {
 		t.Errorf("removing: %d, %v", n, err)
 	}
 }
@@ -269,7 +269,7 @@ func TestStorageThatFailsLosesNoRevocation(t *testing.T) {
 		t.Error("what was not stored was reported as stored")
 	}
 	s.Refresh(t.Context())
-	if !s.List().Revoked("x", "", "", noon, noon) {
+	if !s.List().Revoked(&Token{ID: "x", IssuedAt: noon}, noon) {
 		t.Error("a revocation is forgotten")
 	}
 	if _, err := OpenStore(t.Context(), m, nil, nil, nil); err == nil {
@@ -301,5 +301,50 @@ func TestStoreIsBoundedAndForgetsWhatHasExpired(t *testing.T) {
 	s.now = func() time.Time { return noon.Add(2 * time.Hour) }
 	if err := s.Add(t.Context(), Entry{JTI: "more"}); err != nil || s.List().Len() != 1 {
 		t.Errorf("got %v with %d entries", err, s.List().Len())
+	}
+}
+
+// TestRevocationOfOneIssuerIsThatOfNoOther holds that the names that an issuer
+// gives are revoked without those that others give.
+func TestRevocationOfOneIssuerIsThatOfNoOther(t *testing.T) {
+	l, err := Parse([]byte(`{"iss":"https://a.example","sub":"bob","issued_before":"2026-11-22T13:00:00Z"}
+{"iss":"https://a.example","jti":"x"}
+{"kid":"k","iss":"https://a.example"}
+{"sub":"eve","issued_before":"2026-11-22T13:00:00Z"}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		token Token
+		want  bool
+	}{
+		{Token{Issuer: "https://a.example", Subject: "bob"}, true},
+		{Token{Issuer: "https://b.example", Subject: "bob"}, false},
+		{Token{Subject: "bob"}, false},
+		// Whoever does not compare iss cannot get round an entry by that.
+		{Token{Claimed: "https://a.example", Subject: "bob"}, true},
+		{Token{Issuer: "https://b.example", Claimed: "https://a.example", Subject: "bob"}, true},
+		{Token{Issuer: "https://a.example", ID: "x"}, true},
+		{Token{Issuer: "https://b.example", ID: "x"}, false},
+		{Token{Issuer: "https://a.example", KeyID: "k"}, true},
+		{Token{Issuer: "https://a.example", KeyPrint: "k"}, true},
+		{Token{Issuer: "https://b.example", KeyID: "k"}, false},
+		{Token{Issuer: "https://b.example", Subject: "eve"}, true},
+		{Token{Issuer: "https://a.example", Subject: "alice"}, false},
+	} {
+		c.token.IssuedAt = noon.Add(-time.Hour)
+		if got := l.Revoked(&c.token, noon); got != c.want {
+			t.Errorf("%+v: got %v", c.token, got)
+		}
+	}
+	again, err := Parse(l.Append(nil))
+	if err != nil || again.Len() != 4 || !again.Revoked(&Token{Issuer: "https://a.example", ID: "x"}, noon) || again.Revoked(&Token{ID: "x"}, noon) {
+		t.Errorf("what was printed is read as something else: %v\n%s", err, l.Append(nil))
+	}
+	for _, line := range []string{`{"iss":"https://a.example"}`, `{"iss":"","sub":"a","issued_before":"2026-11-22T13:00:00Z"}`, `{"iss":1,"jti":"x"}`, `{"iss":"a","iss":"b","jti":"x"}`} {
+		if _, err := ParseEntry([]byte(line)); err == nil {
+			t.Errorf("%s is accepted", line)
+		}
 	}
 }

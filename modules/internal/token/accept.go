@@ -81,7 +81,10 @@ func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key, raw string) (*Token,
 		},
 	}
 	if iss.Name == "" {
-		both.who.Issuer = texts[2]
+		both.token.Named = texts[2]
+		if iss.listed {
+			both.who.Issuer = texts[2]
+		}
 	}
 	if key.ID == "" {
 		both.who.KeyID = texts[3]

@@ -83,6 +83,7 @@ type issuer struct {
 	missing []*Error // by Require
 	roles   nameList
 	scopes  nameList
+	listed  bool // iss has no name here, but a requirement compares it
 }
 
 // nameList is where a list of names is.
@@ -123,6 +124,9 @@ func newIssuer(i Issuer, o Options) (*issuer, error) {
 	if i.Scopes == nil {
 		iss.Scopes, iss.LenientScopes = []principal.Pointer{{"scope"}, {"scp"}}, true
 	}
+	iss.listed = slices.ContainsFunc(i.Require, func(r Requirement) bool {
+		return slices.Equal(r.Claim, principal.Pointer{"iss"}) && len(r.Values) > 0
+	})
 	iss.roles = newNameList(i.Roles, false, i.LenientRoles)
 	iss.scopes = newNameList(iss.Scopes, true, iss.LenientScopes)
 	for _, r := range i.Require {

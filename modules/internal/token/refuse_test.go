@@ -688,12 +688,21 @@ func TestNamelessIssuerDoesNotAskForOne(t *testing.T) {
 	v := verifier(t, Options{}, iss)
 	for claim, want := range map[string]string{"": "", `"https://x.example"`: "https://x.example"} {
 		tok, err := v.Verify(context.Background(), sign(t, p, claimsWith("iss", claim)), now)
-		if err != nil || tok.Principal.Issuer != want {
+		// Whoever has the key can say any iss, and must not become somebody of
+		// an issuer whose keys are others.
+		if err != nil || tok.Named != want || tok.Principal.Issuer != "" {
 			t.Errorf("%s: %v", claim, err)
 		}
 	}
 	refused(t, v, sign(t, p, claimsWith("iss", "7")), ReasonMalformed)
 	refused(t, v, sign(t, p, claimsWith("iss", `"a\nb"`)), ReasonClaims)
+
+	iss.Require = []Requirement{{Claim: principal.Pointer{"iss"}, Values: []string{"https://x.example", "https://y.example"}}}
+	v = verifier(t, Options{}, iss)
+	if tok, err := v.Verify(context.Background(), sign(t, p, claimsWith("iss", `"https://y.example"`)), now); err != nil || tok.Principal.Issuer != "https://y.example" {
+		t.Errorf("an issuer that a requirement lists: %+v, %v", tok, err)
+	}
+	refused(t, v, sign(t, p, claimsWith("iss", `"https://z.example"`)), ReasonClaims)
 }
 
 func TestExpiryMayBeLeftOutOnlyIfAllowed(t *testing.T) {

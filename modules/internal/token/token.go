@@ -58,6 +58,12 @@ type Token struct {
 	// Algorithm is what it was signed with.
 	Algorithm string
 
+	// Named is the iss of a token whose issuer has no name in the
+	// configuration. It is what the token says: whoever has the key can say
+	// anything, and it is not the Principal's Issuer unless a Requirement
+	// lists it.
+	Named string
+
 	// Key is what it was verified with.
 	Key *jwk.Key
 
