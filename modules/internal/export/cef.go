@@ -14,93 +14,89 @@ func isIP(s string) bool {
 	return err == nil
 }
 
+// cefField is one field of the extension. A custom one has a label, which
+// stands before it under its name and "Label".
+type cefField struct {
+	key   string
+	label string
+	value value
+}
+
+// cef is the extension of the Common Event Format.
+var cef = []cefField{
+	{"rt", "", number(timeMillis)},
+	{"externalId", "", number(indexNumber)},
+	{"deviceExternalId", "", text(logName)},
+	{"src", "", text(func(e *entry) string { return ipOnly(e.Client) })},
+	{"spt", "", positive(portOfPeer)},
+	{"dhost", "", text(host)},
+	{"dpt", "", positive(portOfHost)},
+	{"suser", "", text(userID)},
+	{"spriv", "", text(func(e *entry) string { return strings.Join(e.Roles, ",") })},
+	{"requestMethod", "", text(method)},
+	{"request", "", text(func(e *entry) string {
+		if e.Query == "" {
+			return e.Path
+		}
+		return e.Path + "?" + e.Query
+	})},
+	{"app", "", text(func(e *entry) string { return e.Proto })},
+	{"cn1", "status", when(hasStatus, number(status))},
+	{"cn2", "redacted", positive(redactedFields)},
+	{"in", "", when(isOutcome, number(received))},
+	{"out", "", when(isOutcome, number(sent))},
+	{"outcome", "", when(isOutcome, text(ecsOutcome))},
+	{"act", "", when(hasRule, text(func(e *entry) string { return e.rule.Result }))},
+	{"cs1", "layer", when(hasRule, text(ruleLayer))},
+	{"cs2", "rule", when(hasRule, text(ruleName))},
+	{"reason", "", text(code)},
+	{"cs3", "requestId", text(requestID)},
+	{"cs4", "trace", text(traceID)},
+	{"cs5", "site", text(site)},
+	{"fname", "", when(isChange, text(func(e *entry) string { return e.Source }))},
+	{"cs6", "detail", when(isChange, text(func(e *entry) string { return e.Detail }))},
+}
+
+// cefClass returns the class of an event and its severity, of 10.
+func cefClass(e *entry) (class string, severity int) {
+	switch {
+	case isChange(e):
+		return "change", 4
+	case e.Kind == record.Intent:
+		return "intent", 1
+	case e.refused != nil:
+		return "refused:" + e.refused.Layer, 5
+	case e.Status >= 500 || e.End == record.EndPanic:
+		return "error", 6
+	}
+	return "request", 1
+}
+
 // appendCEF writes the Common Event Format, version 0 (ArcSight), without the
 // syslog header that a sink adds.
-func appendCEF(dst []byte, log string, index int64, r *record.Record) []byte {
-	class, severity := "request", 1
-	switch d, refused := r.Refused(); {
-	case r.Kind == record.Change:
-		class, severity = "change", 4
-	case r.Kind == record.Intent:
-		class = "intent"
-	case refused:
-		class, severity = "refused:"+d.Layer, 5
-	case r.Status >= 500 || r.End == record.EndPanic:
-		class, severity = "error", 6
-	}
+func appendCEF(dst []byte, e *entry) []byte {
+	class, severity := cefClass(e)
 	dst = append(dst, "CEF:0|caddy-moat|caddy-moat|1|"...)
-	dst = fmt.Appendf(dst, "%s|%s|%d|", cefHeader.Replace(clean(class)), cefHeader.Replace(clean(message(r))), severity)
-	first := true
+	dst = fmt.Appendf(dst, "%s|%s|%d|", cefHeader.Replace(clean(class)), cefHeader.Replace(clean(sentence(e))), severity)
+	begun := len(dst)
 	add := func(key, value string) {
-		if value == "" {
-			return
-		}
-		if !first {
+		if len(dst) > begun {
 			dst = append(dst, ' ')
 		}
-		first = false
 		dst = append(append(append(dst, key...), '='), cefExtension.Replace(clean(value))...)
 	}
-	add("rt", strconv.FormatInt(r.Time.UnixMilli(), 10))
-	add("externalId", strconv.FormatInt(index, 10))
-	add("deviceExternalId", log)
-	if isIP(r.Client) {
-		add("src", r.Client)
-	}
-	if _, port := hostPort(r.Peer); port > 0 {
-		add("spt", strconv.FormatInt(port, 10))
-	}
-	host, port := hostPort(r.Host)
-	add("dhost", host)
-	if port > 0 {
-		add("dpt", strconv.FormatInt(port, 10))
-	}
-	add("suser", r.User.ID)
-	add("spriv", strings.Join(r.Roles, ","))
-	add("requestMethod", r.Method)
-	request := r.Path
-	if r.Query != "" {
-		request += "?" + r.Query
-	}
-	add("request", request)
-	add("app", r.Proto)
-	if r.Status != 0 {
-		add("cn1Label", "status")
-		add("cn1", strconv.Itoa(r.Status))
-	}
-	if r.Redacted > 0 {
-		add("cn2Label", "redacted")
-		add("cn2", strconv.Itoa(r.Redacted))
-	}
-	if r.Kind == record.Outcome {
-		add("in", strconv.FormatInt(r.Received, 10))
-		add("out", strconv.FormatInt(r.Sent, 10))
-		if failed(r) {
-			add("outcome", "failure")
-		} else {
-			add("outcome", "success")
+	for _, f := range cef {
+		v := f.value(e)
+		if empty(v) {
+			continue
 		}
-	}
-	if d, ok := rule(r); ok {
-		add("act", d.Result)
-		add("cs1Label", "layer")
-		add("cs1", d.Layer)
-		if d.Rule != "" {
-			add("cs2Label", "rule")
-			add("cs2", d.Rule)
+		if f.label != "" {
+			add(f.key+"Label", f.label)
 		}
-	}
-	add("reason", r.Code)
-	for i, kv := range [][2]string{{"requestId", r.ID}, {"trace", r.Trace}, {"site", r.Site}} {
-		if kv[1] != "" {
-			add(fmt.Sprintf("cs%dLabel", i+3), kv[0])
-			add(fmt.Sprintf("cs%d", i+3), kv[1])
+		if n, ok := v.(int64); ok {
+			v = strconv.FormatInt(n, 10)
 		}
-	}
-	if r.Kind == record.Change {
-		add("fname", r.Source)
-		add("cs6Label", "detail")
-		add("cs6", r.Detail)
+		add(f.key, v.(string))
 	}
 	return dst
 }

@@ -1,133 +1,101 @@
 package export
 
-import (
-	"strings"
+import "github.com/caddy-moat/caddy-moat/modules/internal/record"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/record"
-)
-
-// ecsVersion is the version of the Elastic Common Schema that appendECS
-// follows.
+// ecsVersion is the version of the Elastic Common Schema that ecs follows.
 const ecsVersion = "8.17.0"
 
-func appendECS(dst []byte, log string, index int64, r *record.Record) []byte {
-	o := begin(dst)
-	o.text("@timestamp", r.Time.UTC().Format("2006-01-02T15:04:05.000000Z"))
-	o.text("message", message(r))
-	o.object("ecs", func(o *object) { o.text("version", ecsVersion) })
-	o.object("event", func(o *object) { ecsEvent(o, log, index, r) })
-	o.object("service", func(o *object) { o.text("name", r.Site) })
-	o.object("trace", func(o *object) { o.text("id", r.Trace) })
-	o.object("client", func(o *object) { o.text("ip", ipOnly(r.Client)); o.text("address", r.Client) })
-	o.object("source", func(o *object) {
-		ip, port := hostPort(r.Peer)
-		o.text("ip", ipOnly(ip))
-		o.text("address", ip)
-		if port > 0 {
-			o.number("port", port)
+var ecs = newDocument([]field{
+	{"@timestamp", text(func(e *entry) string { return e.Time.UTC().Format("2006-01-02T15:04:05.000000Z") })},
+	{"message", text(sentence)},
+	{"ecs.version", constant(ecsVersion)},
+
+	{"event.kind", constant("event")},
+	{"event.module", constant("caddy-moat")},
+	{"event.dataset", constant("moat.audit")},
+	{"event.provider", text(logName)},
+	{"event.sequence", number(indexNumber)},
+	{"event.id", text(requestID)},
+	{"event.action", requestText(operation)},
+	{"event.category", texts(ecsCategory)},
+	{"event.reason", text(func(e *entry) string {
+		if isChange(e) || e.refused == nil {
+			return ""
 		}
-	})
-	o.object("user", func(o *object) {
-		o.text("id", r.User.ID)
-		o.text("name", r.User.ID)
-		o.text("domain", r.User.Issuer)
-		o.texts("roles", r.Roles)
-	})
-	o.object("url", func(o *object) {
-		if r.Kind == record.Change {
-			return
+		return e.refused.Rule
+	})},
+	{"event.type", texts(ecsType)},
+	{"event.action", when(isChange, text(func(e *entry) string { return e.What }))},
+	{"event.outcome", requestText(ecsOutcome)},
+	{"event.duration", when(func(e *entry) bool { return isRequest(e) && hasDuration(e) }, number(func(e *entry) int64 { return e.Micros * 1000 }))}, // nanoseconds
+
+	{"service.name", text(site)},
+	{"trace.id", text(traceID)},
+	{"client.ip", text(func(e *entry) string { return ipOnly(e.Client) })},
+	{"client.address", text(func(e *entry) string { return e.Client })},
+	{"source.ip", text(func(e *entry) string { return ipOnly(e.peer) })},
+	{"source.address", text(func(e *entry) string { return e.peer })},
+	{"source.port", positive(portOfPeer)},
+	{"user.id", text(userID)},
+	{"user.name", text(userID)},
+	{"user.domain", text(userIssuer)},
+	{"user.roles", texts(roles)},
+	{"url.domain", requestText(host)},
+	{"url.port", when(isRequest, positive(portOfHost))},
+	{"url.path", requestText(path)},
+	{"url.query", requestText(query)},
+	{"url.scheme", requestText(schemeOf)},
+	{"http.version", text(protocol)},
+	{"http.request.method", text(method)},
+	{"http.request.id", text(requestID)},
+	{"http.request.body.bytes", positive(received)},
+	{"http.response.status_code", when(hasStatus, number(status))},
+	{"http.response.body.bytes", when(hasStatus, number(sent))},
+	{"tls.version", text(tlsVersion)},
+	{"tls.version_protocol", when(func(e *entry) bool { return e.TLS != "" }, constant("tls"))},
+	{"rule.name", when(hasRule, text(ruleName))},
+	{"rule.category", when(hasRule, text(ruleLayer))},
+	{"rule.ruleset", when(hasRule, constant("caddy-moat"))},
+	{"error.code", text(code)},
+}, further("moat"), []field{
+	{"moat.decisions", func(e *entry) any {
+		list := make(objects, len(e.Decisions))
+		for i, d := range e.Decisions {
+			list[i] = []member{{"layer", d.Layer}, {"result", d.Result}, {"rule", d.Rule}, {"code", d.Code}, {"policy", d.Policy}}
 		}
-		host, port := hostPort(r.Host)
-		o.text("domain", host)
-		if port > 0 {
-			o.number("port", port)
-		}
-		o.text("path", r.Path)
-		o.text("query", r.Query)
-		o.text("scheme", scheme(r))
-	})
-	o.object("http", func(o *object) {
-		o.text("version", strings.TrimPrefix(r.Proto, "HTTP/"))
-		o.object("request", func(o *object) {
-			o.text("method", r.Method)
-			o.text("id", r.ID)
-			if r.Received > 0 {
-				o.object("body", func(o *object) { o.number("bytes", r.Received) })
-			}
-		})
-		o.object("response", func(o *object) {
-			if r.Status == 0 {
-				return
-			}
-			o.number("status_code", int64(r.Status))
-			o.object("body", func(o *object) { o.number("bytes", r.Sent) })
-		})
-	})
-	o.object("tls", func(o *object) {
-		o.text("version", r.TLS)
-		if r.TLS != "" {
-			o.text("version_protocol", "tls")
-		}
-	})
-	if d, ok := rule(r); ok {
-		o.object("rule", func(o *object) {
-			o.text("name", d.Rule)
-			o.text("category", d.Layer)
-			o.text("ruleset", "caddy-moat")
-		})
+		return list
+	}},
+})
+
+// The categorization fields.
+
+func ecsCategory(e *entry) []string {
+	if isChange(e) {
+		return []string{"configuration"}
 	}
-	o.object("error", func(o *object) { o.text("code", r.Code) })
-	o.object("moat", func(o *object) {
-		unmapped(o, r)
-		o.objects("decisions", len(r.Decisions), func(i int, o *object) {
-			d := r.Decisions[i]
-			o.text("layer", d.Layer)
-			o.text("result", d.Result)
-			o.text("rule", d.Rule)
-			o.text("code", d.Code)
-			o.text("policy", d.Policy)
-		})
-	})
-	return o.end()
+	return []string{"api", "web"}
 }
 
-// ecsEvent writes the categorization fields.
-func ecsEvent(o *object, log string, index int64, r *record.Record) {
-	o.text("kind", "event")
-	o.text("module", "caddy-moat")
-	o.text("dataset", "moat.audit")
-	o.text("provider", log)
-	o.number("sequence", index)
-	o.text("id", r.ID)
-	if r.Kind == record.Change {
-		o.texts("category", []string{"configuration"})
-		o.texts("type", []string{"change"})
-		o.text("action", r.What)
-		return
-	}
-	o.text("action", activity(r))
-	o.texts("category", []string{"api", "web"})
-	types := []string{"access"}
-	if d, ok := r.Refused(); ok {
-		types = append(types, "denied")
-		o.text("reason", d.Rule)
-	} else if r.Kind == record.Outcome {
-		types = append(types, "allowed")
-	} else {
-		types = append(types, "start")
-	}
-	o.texts("type", types)
+func ecsType(e *entry) []string {
 	switch {
-	case r.Kind == record.Intent:
-		o.text("outcome", "unknown")
-	case failed(r):
-		o.text("outcome", "failure")
-	default:
-		o.text("outcome", "success")
+	case isChange(e):
+		return []string{"change"}
+	case e.refused != nil:
+		return []string{"access", "denied"}
+	case isOutcome(e):
+		return []string{"access", "allowed"}
 	}
-	if r.Micros > 0 {
-		o.number("duration", r.Micros*1000) // nanoseconds
+	return []string{"access", "start"}
+}
+
+func ecsOutcome(e *entry) string {
+	switch {
+	case e.Kind == record.Intent:
+		return "unknown"
+	case e.failed:
+		return "failure"
 	}
+	return "success"
 }
 
 // ipOnly returns s where it is an address, since the field's type is ip and

@@ -5,6 +5,7 @@ package export
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -18,20 +19,20 @@ import (
 // form, without newline. log is the trail's name, index the record's number.
 type Func func(dst []byte, log string, index int64, line []byte) ([]byte, error)
 
+// formats are the forms, each with what writes it.
+var formats = map[string]func(dst []byte, e *entry) []byte{
+	"cef":  appendCEF,
+	"ecs":  ecs.append,
+	"ocsf": ocsf.append,
+}
+
 // Names are the forms that Format knows.
-var Names = []string{"cef", "ecs", "ocsf"}
+var Names = slices.Sorted(maps.Keys(formats))
 
 // Format returns the function for a form: ocsf, ecs or cef.
 func Format(name string) (Func, error) {
-	var write func(dst []byte, log string, index int64, r *record.Record) []byte
-	switch name {
-	case "ocsf":
-		write = appendOCSF
-	case "ecs":
-		write = appendECS
-	case "cef":
-		write = appendCEF
-	default:
+	write, ok := formats[name]
+	if !ok {
 		return nil, fmt.Errorf("unknown format %q: must be %s", name, strings.Join(Names, ", "))
 	}
 	return func(dst []byte, log string, index int64, line []byte) ([]byte, error) {
@@ -39,83 +40,9 @@ func Format(name string) (Func, error) {
 		if err := record.Decode(line, &r); err != nil {
 			return dst, fmt.Errorf("record %d: %w", index, err)
 		}
-		return write(dst, log, index, &r), nil
+		return write(dst, newEntry(log, index, &r)), nil
 	}, nil
 }
-
-// object appends the members of a JSON object. Empty members are left out.
-type object struct {
-	buf   []byte
-	fresh bool
-}
-
-func begin(dst []byte) *object { return &object{append(dst, '{'), true} }
-
-func (o *object) key(name string) {
-	if !o.fresh {
-		o.buf = append(o.buf, ',')
-	}
-	o.fresh = false
-	o.buf = append(record.AppendString(o.buf, name), ':')
-}
-
-func (o *object) text(name, s string) {
-	if s != "" {
-		o.key(name)
-		o.buf = record.AppendString(o.buf, s)
-	}
-}
-
-func (o *object) number(name string, n int64) {
-	o.key(name)
-	o.buf = strconv.AppendInt(o.buf, n, 10)
-}
-
-func (o *object) texts(name string, list []string) {
-	if len(list) == 0 {
-		return
-	}
-	o.key(name)
-	o.buf = append(o.buf, '[')
-	for i, s := range list {
-		if i > 0 {
-			o.buf = append(o.buf, ',')
-		}
-		o.buf = record.AppendString(o.buf, s)
-	}
-	o.buf = append(o.buf, ']')
-}
-
-// object writes a member that is an object, unless f adds nothing.
-func (o *object) object(name string, f func(o *object)) {
-	inner := begin(nil)
-	f(inner)
-	if inner.fresh {
-		return
-	}
-	o.key(name)
-	o.buf = append(o.buf, inner.end()...)
-}
-
-// objects writes a member that is an array of n objects.
-func (o *object) objects(name string, n int, f func(i int, o *object)) {
-	if n == 0 {
-		return
-	}
-	o.key(name)
-	o.buf = append(o.buf, '[')
-	for i := range n {
-		if i > 0 {
-			o.buf = append(o.buf, ',')
-		}
-		inner := begin(nil)
-		f(i, inner)
-		o.buf = append(o.buf, inner.end()...)
-	}
-	o.buf = append(o.buf, ']')
-}
-
-func (o *object) end() []byte { return append(o.buf, '}') }
 
 // hostPort splits an address as far as it is one.
 func hostPort(s string) (host string, port int64) {

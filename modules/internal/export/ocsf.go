@@ -2,190 +2,156 @@ package export
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/record"
 )
 
 // ocsfVersion is the version of the Open Cybersecurity Schema Framework that
-// appendOCSF follows.
+// ocsf follows.
 const ocsfVersion = "1.3.0"
 
-// appendOCSF writes class API Activity (6003) of category Application
-// Activity (6). Changes of policy are of the class too: an update made to the
-// gateway's own resource.
-func appendOCSF(dst []byte, log string, index int64, r *record.Record) []byte {
-	id, name := ocsfActivity(r)
-	o := begin(dst)
-	o.number("category_uid", 6)
-	o.text("category_name", "Application Activity")
-	o.number("class_uid", 6003)
-	o.text("class_name", "API Activity")
-	o.number("activity_id", id)
-	o.text("activity_name", name)
-	o.number("type_uid", 600300+id)
-	o.number("time", r.Time.UnixMilli())
-	o.text("message", message(r))
-	severity, sname := int64(1), "Informational"
-	if failed(r) {
-		severity, sname = 2, "Low"
+// ocsf is class API Activity (6003) of category Application Activity (6).
+// Changes of policy are of the class too: an update made to the gateway's own
+// resource.
+var ocsf = newDocument([]field{
+	{"category_uid", constant(int64(6))},
+	{"category_name", constant("Application Activity")},
+	{"class_uid", constant(int64(6003))},
+	{"class_name", constant("API Activity")},
+	{"activity_id", number(func(e *entry) int64 { return ocsfActivity(e).id })},
+	{"activity_name", text(func(e *entry) string { return ocsfActivity(e).name })},
+	{"type_uid", number(func(e *entry) int64 { return 600300 + ocsfActivity(e).id })},
+	{"time", number(timeMillis)},
+	{"message", text(sentence)},
+	{"severity_id", number(func(e *entry) int64 { return ocsfSeverity(e).id })},
+	{"severity", text(func(e *entry) string { return ocsfSeverity(e).name })},
+	{"status_id", number(func(e *entry) int64 { return ocsfStatus(e).id })},
+	{"status", text(func(e *entry) string { return ocsfStatus(e).name })},
+	{"status_code", when(hasStatus, text(func(e *entry) string { return strconv.Itoa(e.Status) }))},
+	{"status_detail", text(code)},
+	{"duration", when(hasDuration, number(millis))},
+
+	{"metadata.version", constant(ocsfVersion)},
+	{"metadata.uid", text(indexText)},
+	{"metadata.correlation_uid", text(requestID)},
+	{"metadata.log_name", text(logName)},
+	{"metadata.sequence", number(indexNumber)},
+	{"metadata.product.name", constant("caddy-moat")},
+	{"metadata.product.vendor_name", constant("caddy-moat")},
+	{"metadata.profiles", constant([]string{"security_control"})},
+
+	{"actor.user.name", text(userID)},
+	{"actor.user.uid", text(userID)},
+	{"actor.user.groups", func(e *entry) any {
+		list := make(objects, len(e.Roles))
+		for i, role := range e.Roles {
+			list[i] = []member{{"name", role}}
+		}
+		return list
+	}},
+	{"actor.session.uid", text(func(e *entry) string { return e.User.Token })},
+	{"actor.session.issuer", text(userIssuer)},
+	{"actor.session.credential_uid", text(func(e *entry) string { return e.User.Key })},
+	{"actor.process.name", text(func(e *entry) string { return e.By })},
+	// One member at least is required.
+	{"actor.app_name", when(func(e *entry) bool { return e.User.ID == "" && e.By == "" }, constant("anonymous"))},
+
+	{"api.operation", text(func(e *entry) string {
+		if isChange(e) {
+			return e.What
+		}
+		return operation(e)
+	})},
+	{"api.service.name", text(func(e *entry) string {
+		if isChange(e) {
+			return e.Layer
+		}
+		return e.Site
+	})},
+	{"api.request.uid", requestText(requestID)},
+	{"api.response.code", when(func(e *entry) bool { return isRequest(e) && hasStatus(e) }, number(status))},
+	{"api.response.error", requestText(code)},
+
+	{"src_endpoint.ip", text(func(e *entry) string { return e.Client })},
+	{"src_endpoint.port", when(func(e *entry) bool { return e.peer == e.Client }, positive(portOfPeer))},
+	{"src_endpoint.name", when(isChange, constant("localhost"))},
+
+	{"http_request.http_method", requestText(method)},
+	{"http_request.version", requestText(protocol)},
+	{"http_request.uid", requestText(requestID)},
+	{"http_request.length", when(isRequest, positive(received))},
+	{"http_request.url.hostname", requestText(host)},
+	{"http_request.url.port", when(isRequest, positive(portOfHost))},
+	{"http_request.url.path", requestText(path)},
+	{"http_request.url.query_string", requestText(query)},
+	{"http_request.url.scheme", requestText(schemeOf)},
+	{"http_response.code", when(hasResponse, number(status))},
+	{"http_response.length", when(hasResponse, number(sent))},
+	{"http_response.latency", when(func(e *entry) bool { return hasResponse(e) && hasDuration(e) }, number(millis))},
+
+	// Profile security_control: what the gateway did about it.
+	{"action_id", when(hasRule, number(func(e *entry) int64 { return ocsfAction(e).id }))},
+	{"action", when(hasRule, text(func(e *entry) string { return ocsfAction(e).name }))},
+	{"disposition_id", when(hasRule, number(func(e *entry) int64 { return ocsfDisposition(e).id }))},
+	{"disposition", when(hasRule, text(func(e *entry) string { return ocsfDisposition(e).name }))},
+	{"firewall_rule.name", when(hasRule, text(ruleName))},
+	{"firewall_rule.category", when(hasRule, text(ruleLayer))},
+}, further("unmapped"))
+
+// enum is a value of an enumeration of OCSF.
+type enum struct {
+	id   int64
+	name string
+}
+
+// ocsfActivities are the activities of the class, by method.
+var ocsfActivities = map[string]enum{
+	"POST": {1, "Create"}, "GET": {2, "Read"}, "HEAD": {2, "Read"}, "OPTIONS": {2, "Read"}, "QUERY": {2, "Read"},
+	"PUT": {3, "Update"}, "PATCH": {3, "Update"}, "DELETE": {4, "Delete"},
+}
+
+func ocsfActivity(e *entry) enum {
+	if isChange(e) {
+		return enum{3, "Update"}
 	}
-	o.number("severity_id", severity)
-	o.text("severity", sname)
+	if a, ok := ocsfActivities[e.Method]; ok {
+		return a
+	}
+	return enum{99, "Other"}
+}
+
+func ocsfSeverity(e *entry) enum {
+	if e.failed {
+		return enum{2, "Low"}
+	}
+	return enum{1, "Informational"}
+}
+
+func ocsfStatus(e *entry) enum {
 	switch {
-	case r.Kind == record.Intent:
-		o.number("status_id", 0)
-		o.text("status", "Unknown")
-	case failed(r):
-		o.number("status_id", 2)
-		o.text("status", "Failure")
-	default:
-		o.number("status_id", 1)
-		o.text("status", "Success")
+	case e.Kind == record.Intent:
+		return enum{0, "Unknown"}
+	case e.failed:
+		return enum{2, "Failure"}
 	}
-	if r.Status != 0 {
-		o.text("status_code", strconv.Itoa(r.Status))
-	}
-	o.text("status_detail", r.Code)
-	if r.Micros > 0 {
-		o.number("duration", r.Micros/1000)
-	}
-	o.object("metadata", func(o *object) {
-		o.text("version", ocsfVersion)
-		o.text("uid", strconv.FormatInt(index, 10))
-		o.text("correlation_uid", r.ID)
-		o.text("log_name", log)
-		o.number("sequence", index)
-		o.object("product", func(o *object) {
-			o.text("name", "caddy-moat")
-			o.text("vendor_name", "caddy-moat")
-		})
-		o.texts("profiles", []string{"security_control"})
-	})
-	o.object("actor", func(o *object) {
-		o.object("user", func(o *object) {
-			o.text("name", r.User.ID)
-			o.text("uid", r.User.ID)
-			o.objects("groups", len(r.Roles), func(i int, o *object) { o.text("name", r.Roles[i]) })
-		})
-		o.object("session", func(o *object) {
-			o.text("uid", r.User.Token)
-			o.text("issuer", r.User.Issuer)
-			o.text("credential_uid", r.User.Key)
-		})
-		o.object("process", func(o *object) { o.text("name", r.By) })
-		if r.User.ID == "" && r.By == "" {
-			o.text("app_name", "anonymous") // one member at least is required
-		}
-	})
-	o.object("api", func(o *object) {
-		if r.Kind == record.Change {
-			o.text("operation", r.What)
-			o.object("service", func(o *object) { o.text("name", r.Layer) })
-			return
-		}
-		o.text("operation", activity(r))
-		o.object("service", func(o *object) { o.text("name", r.Site) })
-		o.object("request", func(o *object) { o.text("uid", r.ID) })
-		o.object("response", func(o *object) {
-			if r.Status != 0 {
-				o.number("code", int64(r.Status))
-			}
-			o.text("error", r.Code)
-		})
-	})
-	o.object("src_endpoint", func(o *object) {
-		o.text("ip", r.Client)
-		if ip, port := hostPort(r.Peer); ip == r.Client && port > 0 {
-			o.number("port", port)
-		}
-		if r.Kind == record.Change {
-			o.text("name", "localhost")
-		}
-	})
-	if r.Kind != record.Change {
-		o.object("http_request", func(o *object) {
-			o.text("http_method", r.Method)
-			o.text("version", strings.TrimPrefix(r.Proto, "HTTP/"))
-			o.text("uid", r.ID)
-			if r.Received > 0 {
-				o.number("length", r.Received)
-			}
-			o.object("url", func(o *object) {
-				host, port := hostPort(r.Host)
-				o.text("hostname", host)
-				if port > 0 {
-					o.number("port", port)
-				}
-				o.text("path", r.Path)
-				o.text("query_string", r.Query)
-				o.text("scheme", scheme(r))
-			})
-		})
-	}
-	if r.Kind == record.Outcome && r.Status != 0 {
-		o.object("http_response", func(o *object) {
-			o.number("code", int64(r.Status))
-			o.number("length", r.Sent)
-			if r.Micros > 0 {
-				o.number("latency", r.Micros/1000)
-			}
-		})
-	}
-	if d, ok := rule(r); ok {
-		// Profile security_control: what the gateway did about it.
-		if d.Result == decision.Deny || d.Result == decision.Error {
-			o.number("action_id", 2)
-			o.text("action", "Denied")
-			o.number("disposition_id", 2)
-			o.text("disposition", "Blocked")
-		} else {
-			o.number("action_id", 1)
-			o.text("action", "Allowed")
-			o.number("disposition_id", 1)
-			o.text("disposition", "Allowed")
-		}
-		o.object("firewall_rule", func(o *object) {
-			o.text("name", d.Rule)
-			o.text("category", d.Layer)
-		})
-	}
-	o.object("unmapped", func(o *object) { unmapped(o, r) })
-	return o.end()
+	return enum{1, "Success"}
 }
 
-// unmapped keeps what the schema has no place for.
-func unmapped(o *object, r *record.Record) {
-	o.text("kind", r.Kind)
-	o.text("trace", r.Trace)
-	o.text("end", r.End)
-	o.text("tls", r.TLS)
-	o.text("credential", r.User.Kind)
-	if r.Redacted > 0 {
-		o.number("redacted", int64(r.Redacted))
-	}
-	o.texts("redacted_by", r.RedactedBy)
-	o.text("source", r.Source)
-	o.text("old", r.Old)
-	o.text("new", r.New)
-	o.text("detail", r.Detail)
+func blocked(e *entry) bool {
+	return e.rule.Result == decision.Deny || e.rule.Result == decision.Error
 }
 
-// ocsfActivity maps methods to the activities of the class.
-func ocsfActivity(r *record.Record) (int64, string) {
-	if r.Kind == record.Change {
-		return 3, "Update"
+func ocsfAction(e *entry) enum {
+	if blocked(e) {
+		return enum{2, "Denied"}
 	}
-	switch r.Method {
-	case "POST":
-		return 1, "Create"
-	case "GET", "HEAD", "OPTIONS", "QUERY":
-		return 2, "Read"
-	case "PUT", "PATCH":
-		return 3, "Update"
-	case "DELETE":
-		return 4, "Delete"
+	return enum{1, "Allowed"}
+}
+
+func ocsfDisposition(e *entry) enum {
+	if blocked(e) {
+		return enum{2, "Blocked"}
 	}
-	return 99, "Other"
+	return enum{1, "Allowed"}
 }

@@ -164,146 +164,110 @@ func (d *decoder) time() time.Time {
 	return t
 }
 
-func (d *decoder) record(r *Record) {
+// member reads one member of an object into a T.
+type member[T any] struct {
+	name string
+	read func(d *decoder, to *T)
+}
+
+// recordMembers are the members of a record, in the order in which they are
+// written, which is where each is looked for first.
+var recordMembers = []member[Record]{
+	{"v", func(d *decoder, r *Record) { r.V = d.int() }},
+	{"kind", func(d *decoder, r *Record) { r.Kind = d.text() }},
+	{"time", func(d *decoder, r *Record) { r.Time = d.time() }},
+	{"id", func(d *decoder, r *Record) { r.ID = d.text() }},
+	{"trace", func(d *decoder, r *Record) { r.Trace = d.text() }},
+	{"site", func(d *decoder, r *Record) { r.Site = d.text() }},
+	{"host", func(d *decoder, r *Record) { r.Host = d.text() }},
+	{"proto", func(d *decoder, r *Record) { r.Proto = d.text() }},
+	{"method", func(d *decoder, r *Record) { r.Method = d.text() }},
+	{"path", func(d *decoder, r *Record) { r.Path = d.text() }},
+	{"query", func(d *decoder, r *Record) { r.Query = d.text() }},
+	{"client", func(d *decoder, r *Record) { r.Client = d.text() }},
+	{"peer", func(d *decoder, r *Record) { r.Peer = d.text() }},
+	{"tls", func(d *decoder, r *Record) { r.TLS = d.text() }},
+	{"early_data", func(d *decoder, r *Record) { r.Early = d.bool() }},
+	{"headers", func(d *decoder, r *Record) { r.Headers = d.headers() }},
+	{"upstream", func(d *decoder, r *Record) { object(d, &r.Upstream, upstreamMembers) }},
+	{"user", func(d *decoder, r *Record) { object(d, &r.User, userMembers) }},
+	{"app", func(d *decoder, r *Record) { object(d, &r.App, userMembers) }},
+	{"roles", func(d *decoder, r *Record) { r.Roles = d.texts() }},
+	{"decisions", func(d *decoder, r *Record) { r.Decisions = d.decisions() }},
+	{"status", func(d *decoder, r *Record) { r.Status = d.int() }},
+	{"code", func(d *decoder, r *Record) { r.Code = d.text() }},
+	{"end", func(d *decoder, r *Record) { r.End = d.text() }},
+	{"received", func(d *decoder, r *Record) { r.Received = d.int64() }},
+	{"sent", func(d *decoder, r *Record) { r.Sent = d.int64() }},
+	{"us", func(d *decoder, r *Record) { r.Micros = d.int64() }},
+	{"redacted", func(d *decoder, r *Record) { r.Redacted = d.int() }},
+	{"redacted_by", func(d *decoder, r *Record) { r.RedactedBy = d.texts() }},
+	{"request_body", func(d *decoder, r *Record) { r.RequestBody = d.text() }},
+	{"response_body", func(d *decoder, r *Record) { r.ResponseBody = d.text() }},
+	{"layer", func(d *decoder, r *Record) { r.Layer = d.text() }},
+	{"what", func(d *decoder, r *Record) { r.What = d.text() }},
+	{"source", func(d *decoder, r *Record) { r.Source = d.text() }},
+	{"by", func(d *decoder, r *Record) { r.By = d.text() }},
+	{"old", func(d *decoder, r *Record) { r.Old = d.text() }},
+	{"new", func(d *decoder, r *Record) { r.New = d.text() }},
+	{"detail", func(d *decoder, r *Record) { r.Detail = d.text() }},
+	{"cut", func(d *decoder, r *Record) { r.Cut = d.texts() }},
+}
+
+var upstreamMembers = []member[Upstream]{
+	{"method", func(d *decoder, u *Upstream) { u.Method = d.text() }},
+	{"path", func(d *decoder, u *Upstream) { u.Path = d.text() }},
+}
+
+var userMembers = []member[User]{
+	{"id", func(d *decoder, u *User) { u.ID = d.text() }},
+	{"issuer", func(d *decoder, u *User) { u.Issuer = d.text() }},
+	{"kind", func(d *decoder, u *User) { u.Kind = d.text() }},
+	{"key", func(d *decoder, u *User) { u.Key = d.text() }},
+	{"token", func(d *decoder, u *User) { u.Token = d.text() }},
+}
+
+var decisionMembers = []member[Decision]{
+	{"layer", func(d *decoder, v *Decision) { v.Layer = d.text() }},
+	{"result", func(d *decoder, v *Decision) { v.Result = d.text() }},
+	{"rule", func(d *decoder, v *Decision) { v.Rule = d.text() }},
+	{"code", func(d *decoder, v *Decision) { v.Code = d.text() }},
+	{"policy", func(d *decoder, v *Decision) { v.Policy = d.text() }},
+	{"detail", func(d *decoder, v *Decision) { v.Detail = d.text() }},
+}
+
+// object reads an object. Names that are not known, or come twice, are left to
+// encoding/json, which also takes them in other letter case.
+func object[T any](d *decoder, to *T, members []member[T]) {
 	d.expect('{')
 	var seen uint64
+	next := 0
 	for n := 0; d.more(n, '}'); n++ {
-		bit := d.member(r, d.key())
-		if seen&bit != 0 {
-			d.fail() // twice
+		key := d.key()
+		i := next
+		for i < len(members) && members[i].name != key {
+			i++
 		}
-		seen |= bit
-	}
-	if d.i != len(d.s) {
-		d.fail()
+		if i == len(members) {
+			for i = 0; i < next && members[i].name != key; {
+				i++
+			}
+		}
+		if i == len(members) || members[i].name != key || seen>>i&1 != 0 {
+			d.fail()
+			return
+		}
+		seen |= 1 << i
+		next = i + 1
+		members[i].read(d, to)
 	}
 }
 
-// member reads the value of one member of a record and returns a bit of its
-// own. Names that are not known are left to encoding/json, which also takes
-// them in other letter case.
-func (d *decoder) member(r *Record, key string) uint64 {
-	switch key {
-	case "v":
-		r.V = d.int()
-		return 1 << 0
-	case "kind":
-		r.Kind = d.text()
-		return 1 << 1
-	case "time":
-		r.Time = d.time()
-		return 1 << 2
-	case "id":
-		r.ID = d.text()
-		return 1 << 3
-	case "trace":
-		r.Trace = d.text()
-		return 1 << 4
-	case "site":
-		r.Site = d.text()
-		return 1 << 5
-	case "host":
-		r.Host = d.text()
-		return 1 << 6
-	case "proto":
-		r.Proto = d.text()
-		return 1 << 7
-	case "method":
-		r.Method = d.text()
-		return 1 << 8
-	case "path":
-		r.Path = d.text()
-		return 1 << 9
-	case "query":
-		r.Query = d.text()
-		return 1 << 10
-	case "client":
-		r.Client = d.text()
-		return 1 << 11
-	case "peer":
-		r.Peer = d.text()
-		return 1 << 12
-	case "tls":
-		r.TLS = d.text()
-		return 1 << 13
-	case "headers":
-		r.Headers = d.headers()
-		return 1 << 14
-	case "upstream":
-		r.Upstream = d.upstream()
-		return 1 << 15
-	case "user":
-		r.User = d.user()
-		return 1 << 16
-	case "roles":
-		r.Roles = d.texts()
-		return 1 << 17
-	case "decisions":
-		r.Decisions = d.decisions()
-		return 1 << 18
-	case "status":
-		r.Status = d.int()
-		return 1 << 19
-	case "code":
-		r.Code = d.text()
-		return 1 << 20
-	case "end":
-		r.End = d.text()
-		return 1 << 21
-	case "received":
-		r.Received = d.int64()
-		return 1 << 22
-	case "sent":
-		r.Sent = d.int64()
-		return 1 << 23
-	case "us":
-		r.Micros = d.int64()
-		return 1 << 24
-	case "redacted":
-		r.Redacted = d.int()
-		return 1 << 25
-	case "redacted_by":
-		r.RedactedBy = d.texts()
-		return 1 << 26
-	case "request_body":
-		r.RequestBody = d.text()
-		return 1 << 27
-	case "response_body":
-		r.ResponseBody = d.text()
-		return 1 << 28
-	case "layer":
-		r.Layer = d.text()
-		return 1 << 29
-	case "what":
-		r.What = d.text()
-		return 1 << 30
-	case "source":
-		r.Source = d.text()
-		return 1 << 31
-	case "by":
-		r.By = d.text()
-		return 1 << 32
-	case "old":
-		r.Old = d.text()
-		return 1 << 33
-	case "new":
-		r.New = d.text()
-		return 1 << 34
-	case "detail":
-		r.Detail = d.text()
-		return 1 << 35
-	case "cut":
-		r.Cut = d.texts()
-		return 1 << 36
-	case "early_data":
-		r.Early = d.bool()
-		return 1 << 37
-	case "app":
-		r.App = d.user()
-		return 1 << 38
+func (d *decoder) record(r *Record) {
+	object(d, r, recordMembers)
+	if d.i != len(d.s) {
+		d.fail()
 	}
-	d.fail()
-	return 0
 }
 
 func (d *decoder) headers() map[string][]string {
@@ -319,70 +283,12 @@ func (d *decoder) headers() map[string][]string {
 	return m
 }
 
-func (d *decoder) upstream() (u Upstream) {
-	d.expect('{')
-	for n := 0; d.more(n, '}'); n++ {
-		switch d.key() {
-		case "method":
-			u.Method = d.text()
-		case "path":
-			u.Path = d.text()
-		default:
-			d.fail()
-		}
-	}
-	return u
-}
-
-func (d *decoder) user() (u User) {
-	d.expect('{')
-	for n := 0; d.more(n, '}'); n++ {
-		switch d.key() {
-		case "id":
-			u.ID = d.text()
-		case "issuer":
-			u.Issuer = d.text()
-		case "kind":
-			u.Kind = d.text()
-		case "key":
-			u.Key = d.text()
-		case "token":
-			u.Token = d.text()
-		default:
-			d.fail()
-		}
-	}
-	return u
-}
-
 func (d *decoder) decisions() []Decision {
 	out := make([]Decision, 0, 4)
 	d.expect('[')
 	for n := 0; d.more(n, ']'); n++ {
-		out = append(out, d.decision())
+		out = append(out, Decision{})
+		object(d, &out[len(out)-1], decisionMembers)
 	}
 	return out
-}
-
-func (d *decoder) decision() (v Decision) {
-	d.expect('{')
-	for n := 0; d.more(n, '}'); n++ {
-		switch d.key() {
-		case "layer":
-			v.Layer = d.text()
-		case "result":
-			v.Result = d.text()
-		case "rule":
-			v.Rule = d.text()
-		case "code":
-			v.Code = d.text()
-		case "policy":
-			v.Policy = d.text()
-		case "detail":
-			v.Detail = d.text()
-		default:
-			d.fail()
-		}
-	}
-	return v
 }

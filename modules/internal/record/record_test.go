@@ -280,3 +280,41 @@ func TestAppendTimeIsRFC3339(t *testing.T) {
 		}
 	}
 }
+
+// A member that the table of the decoder lacks would be read by encoding/json,
+// slowly and without anybody noticing.
+func TestDecoderKnowsEveryMember(t *testing.T) {
+	table := func(names []string, of reflect.Type) {
+		t.Helper()
+		want := map[string]bool{}
+		for i := range of.NumField() {
+			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+			if name == "" {
+				name = strings.ToLower(of.Field(i).Name)
+			}
+			if name != "-" {
+				want[name] = true
+			}
+		}
+		for _, name := range names {
+			if !want[name] {
+				t.Errorf("%s has no member %s, or it is there twice", of, name)
+			}
+			delete(want, name)
+		}
+		for name := range want {
+			t.Errorf("the member %s of %s is missing", name, of)
+		}
+	}
+	table(namesOf(recordMembers), reflect.TypeFor[Record]())
+	table(namesOf(upstreamMembers), reflect.TypeFor[Upstream]())
+	table(namesOf(userMembers), reflect.TypeFor[User]())
+	table(namesOf(decisionMembers), reflect.TypeFor[Decision]())
+}
+
+func namesOf[T any](members []member[T]) (names []string) {
+	for _, m := range members {
+		names = append(names, m.name)
+	}
+	return names
+}
