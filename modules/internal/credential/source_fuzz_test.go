@@ -6,33 +6,40 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/query"
 )
 
 // FuzzRemovedParameterIsGone has the law of removeParameter: nobody finds the
-// parameter in what is left, and everybody finds the others as they were.
+// parameter in what is left, however it is spelled, and everybody finds the
+// others as they were.
 func FuzzRemovedParameterIsGone(f *testing.F) {
 	for _, q := range []string{"", "token=x", "a=1&token=x&b", "%74oken=x&token", "a=%zz&token=1", "&&=&token=&", "to+ken=1&token=2", "token=a=b&token%3D=c"} {
 		f.Add(q, "token")
 	}
-	f.Fuzz(func(t *testing.T, query, name string) {
-		before, err := url.ParseQuery(query)
-		left := removeParameter(query, name)
+	f.Fuzz(func(t *testing.T, text, name string) {
+		before, err := url.ParseQuery(text)
+		left := removeParameter(text, name)
 		after, err2 := url.ParseQuery(left)
 		if err == nil && err2 != nil {
-			t.Fatalf("%q without %q is %q, which cannot be parsed", query, name, left)
+			t.Fatalf("%q without %q is %q, which cannot be parsed", text, name, left)
 		}
 		if _, ok := after[name]; ok {
-			t.Fatalf("%q without %q is %q", query, name, left)
+			t.Fatalf("%q without %q is %q", text, name, left)
 		}
 		if err != nil {
 			return
 		}
-		delete(before, name)
+		for spelled := range before {
+			if query.CanMean(spelled, name) {
+				delete(before, spelled)
+			}
+		}
 		if name == "" {
 			return // url.ParseQuery passes over empty pairs
 		}
 		if !reflect.DeepEqual(before, after) {
-			t.Fatalf("%q without %q is %q: %v, want %v", query, name, left, after, before)
+			t.Fatalf("%q without %q is %q: %v, want %v", text, name, left, after, before)
 		}
 	})
 }
