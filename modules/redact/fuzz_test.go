@@ -27,7 +27,8 @@ func FuzzEventStream(f *testing.F) {
 	} {
 		f.Add([]byte(s), uint16(3))
 	}
-	h := provision(f, "remove ssn\nmax_event 4KiB")
+	f.Add([]byte("data: {\"choices\":[{\"delta\":{\"content\":\"138\"}}]}\r\n\r\n: x\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"12345678\"}}]}\r\rdata: [DONE]\n\n"), uint16(70))
+	h := provision(f, "remove ssn\ndetect mobile email replace [x]\nmax_event 4KiB")
 	run := func(in []byte, at int) (string, error, int) {
 		var out bytes.Buffer
 		s := newEventStream(&out, h.answers.strict.program.NewRewriter(nil), h, "")

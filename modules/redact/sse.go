@@ -39,6 +39,9 @@ type eventStream struct {
 	data, out bytes.Buffer
 	fields    []changedField // of the current event
 	broken    [fieldKinds]bool
+	joiner    joiner
+	joins     bool // the current event has such parts
+	sent      bool // the last event has not been kept
 	count     int
 	fired     []string
 }
@@ -109,7 +112,13 @@ func (s *eventStream) write(p []byte) error {
 
 // lineFeed takes the second half of a CR LF.
 func (s *eventStream) lineFeed() error {
-	if len(s.event) == 0 { // the event has left with the CR
+	if len(s.event) == 0 { // the event has left with the CR, or is kept
+		if n := len(s.joiner.queue); n > 0 && !s.sent {
+			last := s.joiner.queue[n-1]
+			last.raw = append(last.raw, '\n')
+			s.joiner.bytes++
+			return nil
+		}
 		_, err := s.dst.Write([]byte("\n"))
 		return err
 	}
@@ -121,10 +130,13 @@ func (s *eventStream) lineFeed() error {
 // end takes the end of the stream. A client drops an event that no empty line
 // follows; its bytes are looked at all the same.
 func (s *eventStream) end() error {
-	if len(s.event) == 0 {
-		return nil
+	if len(s.event) > 0 {
+		if err := s.dispatch(); err != nil {
+			return err
+		}
 	}
-	return s.dispatch()
+	s.decideAll()
+	return s.release()
 }
 
 // dispatch redacts and sends the event.
@@ -159,14 +171,26 @@ func (s *eventStream) dispatch() error {
 		}
 		s.data.Write(l.value)
 	}
+	if lines == 0 { // nothing that a client could take for a part of a text
+		s.sent = true
+		return s.emit(&heldEvent{raw: event, fields: s.fields})
+	}
+	s.joins = false
 	changed, err := s.redact()
 	if err != nil {
 		return err
 	}
-	if changed || len(s.fields) > 0 {
-		event = s.rebuild(event, changed)
+	held := &heldEvent{raw: event, data: s.out.Bytes(), changed: changed, fields: s.fields}
+	if len(s.joiner.queue) > 0 || s.joins {
+		held.raw, held.data, held.fields = bytes.Clone(event), bytes.Clone(held.data), slices.Clone(s.fields)
 	}
-	_, err = s.dst.Write(event)
+	if s.joins {
+		s.join(held, s.rw.Pieces())
+	} else if string(bytes.TrimSpace(s.data.Bytes())) == "[DONE]" {
+		s.decideAll()
+	}
+	err = s.send(held)
+	s.sent = len(s.joiner.queue) == 0
 	return err
 }
 
@@ -222,7 +246,7 @@ func (s *eventStream) redact() (changed bool, err error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return false, nil
 	}
-	changed, err = s.run(data)
+	changed, err = s.runJoined(data)
 	if err == nil || looksLikeJSON(data) && !isWord(bytes.TrimSpace(data)) {
 		if err != nil {
 			return false, s.fault("data", err)
@@ -254,12 +278,22 @@ func (s *eventStream) plain(data []byte) (changed bool, err error) {
 	return true, nil
 }
 
+// runJoined is run for data, whose strings may be parts of longer texts.
+func (s *eventStream) runJoined(data []byte) (changed bool, err error) {
+	changed, err = s.runWith(data, isDelta)
+	s.joins = err == nil && len(s.rw.Pieces()) > 0
+	return changed, err
+}
+
 // run runs the rules over JSON, into out.
-func (s *eventStream) run(text []byte) (changed bool, err error) {
+func (s *eventStream) run(text []byte) (changed bool, err error) { return s.runWith(text, nil) }
+
+func (s *eventStream) runWith(text []byte, take func(pointer string) bool) (changed bool, err error) {
 	s.out.Reset()
 	s.rw.Reset(&s.out)
 	s.rw.SetCaller(s.caller)
 	s.rw.SetLines()
+	s.rw.Join(take)
 	if _, err = s.rw.Write(text); err == nil {
 		err = s.rw.Close()
 	}

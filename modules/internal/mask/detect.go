@@ -291,11 +291,13 @@ func mobileChina(text []byte, i int) int {
 	return end
 }
 
+// localMore is what may stand in a local part besides letters and digits.
+const localMore = "._%+-'~^!#$*`"
+
 // emailAt returns the address round the @ at i, not before from.
 func emailAt(text []byte, at, from int) (start, end int) {
-	const more = "._%+-'~^!#$*`"
 	start = at
-	for start > from && (isAlnum(text[start-1]) || strings.IndexByte(more, text[start-1]) >= 0) {
+	for start > from && isLocal(text[start-1]) {
 		start--
 	}
 	for start < at && !isAlnum(text[start]) {

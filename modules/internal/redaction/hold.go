@@ -127,6 +127,11 @@ func (w *Rewriter) endHeld(p []byte, i int) {
 		w.value = w.value[:0]
 		return
 	}
+	if w.take != nil && w.joins(p, raw, whole) {
+		w.start = i
+		w.value = w.value[:0]
+		return
+	}
 	switch out, changed := w.replacement(p, raw); {
 	case changed:
 		if whole {

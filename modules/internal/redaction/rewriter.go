@@ -24,8 +24,11 @@ type Rewriter struct {
 	origin  *state // of the text, nil for that of the program
 
 	sequence bool
-	lines    bool  // the values of a sequence begin on lines of their own
-	texts    int64 // values that were begun, not inside others
+	lines    bool                      // the values of a sequence begin on lines of their own
+	texts    int64                     // values that were begun, not inside others
+	take     func(pointer string) bool // see join.go
+	pieces   []Piece
+	written  int // bytes that dst has
 	actOn    value
 
 	// Where the walk stands; see walk.go.
@@ -100,6 +103,7 @@ func (w *Rewriter) Reset(dst io.Writer) {
 	clear(w.fired)
 	w.vague, w.origin, w.sequence = false, nil, w.program.options.Sequence
 	w.lines, w.texts = false, 0
+	w.take, w.pieces, w.written = nil, nil, 0
 	w.memo = memo{}
 	w.at, w.child, w.sub, w.number, w.literal = atBegin, nil, subNone, 0, ""
 	w.escaped, w.apart, w.keyDone = false, false, false
@@ -262,6 +266,7 @@ func (w *Rewriter) put(b []byte) {
 		return
 	}
 	n, err := w.dst.Write(b)
+	w.written += n
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
 	}
