@@ -59,6 +59,7 @@ var credentialHeaders = map[string]bool{
 	"x-forwarded-client-cert":   true, // Envoy: the certificate, or what it says
 	"x-origin-verify":           true, // CloudFront: the secret between it and the origin
 	"x-jfrog-art-api":           true,
+	"x-wsse":                    true, // the UsernameToken of WS-Security
 	"x-registry-config":         true, // Docker: users and passwords in base64
 	"x-otp":                     true,
 	"x-pin":                     true,
@@ -81,7 +82,8 @@ var credentialWords = [...]string{
 // normal writes them.
 var secretNames = set(`
 	code state nonce code_verifier
-	key auth sig signature hmac pass pwd pin otp totp otac cvv cvv2 cvc cvc2 csc ssn tan puk
+	key auth sig signature hmac pass pwd pw psw pswd pword passwrd pin otp totp otac mnemonic seed_phrase recovery_phrase samlart wresult
+	userpass dbpass mypass adminpass rootpass smtppass ftppass sshpass loginpass newpass oldpass cvv cvv2 cvc cvc2 csc ssn tan puk
 	sid sess sessid phpsessid session ticket crumb bearer salt crypt certificate wpnonce
 	invite magic recovery activation
 	samlrequest saml_request samlresponse saml_response
@@ -98,13 +100,13 @@ var inRedirects = set(`code state magic recovery activation invite`)
 // secretEnds are last words that make a name of several words one of a
 // credential: X-Registry-Auth, my_key, X-GitHub-OTP, oauth_verifier.
 var secretEnds = set(`
-	auth otp totp key keys session sid sess pin sig signature hmac pwd pass cvv cvc ssn salt crypt certificate
+	auth otp totp key keys session sid sess pin sig signature hmac pwd pw pass cvv cvc ssn salt crypt certificate
 	nonce verifier crumb bearer cookie cookies
 `)
 
 // secretCodes are the words before code, link or url that make it a way in.
 var secretCodes = set(`
-	device user verification verify oob auth authorization authentication login signin otp totp mfa sms email reset magic invite invitation
+	device user verification verify oob auth authorization authentication login signin otp totp mfa 2fa tfa sms email reset magic invite invitation
 	recovery recover activation confirmation security access pairing backup pass unlock
 `)
 

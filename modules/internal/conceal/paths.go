@@ -112,6 +112,13 @@ func (m *Text) AddPath(p *PathPattern) { m.patterns = append(m.patterns, p) }
 // pathEnds end a path in a text.
 const pathEnds = "?#&; \t\r\n\"'<>,)"
 
+var endsPath = func() (ends [256]bool) {
+	for _, c := range []byte(pathEnds) {
+		ends[c] = true
+	}
+	return ends
+}()
+
 // paths hides the secrets that stand in paths: where the patterns say, and
 // where it is known that they do, in the paths of bots and webhooks and in links
 // that reset passwords and activate accounts. A path begins at the first slash
@@ -123,7 +130,7 @@ func (m *Text) paths(s string) string {
 			spans = append(spans, span{from, to})
 		}
 	}
-	for i := 0; i < len(s); i++ {
+	for i := strings.IndexByte(s, '/'); i >= 0 && i < len(s); i++ {
 		if s[i] != '/' {
 			continue
 		}
@@ -135,7 +142,10 @@ func (m *Text) paths(s string) string {
 				continue
 			}
 		}
-		end := i + untilAny(s[i:], pathEnds)
+		end := i
+		for end < len(s) && !endsPath[s[end]] {
+			end++
+		}
 		matched := false
 		for _, p := range m.patterns {
 			matched = matched || p.match(s, i, end, hide)
@@ -164,29 +174,72 @@ func hiddenAlready(s string) bool { return s == Redacted || s == Masked }
 // knownPath hides what stands in s[i:end], a path, where everybody knows that
 // secrets stand.
 func knownPath(s string, i, end int, hide func(from, to int)) {
-	var last string // the segment before, in small letters
-	for at := 0; i < end; at++ {
+	var last sort // of the segment before
+	for i < end {
 		i++ // the slash
-		to := i + untilAny(s[i:end], "/")
+		to := i
+		for to < end && s[to] != '/' {
+			to++
+		}
 		seg := s[i:to]
+		kind := sortOf(seg)
+		hidden := last.before(seg)
 		switch {
 		case seg == "":
 		case telegram(seg) > 0:
 			hide(i+telegram(seg), to)
-		case follows(last, seg):
+		case hidden:
 			hide(i, to)
-		default:
-			if hooks[lower(seg)] {
-				hideHook(s, lower(seg), to, end, hide)
-			}
+		case kind&hook != 0:
+			hideHook(s, lower(seg), to, end, hide)
 		}
 		// There may be two, and words before: /reset/password/{uid}/{token}.
-		before := between[seg] && (resets[last] || invites[last])
-		if seg != "" && !before && !follows(last, seg) {
-			last = lower(seg)
+		if seg != "" && !hidden && (kind&between == 0 || last&(reset|invite) == 0) {
+			last = kind
 		}
 		i = to
 	}
+}
+
+// sort says what a segment of a path tells of those behind it.
+type sort uint8
+
+const (
+	hook    sort = 1 << iota // a webhook, whose path has a secret
+	reset                    // a link: whatever follows is its secret if it is no plain word
+	invite                   // the same, if it looks like one, since it might be an ID
+	between                  // may stand between these and the secret
+)
+
+// sorts are the segments that tell something, in small letters.
+var sorts = func() map[string]sort {
+	m := make(map[string]sort)
+	for s, words := range map[sort]string{hook: hooks, reset: resets, invite: invites, between: betweens} {
+		for _, w := range strings.Fields(words) {
+			m[w] |= s
+		}
+	}
+	return m
+}()
+
+const longestSegment = 24
+
+func sortOf(seg string) sort {
+	if len(seg) < 4 || len(seg) > longestSegment || seg[0] < 'A' {
+		return 0
+	}
+	return sorts[lower(seg)]
+}
+
+// before reports whether a segment behind one of that sort is a secret.
+func (s sort) before(seg string) bool {
+	switch {
+	case s&reset != 0:
+		return !plainWord(seg, 0) && (len(seg) >= 6 || !digits(seg))
+	case s&invite != 0:
+		return opaque(seg)
+	}
+	return false
 }
 
 // telegram returns where in a segment such as bot123456:AAE… the secret
@@ -213,17 +266,21 @@ func telegram(seg string) int {
 	return i
 }
 
-// hooks are the segments behind which the paths of webhooks go on.
-var hooks = map[string]bool{
-	"services": true, "workflows": true, "triggers": true, // Slack
-	"webhooks": true, "webhook": true, // Discord, Home Assistant
-	"webhookb2": true, "incomingwebhook": true, // Teams
-	"webhook-test": true, // n8n
-	"hooks":        true, // Mattermost, Zapier
-	"hook":         true, // Lark
-	"integration":  true, // PagerDuty
-	"with":         true, // IFTTT: /trigger/{event}/with/key/{key}
-}
+const (
+	// Slack; Discord and Home Assistant; n8n; Teams; Mattermost and Zapier;
+	// Lark; PagerDuty; IFTTT, as /trigger/{event}/with/key/{key}.
+	hooks = `services workflows triggers webhooks webhook webhook-test webhookb2 incomingwebhook hooks hook integration with`
+
+	resets = `reset reset-password reset_password resetpassword password-reset password_reset passwordreset password-resets password_resets resets
+		forgot-password forgot_password forgotpassword set-password set_password new-password change-password recover recover-password
+		account-recovery activate activation activations account-activation account-activations account_activations activate-account activate_account
+		email-verification verify-email verify_email verifyemail email_confirmations email-confirmations
+		confirm-email confirm_email confirmemail email-confirmation confirm-account confirm-registration
+		magic magic-link magic_link magiclink magic-login passwordless
+		accept-invite accept-invitation accept_invitation unlock-account unlock_account otp-login login-link one-time-login`
+	invites  = `verify verification confirm confirmation invite invites invitation invitations unsubscribe recovery unlock join`
+	betweens = `password email e-mail account user token confirm verify code link`
+)
 
 // hideHook hides the secret of a webhook whose path goes on at i behind the
 // segment word.
@@ -272,8 +329,9 @@ func hideHook(s, word string, i, end int, hide func(from, to int)) {
 	}
 }
 
+// slackTeam reports whether s is the ID of a team: T or E, capitals and digits.
 func slackTeam(s string) bool {
-	if len(s) < 2 || s[0] != 'T' && s[0] != 'E' {
+	if len(s) < 2 || s[0] != 'T' && s[0] != 'E' || !strings.ContainsAny(s, "0123456789") {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
@@ -291,31 +349,6 @@ func digits(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// resets are the segments behind which links have their secret: whatever is no
-// plain word. between are the words that may stand before it. invites are those where it might be an ID as well, so that it has
-// to look like a secret.
-var (
-	resets = set(`reset reset-password reset_password resetpassword password-reset password_reset passwordreset password-resets
-		forgot-password forgot_password forgotpassword set-password set_password new-password change-password recover recover-password
-		account-recovery activate activation account-activation activate-account activate_account email-verification verify-email verify_email verifyemail
-		password_resets passwords-reset account_activations account-activations activations resets email_confirmations email-confirmations
-		confirm-email confirm_email confirmemail email-confirmation confirm-account confirm-registration magic magic-link magic_link magiclink magic-login passwordless
-		accept-invite accept-invitation accept_invitation unlock-account unlock_account otp-login login-link one-time-login`)
-	between = set(`password email e-mail account user token confirm verify code link`)
-	invites = set(`verify verification confirm confirmation invite invites invitation invitations unsubscribe recovery unlock join`)
-)
-
-// follows reports whether a segment behind last is the secret of a link.
-func follows(last, seg string) bool {
-	switch {
-	case resets[last]:
-		return !plainWord(seg, 0) && (len(seg) >= 6 || !digits(seg))
-	case invites[last]:
-		return opaque(seg)
-	}
-	return false
 }
 
 // plainWord reports whether a segment is a word, or some joined by hyphens,

@@ -194,7 +194,7 @@ func TestPathsThatAreKnownToHaveSecrets(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/orders/17", "/services/list/all/of", "/webhooks/17/edit", "/webhooks/17", "/reset-password", "/reset-password/done", "/password/reset/confirm",
+		"/orders/17", "/services/list/all/of", "/services/TAX/BILLS/17", "/api/v1/users/12345678/orders/ABC-123", "/v2/library/nginx/manifests/sha256:0a1b2c3d4e5f6a7b8c9d", "/webhooks/17/edit", "/webhooks/17", "/reset-password", "/reset-password/done", "/password/reset/confirm",
 		"/bot", "/bots/17", "/bottle:x", "/users/activate", "/invites/17", "/invitations/123456789", "/confirm/orders", "/hooks/list", "/with/keys/abc",
 		"/share", "/share/a/b", "/v1/a/by-key", "/robots.txt", "/verify/12345678901", "/docs/webhook/getting-started", "/share/", "/s", "/s/", "/t/a/y",
 	} {

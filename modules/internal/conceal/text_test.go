@@ -132,7 +132,7 @@ func TestNamesOfEveryKindAreKnown(t *testing.T) {
 		_csrf csrf_token X-CSRF-Token xsrf crumb invite magic recovery activation activation_key otac bearer ssn salt crypt certificate cvv cvc card[cvc]
 		password_digest encrypted_password DB_PASSWORD API_TOKEN user[otp] keys[0][private_key] apiKey x_api_key db_pass smtp_pwd
 		magic_link reset_url inviteLink AccountKey SharedAccessKey dkim_private_key webhook_key license_key stripeKey Secret_Key client_secret
-		__RequestVerificationToken authenticity_token _wpnonce code state passwort 密码 session_id mcp-session-id saml_response SAMLRequest pass2word_password`)
+		__RequestVerificationToken authenticity_token _wpnonce code state passwort 密码 session_id mcp-session-id pw db_pw dbpass psw 2fa_code recovery_phrase samlart saml_response SAMLRequest pass2word_password`)
 	for _, name := range secret {
 		if !Parameter(name) {
 			t.Errorf("%s is not known", name)
@@ -140,7 +140,7 @@ func TestNamesOfEveryKindAreKnown(t *testing.T) {
 	}
 	for _, name := range strings.Fields(`X-Registry-Auth X-JFrog-Art-Api X-Amz-Server-Side-Encryption-Customer-Key X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key
 		X-Goog-Encryption-Key X-Ms-Encryption-Key X-GitHub-OTP X-Seafile-Otp X-OTP X-Pin X-Origin-Verify X-Session X-WP-Nonce X-Sentry-Auth
-		X-Forwarded-Client-Cert X-SSL-Client-Cert X-Key X_Key x.key X-Acme-Session X-My-Token X-Line-Signature X-Shared-Secret Cookie`) {
+		X-Forwarded-Client-Cert X-SSL-Client-Cert X-Key X_Key x.key X-Acme-Session X-My-Token X-Line-Signature X-Shared-Secret Cookie X-WSSE X-Forwarded-Tls-Client-Cert X-ARR-ClientCert X-Parse-Master-Key X-MFA-Code X-Session-Key`) {
 		if !Header(name) {
 			t.Errorf("header %s is not known", name)
 		}
@@ -167,5 +167,13 @@ func TestNamesOfEveryKindAreKnown(t *testing.T) {
 		if Member(name) {
 			t.Errorf("member %s is taken for a credential", name)
 		}
+	}
+}
+
+func BenchmarkPath(b *testing.B) {
+	m := NewText(nil, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Path("/api/v1/customers/12345/orders/67890")
 	}
 }
