@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +30,7 @@ type tokenFlags struct {
 	roles, scopes, claims        []string
 	audience                     []string
 	ttl                          string
+	newKey                       bool
 }
 
 func tokenCommand() *cobra.Command {
@@ -38,7 +42,14 @@ func tokenCommand() *cobra.Command {
 
 The storage, the issuer, the audience and the places of roles and scopes come
 from the configuration, where some jwt_auth has a line "issuer internal". The
-server need not run; if it does, it accepts the token at once.
+server need not run; if it does, it accepts the token at once. The token goes to
+standard output; standard error says with which key of which storage it was
+signed.
+
+The key is the one that the server has made. Where there is none, because the
+server has never run or because its user is another, whose storage is elsewhere,
+the command makes none behind the server's back: run it as the server's user, or
+write --new-key to make the first key of a server that has not run yet.
 
 The value of a claim is taken as JSON if it is JSON, else as text. The name is
 a claim's name or a JSON Pointer.
@@ -47,10 +58,12 @@ Whoever can read Caddy's storage can mint tokens. Keep it as safe as the keys of
 your certificates, which are in the same place.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			raw, err := f.mint(cmd.Context())
+			cmd.SilenceUsage = true
+			raw, used, err := f.mint(cmd.Context())
 			if err != nil {
 				return err
 			}
+			fmt.Fprintln(cmd.ErrOrStderr(), used)
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), raw)
 			return err
 		},
@@ -64,51 +77,65 @@ your certificates, which are in the same place.`,
 	fl.StringArrayVar(&f.claims, "claim", nil, "further claim as name=value, repeatable")
 	fl.StringArrayVar(&f.audience, "aud", nil, "audience, repeatable (default: as configured)")
 	fl.StringVar(&f.typ, "typ", "", "type of the token (default: as configured)")
+	fl.BoolVar(&f.newKey, "new-key", false, "make the issuer's first key if there is none")
 	fl.StringVar(&f.ttl, "ttl", "15m", "how long the token is valid, such as 90s, 15m or 7d")
 	return cmd
 }
 
-func (f *tokenFlags) mint(ctx context.Context) (string, error) {
+func (f *tokenFlags) mint(ctx context.Context) (raw, used string, err error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
 	if f.subject == "" {
-		return "", errors.New("--sub is required: who is the token for?")
+		return "", "", errors.New("--sub is required: who is the token for?")
 	}
 	ttl, err := caddy.ParseDuration(f.ttl)
 	if err != nil {
-		return "", fmt.Errorf("--ttl: '%s' is not a duration such as 90s, 15m or 7d", f.ttl)
+		return "", "", fmt.Errorf("--ttl: '%s' is not a duration such as 90s, 15m or 7d", f.ttl)
 	}
 	config, err := adapter.LoadConfig(f.config)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	i, err := f.find(config)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	claims, err := f.payload(i)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	storage, done, err := adapter.OpenStorage(ctx, config)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer done()
 	name, err := resolve("issuer", i.name())
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	own, err := issuer.Open(ctx, storage, issuer.Options{Name: name, Rotate: time.Duration(i.Internal.Rotate)})
+	own, err := issuer.Open(ctx, storage, issuer.Options{Name: name, Rotate: time.Duration(i.Internal.Rotate), Existing: !f.newKey})
+	if errors.Is(err, issuer.ErrNoKey) {
+		return "", "", fmt.Errorf("no key of issuer %s is in %s (%s), which is the storage of user %s: start the server first, run this as the user whom the server runs as (sudo -u caddy …), or write --new-key to make the key here",
+			name, identity(storage), issuer.StorageKey(name), currentUser())
+	}
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	typ := f.typ
 	if typ == "" {
 		typ = i.Type
 	}
-	return own.Mint(claims, typ, ttl)
+	raw, err = own.Mint(claims, typ, ttl)
+	return raw, fmt.Sprintf("signed with key %s of %s", own.Signing(), identity(storage)), err
+}
+
+// currentUser names whoever runs the command.
+func currentUser() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
 }
 
 // find returns the internal issuer that the configuration names.
@@ -165,7 +192,7 @@ func (f *tokenFlags) payload(i *Issuer) (map[string]any, error) {
 		return nil, fmt.Errorf("--sub: %w", err)
 	}
 	if len(f.roles) > 0 {
-		if err := put(claims, first(i.Roles, "/roles"), f.roles); err != nil {
+		if err := put(claims, first(plain(i.Roles), "/roles"), f.roles); err != nil {
 			return nil, fmt.Errorf("--role: %w", err)
 		}
 	}
@@ -202,11 +229,28 @@ func first(list []string, or string) string {
 	return list[0]
 }
 
+// plain returns the pointers without a wildcard, or all if there is none.
+func plain(pointers []string) []string {
+	var list []string
+	for _, text := range pointers {
+		if p, err := principal.ParsePointer(text); err == nil && !p.HasWildcard() {
+			list = append(list, text)
+		}
+	}
+	if list == nil {
+		return pointers
+	}
+	return list
+}
+
 // put sets the claim that a pointer points at, with objects on the way.
 func put(claims map[string]any, pointer string, value any) error {
 	p, err := principal.ParsePointer(pointer)
 	if err != nil {
 		return err
+	}
+	if p.HasWildcard() {
+		return fmt.Errorf("%s has a wildcard: write the claim with --claim", pointer)
 	}
 	at := claims
 	for _, name := range p[:len(p)-1] {

@@ -52,8 +52,8 @@ func runToken(args ...string) (string, error) {
 	cmd := tokenCommand()
 	var out bytes.Buffer
 	cmd.SetOut(&out)
-	cmd.SetErr(&out)
-	cmd.SetArgs(args)
+	cmd.SetErr(new(bytes.Buffer))
+	cmd.SetArgs(append([]string{"--new-key"}, args...))
 	err := cmd.Execute()
 	return strings.TrimSpace(out.String()), err
 }

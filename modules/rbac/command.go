@@ -41,9 +41,18 @@ func run(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, [
 			cmd.SilenceErrors = true
 			return err
 		}
-		return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return 2, err })(cmd, args)
+		// In the words of the other commands, and not as a line of the log.
+		fmt.Fprintln(cmd.ErrOrStderr(), "Error:", err)
+		cmd.SilenceErrors = true
+		return &noAnswer{err, caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return 2, nil })(cmd, args)}
 	}
 }
+
+// noAnswer is an error that ends a command with the status of exit.
+type noAnswer struct{ err, exit error }
+
+func (e *noAnswer) Error() string   { return e.err.Error() }
+func (e *noAnswer) Unwrap() []error { return []error{e.err, e.exit} }
 
 // policies returns the rbac handlers of a configuration file, loaded.
 func policies(file string) ([]*loaded, error) {
@@ -325,6 +334,9 @@ func explain(w io.Writer, p *policy.Policy, q *question, why bool) error {
 	}
 	fmt.Fprintf(w, "%s: %s, for %s\n", answer, q.Request, q.caller())
 	fmt.Fprintf(w, "by %s\n", place(v.d.Rule, v.rule))
+	for _, s := range unknownNames(p, q) {
+		fmt.Fprintln(w, "note:", s)
+	}
 	if v.r != nil {
 		fmt.Fprintf(w, "because %s\n", because(v.d))
 		considered(w, p, v)
@@ -338,6 +350,26 @@ func explain(w io.Writer, p *policy.Policy, q *question, why bool) error {
 		}
 	}
 	return errNo
+}
+
+// unknownNames says which roles and scopes of the caller mean nothing here:
+// they are likely mistyped.
+func unknownNames(p *policy.Policy, q *question) []string {
+	var all []string
+	look := func(kind string, given, known []string) {
+		for _, name := range given {
+			switch {
+			case slices.Contains(known, name):
+			case len(known) == 0:
+				all = append(all, fmt.Sprintf("no rule of this policy is for %s, or any %s", policy.Who(kind, name), kind))
+			default:
+				all = append(all, fmt.Sprintf("no rule of this policy is for %s; it has rules for %s", policy.Who(kind, name), principal.QuoteAll(known)))
+			}
+		}
+	}
+	look("role", q.Roles, p.Roles())
+	look("scope", q.Scopes, p.Scopes())
+	return all
 }
 
 // place adds where a rule is written to its text.

@@ -148,7 +148,9 @@ are configurations (Caddyfiles, or JSON) or policy files (YAML or JSON).
 
 Both policies are compiled and compared by what they decide, for every path
 that a rule of either names; rules that are only written otherwise make no
-difference. "may" is where a condition decides. The exit code is 0 if nothing
+difference. Users whose roles change are told with them, and with what they may
+do by that, in rbac; a role may also change what redact shows them. "may" is
+where a condition decides. The exit code is 0 if nothing
 changes, 1 if something does, and 2 if there is no answer.`,
 		Args: cobra.ExactArgs(2),
 		RunE: run(func(cmd *cobra.Command, args []string) error {
@@ -189,7 +191,13 @@ func policyOf(file string, number int) (*loaded, error) {
 
 // diff prints the differences, one line for each caller and path.
 func diff(w io.Writer, from, to *loaded) error {
-	gains := policy.Compare(from.policy, to.policy)
+	roles, users := policy.CompareUsers(from.policy, to.policy)
+	for _, change := range roles {
+		if _, err := fmt.Fprintln(w, change); err != nil {
+			return err
+		}
+	}
+	gains := append(policy.Compare(from.policy, to.policy), users...)
 	type line struct{ who, path, verb string }
 	var order []line
 	methods := make(map[line][]string)
@@ -209,7 +217,7 @@ func diff(w io.Writer, from, to *loaded) error {
 			return err
 		}
 	}
-	if len(gains) > 0 {
+	if len(gains) > 0 || len(roles) > 0 {
 		return errNo
 	}
 	return nil

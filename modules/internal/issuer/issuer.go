@@ -65,6 +65,9 @@ type Options struct {
 	Rotate time.Duration    // default: DefaultRotate
 	Now    func() time.Time // default: time.Now
 
+	// Existing makes no key: a storage without one is ErrNoKey.
+	Existing bool
+
 	// Report is told what the administrator should know.
 	Report func(message string, err error)
 
@@ -72,6 +75,9 @@ type Options struct {
 	// change, the first time included. It must not call the issuer.
 	Changed func(came, left []string)
 }
+
+// ErrNoKey says that nobody has made a key of the issuer in the storage yet.
+var ErrNoKey = errors.New("there is no key")
 
 // Issuer signs tokens and verifies its own. It implements token.KeySource.
 type Issuer struct {
@@ -196,7 +202,10 @@ func (i *Issuer) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !i.due(st) {
+	if i.opts.Existing && len(st.Keys) == 0 {
+		return ErrNoKey
+	}
+	if !i.due(st) || i.opts.Existing {
 		return i.takeIn(st)
 	}
 	name := StorageKey(i.opts.Name)

@@ -48,6 +48,9 @@ func (i *Issuer) Mint(claims map[string]any, typ string, ttl time.Duration) (str
 	return t.SignedString(s.private)
 }
 
+// Signing returns the ID of the key that signs tokens now.
+func (i *Issuer) Signing() string { return i.signer(i.opts.Now()).public.ID }
+
 // signer returns the key that signs at the time now: the newest that has
 // begun to.
 func (i *Issuer) signer(now time.Time) signer {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -135,6 +136,19 @@ func (p *Policy) cell(cells [][]Allowed, who string) []Allowed {
 
 // cells says what each subject may do with a path, by each method.
 func (p *Policy) cells(path string, methods []string) [][]Allowed {
+	rules := p.rulesFor(path)
+	cells := make([][]Allowed, len(p.subjects))
+	for s := range cells {
+		cells[s] = make([]Allowed, len(methods))
+		for i, method := range methods {
+			cells[s][i] = p.ever(rules, wildcardMethod(method), uint32(s))
+		}
+	}
+	return cells
+}
+
+// rulesFor returns the rules for a path.
+func (p *Policy) rulesFor(path string) []*Rule {
 	var rules []*Rule
 	segments := p.split(path)
 	for _, r := range p.rules {
@@ -142,25 +156,107 @@ func (p *Policy) cells(path string, methods []string) [][]Allowed {
 			rules = append(rules, r)
 		}
 	}
-	cells := make([][]Allowed, len(p.subjects))
-	for s := range cells {
-		cells[s] = make([]Allowed, len(methods))
-		for i, method := range methods {
-			if method == "*" {
-				method = "(ANY)" // no token, so that no rule names it
-			}
-			cells[s][i] = p.ever(rules, uint32(s), method)
-		}
-	}
-	return cells
+	return rules
 }
 
-// ever says what a subject may do by these rules. A role or scope has the
+// wildcardMethod returns the method to ask about; for "*" one that is no
+// token, so that no rule names it.
+func wildcardMethod(method string) string {
+	if method == "*" {
+		return "(ANY)"
+	}
+	return method
+}
+
+// CompareUsers works out which users are given other roles by a change from one
+// policy to another, one line for each role, and what they gain and lose by that,
+// for every path that a rule of either policy names. What changes for everybody
+// who has a role is for Compare to say.
+func CompareUsers(from, to *Policy) (roles []string, gains []Gain) {
+	methods := slices.Concat(from.methods, to.methods)
+	slices.Sort(methods)
+	methods = append(slices.Compact(methods), "*")
+	paths := samples(from, to)
+	for _, u := range usersOf(from, to) {
+		before, after := from.given(u), to.given(u)
+		if slices.Equal(before, after) {
+			continue
+		}
+		who := Who("user", u.id) + fromText(u.from)
+		for _, role := range before {
+			if !slices.Contains(after, role) {
+				roles = append(roles, who+" loses "+Who("role", role))
+			}
+		}
+		for _, role := range after {
+			if !slices.Contains(before, role) {
+				roles = append(roles, who+" gains "+Who("role", role))
+			}
+		}
+		for _, s := range paths {
+			was, is := from.rulesFor(s.of), to.rulesFor(s.of)
+			for _, method := range methods {
+				a := from.ever(was, wildcardMethod(method), from.subjectsOf(before)...)
+				b := to.ever(is, wildcardMethod(method), to.subjectsOf(after)...)
+				if a != b {
+					gains = append(gains, Gain{who, method, s.path, a, b})
+				}
+			}
+		}
+	}
+	return roles, gains
+}
+
+// userFrom is a user of a source, or of any if from is empty.
+type userFrom struct{ id, from string }
+
+// usersOf returns the users that policies name, in order.
+func usersOf(policies ...*Policy) []userFrom {
+	var all []userFrom
+	for _, p := range policies {
+		for id, grants := range p.users {
+			for _, g := range grants {
+				all = append(all, userFrom{id, g.from})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b userFrom) int {
+		return cmp.Or(strings.Compare(a.id, b.id), strings.Compare(a.from, b.from))
+	})
+	return slices.Compact(all)
+}
+
+// given returns the roles that a user is given, sorted.
+func (p *Policy) given(u userFrom) []string {
+	var all []string
+	for _, g := range p.users[u.id] {
+		if g.from == "" || g.from == u.from {
+			all = append(all, g.names...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// subjectsOf returns a caller with roles.
+func (p *Policy) subjectsOf(roles []string) []uint32 {
+	all := []uint32{authenticated}
+	for _, role := range roles {
+		if n, ok := p.roles[role]; ok {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// ever says what subjects may do together by these rules. A role or scope has the
 // rules of anyone and authenticated too.
-func (p *Policy) ever(rules []*Rule, subject uint32, method string) Allowed {
+func (p *Policy) ever(rules []*Rule, method string, subjects ...uint32) Allowed {
 	var deny, mayDeny, allow, mayAllow bool
 	for _, r := range rules {
-		has := r.subject == anyone || subject >= authenticated && r.subject == authenticated || slices.Contains(p.heirs[r.subject], subject)
+		has := r.subject == anyone || slices.ContainsFunc(subjects, func(s uint32) bool {
+			return s >= authenticated && r.subject == authenticated || slices.Contains(p.heirs[r.subject], s)
+		})
 		if !has || !r.forMethod(method) {
 			continue
 		}
