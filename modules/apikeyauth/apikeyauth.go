@@ -14,10 +14,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/apikey"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -102,7 +104,7 @@ type Provider struct {
 	from    *credential.Sources
 	scheme  string // of the challenge
 	store   *store
-	held    adapter.Held
+	held    lifecycle.Held
 	now     func() time.Time
 }
 
@@ -148,7 +150,7 @@ func loadPepper(text string) (*apikey.Pepper, error) {
 	if !secretPlaceholder.MatchString(text) {
 		return nil, fmt.Errorf("%s: %w", Name, errPepper)
 	}
-	value, err := adapter.Resolve(Name, "pepper", text)
+	value, err := option.Resolve(Name, "pepper", text)
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +248,7 @@ func (p *Provider) HandlerOptions() credential.Options { return p.options }
 
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	return adapter.Authenticate(p, w, r)
+	return reqctx.Authenticate(p, w, r)
 }
 
 // Interface guards

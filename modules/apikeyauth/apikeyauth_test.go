@@ -16,9 +16,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/apikey"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 const pepper = "an example of a pepper, of 32 bytes or more"
@@ -116,7 +116,7 @@ func get(client string, fields ...string) *http.Request {
 		r.Header[fields[i]] = append(r.Header[fields[i]], fields[i+1])
 	}
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), new(caddyhttp.Server))
-	adapter.Vars(r)[caddyhttp.ClientIPVarKey] = client
+	reqctx.Vars(r)[caddyhttp.ClientIPVarKey] = client
 	return r
 }
 
@@ -235,11 +235,11 @@ func TestKeyIsItsOwner(t *testing.T) {
 	for name, want := range map[string]any{
 		"id": "alice", "roles": "clerk", "scopes": "read", "plan": "gold", "claims.key_id": idOf(t, key), "claims.plan": "gold", "claims.sub": "alice",
 	} {
-		if got, _ := adapter.Replacer(r).Get("http.auth.user." + name); got != want {
+		if got, _ := reqctx.Replacer(r).Get("http.auth.user." + name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
-	if p := adapter.Principal(r); p.Kind != "api_key" || p.KeyID != idOf(t, key) {
+	if p := reqctx.Principal(r); p.Kind != "api_key" || p.KeyID != idOf(t, key) {
 		t.Errorf("got %+v", p)
 	}
 	w := httptest.NewRecorder()

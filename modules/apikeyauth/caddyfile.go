@@ -3,7 +3,7 @@ package apikeyauth
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
@@ -24,7 +24,7 @@ import (
 // forward are sub (the owner), key_id, plan, roles and scopes. The directive's
 // matcher is the business of who registers the directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := adapter.UnmarshalBlock(d, &p.options, "from", p.unmarshalOption); err != nil {
+	if err := option.UnmarshalBlock(d, &p.options, "from", p.unmarshalOption); err != nil {
 		return err
 	}
 	if p.Store == "" || p.Pepper == "" {
@@ -36,9 +36,9 @@ func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	switch name := d.Val(); name {
 	case "store":
-		return adapter.OneArg(d, &p.Store)
+		return option.OneArg(d, &p.Store)
 	case "pepper":
-		if err := adapter.OneArg(d, &p.Pepper); err != nil {
+		if err := option.OneArg(d, &p.Pepper); err != nil {
 			return err
 		}
 		if !secretPlaceholder.MatchString(p.Pepper) {
@@ -48,7 +48,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "from":
 		return p.unmarshalFrom(d)
 	case "realm":
-		return adapter.OneArg(d, &p.Realm)
+		return option.OneArg(d, &p.Realm)
 	case "last_used":
 		var arg string
 		if !d.AllArgs(&arg) || arg != "off" {
@@ -57,7 +57,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 		p.NoLastUsed = true
 		return nil
 	case "strip":
-		return adapter.Flag(d, &p.Strip)
+		return option.Flag(d, &p.Strip)
 	case "key", "keys":
 		return d.Errf("%s: keys stand in the store, make them with `caddy moat key new`", name)
 	}

@@ -12,12 +12,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 func init() {
-	adapter.RegisterCommand(keyCommand)
+	cli.RegisterCommand(keyCommand)
 }
 
 // defaultPepper is where the commands look for the pepper if nothing else is
@@ -262,7 +263,7 @@ func (f *keyFlags) locate(needed bool) (string, *apikey.Pepper, error) {
 	path := p.Store
 	if f.config != "" {
 		var err error
-		if path, err = adapter.Resolve(Name, "store", p.Store); err != nil {
+		if path, err = option.Resolve(Name, "store", p.Store); err != nil {
 			return "", nil, err
 		}
 	}
@@ -275,11 +276,11 @@ func (f *keyFlags) locate(needed bool) (string, *apikey.Pepper, error) {
 
 // configured returns the one api_key_auth of a configuration, by its store.
 func configured(file string) (*Provider, error) {
-	config, err := adapter.LoadConfig(file)
+	config, err := cli.LoadConfig(file)
 	if err != nil {
 		return nil, err
 	}
-	raws, err := adapter.FindModules(config, "provider", Name)
+	raws, err := cli.FindModules(config, "provider", Name)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/apikey"
 )
 
 func TestCommandsNeverShowASecretAgain(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/apikey"
 )
 
 // mint makes a key and puts it into the store.

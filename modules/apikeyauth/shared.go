@@ -9,9 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
-	"github.com/caddy-moat/caddy-moat/modules/internal/apikey"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/watched"
 )
 
 // flushEvery is how often times of last use are written.

@@ -19,11 +19,13 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
-	"github.com/caddy-moat/caddy-moat/modules/internal/record"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -78,7 +80,7 @@ const (
 // status of the error. A page of handle_errors that chooses another status
 // is not seen: error routes run outside of all handlers.
 type Handler struct {
-	adapter.Placed
+	option.Placed
 
 	// The directory of the trail, made if missing, relative to the working
 	// directory if not absolute. Sites that name the same directory share
@@ -198,7 +200,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the handler.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.Locate(h)
-	adapter.CheckLayers(ctx)
+	lifecycle.CheckLayers(ctx)
 	return h.At(h.provision(ctx))
 }
 
@@ -216,7 +218,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 			h.query[name] = true
 		}
 	}
-	app, err := ctx.App(adapter.AuditApp)
+	app, err := ctx.App(lifecycle.AuditApp)
 	if err != nil {
 		return err
 	}
@@ -371,7 +373,7 @@ func (h *Handler) settle(r *http.Request) {
 // ServeHTTP lets the request pass and records it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	start := time.Now()
-	adapter.EndToEnd(r) // requests in a tunnel would leave no record
+	reqctx.EndToEnd(r) // requests in a tunnel would leave no record
 	h.resolve.Do(func() { h.settle(r) })
 	h.trail.enter()
 	defer h.trail.leave()
@@ -510,7 +512,7 @@ var (
 // unavailable refuses a request that cannot be recorded.
 func (h *Handler) unavailable(w http.ResponseWriter, r *http.Request, cause error) error {
 	h.trail.metrics.refused.Inc()
-	return adapter.Refuse(w, r, &problem.Problem{
+	return reqctx.Refuse(w, r, &problem.Problem{
 		Status: http.StatusServiceUnavailable, Code: "audit_unavailable",
 		Detail:     "The request cannot be recorded at present.",
 		RetryAfter: 5 * time.Second, Cause: cause,

@@ -21,12 +21,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filelock"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
-	"github.com/caddy-moat/caddy-moat/modules/internal/record"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() { caddy.RegisterModule(new(inner)) }
@@ -202,8 +202,8 @@ func TestRequestIsRecordedWithWhatTheLayersDecided(t *testing.T) {
 	e := newEnv(t)
 	e.serve(`,"record_headers":["x-source"]`, func(w http.ResponseWriter, r *http.Request) error {
 		_, _ = io.Copy(io.Discard, r.Body)
-		adapter.Vars(r)[principal.Var] = &principal.Principal{ID: "alice", Issuer: "https://id", Kind: "jwt", KeyID: "k1", TokenID: "j1", Roles: []string{"clerk"}}
-		log := adapter.Decisions(r)
+		reqctx.Vars(r)[principal.Var] = &principal.Principal{ID: "alice", Issuer: "https://id", Kind: "jwt", KeyID: "k1", TokenID: "j1", Roles: []string{"clerk"}}
+		log := reqctx.Decisions(r)
 		log.Add(decisionOf("jwt_auth", "allow", "", ""))
 		log.Add(decisionOf("rbac", "allow", "role clerk: allow GET /orders/*", ""))
 		log.AddRedacted(3, "mask $..phone")
@@ -240,11 +240,11 @@ func TestRefusalsOfEveryKindAreRecorded(t *testing.T) {
 		check  func(r record.Record) bool
 	}{
 		"ours": {func(w http.ResponseWriter, r *http.Request) error {
-			adapter.Decisions(r).Add(decisionOf("rbac", "deny", "deny DELETE /x", "forbidden"))
-			return adapter.Refuse(w, r, &problem.Problem{Status: 403, Code: "forbidden"})
+			reqctx.Decisions(r).Add(decisionOf("rbac", "deny", "deny DELETE /x", "forbidden"))
+			return reqctx.Refuse(w, r, &problem.Problem{Status: 403, Code: "forbidden"})
 		}, 403, func(r record.Record) bool { return r.Code == "forbidden" && r.Decisions[0].Rule == "deny DELETE /x" }},
 		"rate limit": {func(_ http.ResponseWriter, r *http.Request) error {
-			adapter.Replacer(r).Set("http.rate_limit.exceeded.name", "per_user")
+			reqctx.Replacer(r).Set("http.rate_limit.exceeded.name", "per_user")
 			return caddyhttp.Error(429, nil)
 		}, 429, func(r record.Record) bool {
 			return r.Code == "rate_limited" && r.Decisions[0].Layer == "rate_limit" && r.Decisions[0].Rule == "per_user" && r.Decisions[0].Result == "deny"
@@ -432,8 +432,8 @@ func TestLogInjectionIsImpossible(t *testing.T) {
 	e := newEnv(t)
 	nasty := "a\r\n{\"v\":1,\"kind\":\"outcome\"}\x00\x1b[2J\u0085\u2028\u202e\xff\xfe{env.HOME}"
 	e.serve(`,"record_headers":["X-Note"],"record_query":[],"response_body":1024`, func(w http.ResponseWriter, r *http.Request) error {
-		adapter.Vars(r)[principal.Var] = &principal.Principal{ID: nasty, Issuer: nasty, Kind: "jwt", Roles: []string{nasty}}
-		adapter.Decisions(r).Add(decisionOf("rbac", "allow", nasty, ""))
+		reqctx.Vars(r)[principal.Var] = &principal.Principal{ID: nasty, Issuer: nasty, Kind: "jwt", Roles: []string{nasty}}
+		reqctx.Decisions(r).Add(decisionOf("rbac", "allow", nasty, ""))
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(w, nasty)
 		return nil

@@ -9,10 +9,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // handlerOn returns a handler with an open trail, without a configuration.
@@ -56,9 +56,9 @@ var alice = &principal.Principal{ID: "alice", Issuer: "https://id.example.com", 
 // layers is what stands behind audit: three layers that note their decisions,
 // and an answer of 140 bytes.
 var layers = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-	vars := adapter.Vars(r)
+	vars := reqctx.Vars(r)
 	vars[principal.Var] = alice
-	log := adapter.Decisions(r)
+	log := reqctx.Decisions(r)
 	log.Add(decisionOf("jwt_auth", "allow", "", ""))
 	log.Add(decisionOf("rbac", "allow", "role clerk: allow GET /orders/*", ""))
 	log.AddRedacted(2, "mask mobile $..phone")
@@ -104,7 +104,7 @@ func BenchmarkServe(b *testing.B) {
 	b.Run("Bare", func(b *testing.B) { run(b, layers.ServeHTTP) })
 	b.Run("UUID", func(b *testing.B) {
 		run(b, func(w http.ResponseWriter, r *http.Request) error {
-			adapter.Replacer(r).GetString("http.request.uuid")
+			reqctx.Replacer(r).GetString("http.request.uuid")
 			return layers(w, r)
 		})
 	})

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
 )
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
 )
 
 // capture keeps the beginning of a body for the record. A transport may still

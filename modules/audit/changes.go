@@ -11,7 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
 // loaded remembers the hash of the last configuration of each audit
@@ -33,7 +33,7 @@ func (h *Handler) announce(ctx caddy.Context) {
 	if old, ok := loaded.Swap(key, now); ok {
 		before = old.(string)
 	}
-	adapter.Changes(ctx)(adapter.Change{
+	lifecycle.Changes(ctx)(lifecycle.Change{
 		Layer: "audit", What: "configuration loaded", Source: configSource(), By: processUser(),
 		Old: before, New: now, Detail: "options of the audit directive, as JSON: SHA-256 in new",
 	})

@@ -16,12 +16,12 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/term"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 )
 
 func init() {
-	adapter.RegisterCommand(command)
+	cli.RegisterCommand(command)
 }
 
 // command is `caddy moat audit`.
@@ -346,15 +346,15 @@ func writeKey(w io.Writer, file, name string) error {
 
 // printKeys prints the verifier keys of the trails in a configuration.
 func printKeys(w io.Writer, config string, args []string) error {
-	raw, err := adapter.LoadConfig(config)
+	raw, err := cli.LoadConfig(config)
 	if err != nil {
 		return err
 	}
-	found, err := adapter.FindModules(raw, "handler", "audit")
+	found, err := cli.FindModules(raw, "handler", "audit")
 	if err != nil {
 		return err
 	}
-	storage, cancel, err := adapter.OpenStorage(context.Background(), raw)
+	storage, cancel, err := cli.OpenStorage(context.Background(), raw)
 	if err != nil {
 		return err
 	}

@@ -17,10 +17,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/deliver"
-	"github.com/caddy-moat/caddy-moat/modules/internal/export"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/deliver"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/export"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // Values of Delivery.Sink.
@@ -79,7 +79,7 @@ func (d *Delivery) prepare() error {
 	default:
 		return fmt.Errorf("unknown sink %q: must be file, http or syslog", d.Sink)
 	}
-	target, err := adapter.Resolve("audit", "deliver "+d.Sink, d.Target)
+	target, err := option.Resolve("audit", "deliver "+d.Sink, d.Target)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (d Delivery) equal(e Delivery) bool {
 
 // sink makes the sink.
 func (d *Delivery) sink() (deliver.Sink, error) {
-	target, err := adapter.Resolve("audit", "deliver "+d.Sink, d.Target)
+	target, err := option.Resolve("audit", "deliver "+d.Sink, d.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func (d *Delivery) sink() (deliver.Sink, error) {
 	case SinkHTTP:
 		header := make(http.Header)
 		for name, value := range d.Headers {
-			v, err := adapter.Resolve("audit", "deliver http header "+name, value)
+			v, err := option.Resolve("audit", "deliver http header "+name, value)
 			if err != nil {
 				return nil, err
 			}

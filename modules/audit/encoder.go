@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
 )
 
 func init() {

@@ -16,13 +16,14 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/record"
-	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/requestpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // entry is one request on its way through the handler: what it was when it
@@ -68,12 +69,12 @@ type entry struct {
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request, start time.Time) *entry {
 	e := &entry{
 		handler: h, start: start, method: r.Method, path: requestpath.Shown(r.URL), query: r.URL.RawQuery,
-		host: r.Host, proto: r.Proto, peer: r.RemoteAddr, tls: r.TLS, early: adapter.EarlyData(r), trace: traceID(r.Header),
+		host: r.Host, proto: r.Proto, peer: r.RemoteAddr, tls: r.TLS, early: reqctx.EarlyData(r), trace: traceID(r.Header),
 	}
 	e.ResponseWriter = w
 	e.head = r.Method == http.MethodHead
 	e.hold = h.durable
-	e.vars, e.repl = adapter.Vars(r), adapter.Replacer(r)
+	e.vars, e.repl = reqctx.Vars(r), reqctx.Replacer(r)
 	e.client = clientIP(e.vars)
 	for _, name := range h.headers {
 		if values := r.Header[name]; len(values) > 0 {
@@ -238,7 +239,7 @@ func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space [
 	}
 	p := e.caller.Load()
 	if r != nil && e.begun.Load() == 0 {
-		p = adapter.PrincipalIn(e.vars, e.repl)
+		p = reqctx.PrincipalIn(e.vars, e.repl)
 	}
 	if p == nil {
 		p = e.log.Caller()
@@ -417,7 +418,7 @@ func tlsVersion(s *tls.ConnectionState) string {
 }
 
 // appendChange appends the record of a change to dst.
-func appendChange(dst []byte, c adapter.Change) []byte {
+func appendChange(dst []byte, c lifecycle.Change) []byte {
 	rec := record.Record{
 		Kind: record.Change, Time: c.Time, Layer: c.Layer, What: c.What, Source: c.Source,
 		By: c.By, Old: c.Old, New: c.New, Detail: c.Detail,

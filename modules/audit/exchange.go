@@ -14,8 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // holdSize is how much of an answer waits for its outcome record with `sync
@@ -102,7 +102,7 @@ func (x *exchange) begin(status int) {
 		x.capture.describe(x.Header())
 	}
 	if x.vars != nil {
-		x.caller.Store(adapter.PrincipalIn(x.vars, x.repl))
+		x.caller.Store(reqctx.PrincipalIn(x.vars, x.repl))
 	}
 	x.begun.Store(int32(status)) //nolint:gosec // a status has three digits
 }

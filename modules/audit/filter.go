@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/record"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 )
 
 // anyKind is what stands in filter.kind where intents count too: a summary

@@ -13,9 +13,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/record"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 // stream begins an answer and goes on with it until end is closed.

@@ -5,8 +5,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 )
 
 func decisionOf(layer, result, rule, code string) decision.Decision {

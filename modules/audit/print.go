@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/export"
-	"github.com/caddy-moat/caddy-moat/modules/internal/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/export"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
 )
 
 // formats are the forms in which records are printed.

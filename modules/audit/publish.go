@@ -11,8 +11,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
-	"github.com/caddy-moat/caddy-moat/modules/internal/witness"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/witness"
 )
 
 const (

@@ -14,8 +14,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
-	"github.com/caddy-moat/caddy-moat/modules/internal/witness/standin"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/witness/standin"
 )
 
 const testOrigin = "audit.example.com/orders"

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/report"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/report"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 )
 
 func newBuffered(w io.Writer) *bufio.Writer { return bufio.NewWriterSize(w, 64<<10) }

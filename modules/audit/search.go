@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/export"
-	"github.com/caddy-moat/caddy-moat/modules/internal/record"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/export"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 )
 
 func searchCommand() *cobra.Command {

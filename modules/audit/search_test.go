@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/record"
-	"github.com/caddy-moat/caddy-moat/modules/internal/report"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/report"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 )
 
 func TestGlob(t *testing.T) {

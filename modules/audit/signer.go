@@ -21,7 +21,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 )
 
 // nameHeader is the PEM header that holds the name of a key.

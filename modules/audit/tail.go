@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/record"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 )
 
 func tailCommand() *cobra.Command {

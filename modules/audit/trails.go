@@ -15,8 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
 func init() {
@@ -44,7 +44,7 @@ type App struct {
 	mu      sync.Mutex
 	claims  map[string]*claim
 	started bool
-	changes []adapter.Change // announced before the start
+	changes []lifecycle.Change // announced before the start
 }
 
 // claim is what one configuration wants of one trail.
@@ -57,7 +57,7 @@ type claim struct {
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  adapter.AuditApp,
+		ID:  lifecycle.AuditApp,
 		New: func() caddy.Module { return new(App) },
 	}
 }
@@ -166,7 +166,7 @@ func (a *App) Cleanup() error {
 }
 
 // RecordChange writes a change to every trail of the configuration.
-func (a *App) RecordChange(c adapter.Change) {
+func (a *App) RecordChange(c lifecycle.Change) {
 	if c.Time.IsZero() {
 		c.Time = time.Now()
 	}
@@ -180,7 +180,7 @@ func (a *App) RecordChange(c adapter.Change) {
 }
 
 // record writes a change to every trail. Callers hold mu.
-func (a *App) record(c adapter.Change) {
+func (a *App) record(c lifecycle.Change) {
 	line := appendChange(nil, c)
 	for _, path := range a.paths() {
 		s := a.claims[path].store
@@ -492,8 +492,8 @@ func cleanPath(path string) (string, error) {
 
 // Interface guards
 var (
-	_ caddy.App              = (*App)(nil)
-	_ caddy.Provisioner      = (*App)(nil)
-	_ caddy.CleanerUpper     = (*App)(nil)
-	_ adapter.ChangeRecorder = (*App)(nil)
+	_ caddy.App                = (*App)(nil)
+	_ caddy.Provisioner        = (*App)(nil)
+	_ caddy.CleanerUpper       = (*App)(nil)
+	_ lifecycle.ChangeRecorder = (*App)(nil)
 )

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/trail"
-	"github.com/caddy-moat/caddy-moat/modules/internal/witness"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/witness"
 )
 
 // oldCosignature is the age from which the newest cosignature is warned about.

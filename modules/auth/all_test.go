@@ -4,9 +4,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // both is a handler that asks for an application in X-App and a user in X-User.
@@ -23,11 +23,11 @@ func TestUserIsTheCallerAndTheApplicationStandsBeside(t *testing.T) {
 	if a.reached == nil {
 		t.Fatalf("refused: %d %s", a.Code, a.Body)
 	}
-	p := adapter.Principal(a.reached)
+	p := reqctx.Principal(a.reached)
 	if p.ID != "alice" || p.App == nil || p.App.ID != "shop" || p.App.App != nil {
 		t.Errorf("got %+v, by %+v", p, p.App)
 	}
-	repl := adapter.Replacer(a.reached)
+	repl := reqctx.Replacer(a.reached)
 	for key, want := range map[string]string{
 		"http.auth.user.id": "alice", "http.auth.app.id": "shop", "http.auth.app.issuer": "iss",
 		"http.auth.app.kind": "token", "http.auth.app.claims.dept.no": "7", "http.auth.app.plan": "",
@@ -74,10 +74,10 @@ func TestOneOfTwoCredentialsIsNotEnough(t *testing.T) {
 	}
 	wantRefused(t, serve(t, both(false), request()), 401, credential.CodeMissing)
 	a := serve(t, both(true), request())
-	if a.reached == nil || adapter.Principal(a.reached) != nil {
+	if a.reached == nil || reqctx.Principal(a.reached) != nil {
 		t.Error("optional: a request with neither must go on as anonymous")
 	}
-	if got, ok := adapter.Replacer(a.reached).GetString("http.auth.app.id"); !ok || got != "" {
+	if got, ok := reqctx.Replacer(a.reached).GetString("http.auth.app.id"); !ok || got != "" {
 		t.Errorf("{http.auth.app.id} of an anonymous request: got %q (%t)", got, ok)
 	}
 	if d := a.log.Decisions(); len(d) != 1 || d[0].Result != decision.Skip {
@@ -101,7 +101,7 @@ func TestMethodsOfOneSideAreTriedInTurn(t *testing.T) {
 	if a.reached == nil {
 		t.Fatalf("refused: %d %s", a.Code, a.Body)
 	}
-	if p := adapter.Principal(a.reached); p.ID != "alice" || p.App.ID != "shop" {
+	if p := reqctx.Principal(a.reached); p.ID != "alice" || p.App.ID != "shop" {
 		t.Errorf("got %+v, by %+v", p, p.App)
 	}
 	h = &Handler{apps: 2, methods: h.methods}

@@ -17,10 +17,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -69,7 +71,7 @@ func init() {
 // 401 and 403 carry WWW-Authenticate as RFC 9110 section 11.6.1 and RFC 6750
 // section 3 describe.
 type Handler struct {
-	adapter.Placed
+	option.Placed
 
 	// The directive this handler stands for, as it appears as the layer in
 	// audit records and metrics. Default: auth
@@ -149,7 +151,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision loads the methods.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.Locate(h)
-	adapter.CheckLayers(ctx)
+	lifecycle.CheckLayers(ctx)
 	return h.At(h.provision(ctx))
 }
 
@@ -159,7 +161,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		h.Name = "auth"
 	}
 	var err error
-	if h.decided, err = adapter.Decided(ctx); err != nil {
+	if h.decided, err = lifecycle.Decided(ctx); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	h.memo = new(decision.Memo)
@@ -321,19 +323,19 @@ func (h *Handler) AdmitsAnonymous() bool { return h.Optional }
 // ServeHTTP authenticates the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	// First of all, and on every path: rule "one identity".
-	adapter.EndToEnd(r)
-	adapter.Answer(r)
+	reqctx.EndToEnd(r)
+	reqctx.Answer(r)
 	for _, t := range h.takers {
 		t.Take(r)
 	}
 	h.aliases.drop(r, len(h.methods) == 0)
-	adapter.DropTrailers(r, func(name string) bool { return h.aliases.match(name) || h.readsFrom(name) })
+	reqctx.DropTrailers(r, func(name string) bool { return h.aliases.match(name) || h.readsFrom(name) })
 	if len(h.methods) == 0 {
 		return next.ServeHTTP(w, r)
 	}
 	if h.tooEarly(r) {
-		h.decide(r, decision.Deny, "early_data", adapter.CodeTooEarly)
-		return adapter.Refuse(w, r, adapter.TooEarly())
+		h.decide(r, decision.Deny, "early_data", reqctx.CodeTooEarly)
+		return reqctx.Refuse(w, r, reqctx.TooEarly())
 	}
 	for _, p := range h.publishers {
 		if p.Publish(w, r) {
@@ -346,7 +348,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 
-	earlier, _ := adapter.Vars(r)[principal.Var].(*principal.Principal)
+	earlier, _ := reqctx.Vars(r)[principal.Var].(*principal.Principal)
 	won, p, err := h.identify(w, r)
 	if err == nil && another(earlier, p) {
 		err = errTwo
@@ -356,9 +358,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			return h.refuse(w, r, won.user, err)
 		}
 		h.decide(r, decision.Skip, "optional", "")
-		if vars := adapter.Vars(r); vars != nil {
+		if vars := reqctx.Vars(r); vars != nil {
 			// Whoever refuses it for lack of an identity asks for these.
-			vars[adapter.ChallengesVar] = h.challenges(r, won.user, err)
+			vars[reqctx.ChallengesVar] = h.challenges(r, won.user, err)
 		}
 		return next.ServeHTTP(w, r)
 	}
@@ -376,7 +378,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 	}
 	if p.App != nil {
-		if log := adapter.Decisions(r); log != nil {
+		if log := reqctx.Decisions(r); log != nil {
 			log.Note(h.memo.Of(decision.Decision{Layer: h.Name, Result: decision.Allow, Rule: "app " + h.ruleOf(won.app, p.App)}))
 		}
 		behind := next
@@ -505,11 +507,11 @@ func (h *Handler) identify(w http.ResponseWriter, r *http.Request) (winners, *pr
 // introduce makes p the caller of the request. meta is what an authenticator
 // that is not ours says of it.
 func introduce(r *http.Request, p *principal.Principal, meta map[string]string) {
-	adapter.Identify(r, p)
+	reqctx.Identify(r, p)
 	if len(meta) == 0 {
 		return
 	}
-	if repl := adapter.Replacer(r); repl != nil {
+	if repl := reqctx.Replacer(r); repl != nil {
 		for k, v := range meta {
 			repl.Set("http.auth.user."+k, v)
 		}
@@ -656,7 +658,7 @@ func (h *Handler) isPreflight(r *http.Request) bool {
 	if len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0 || namesMethod(r) {
 		return false
 	}
-	return !h.offersCredential(r) && !adapter.HasContent(r)
+	return !h.offersCredential(r) && !reqctx.HasContent(r)
 }
 
 // readsFrom reports whether a method looks for its credential in the header
@@ -685,10 +687,10 @@ func (h *Handler) offersCredential(r *http.Request) bool {
 // more, from an address that is not his (RFC 8470 section 3). One that is safe
 // and says nothing of who is calling may pass.
 func (h *Handler) tooEarly(r *http.Request) bool {
-	if !adapter.EarlyData(r) {
+	if !reqctx.EarlyData(r) {
 		return false
 	}
-	return !adapter.Safe(r.Method) || namesMethod(r) || len(h.takers) > 0 ||
+	return !reqctx.Safe(r.Method) || namesMethod(r) || len(h.takers) > 0 ||
 		len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0 || h.offersCredential(r)
 }
 
@@ -698,7 +700,7 @@ func (h *Handler) decide(r *http.Request, result, rule, code string) {
 
 // decideBecause is decide with the reason for a rejection, for the record alone.
 func (h *Handler) decideBecause(r *http.Request, result, rule, code, why string) {
-	if log := adapter.Decisions(r); log != nil {
+	if log := reqctx.Decisions(r); log != nil {
 		log.Note(h.memo.Of(decision.Decision{Layer: h.Name, Result: result, Rule: rule, Code: code, Detail: why}))
 	}
 	if result == decision.Allow {

@@ -17,10 +17,10 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // token is a method for tests: the header X-Token names the user.
@@ -107,7 +107,7 @@ func serve(t *testing.T, h *Handler, r *http.Request) answer {
 	provision(t, h)
 	a := answer{ResponseRecorder: httptest.NewRecorder(), log: new(decision.Log)}
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), a, new(caddyhttp.Server))
-	adapter.Vars(r)[decision.Var] = a.log
+	reqctx.Vars(r)[decision.Var] = a.log
 	err := h.ServeHTTP(a, r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
 		a.reached = r
 		return nil
@@ -182,11 +182,11 @@ func TestMissingCredentialFallsToTheNextMethod(t *testing.T) {
 	if a.reached == nil {
 		t.Fatalf("refused: %d %s", a.Code, a.Body)
 	}
-	p := adapter.Principal(a.reached)
+	p := reqctx.Principal(a.reached)
 	if p == nil || p.ID != "scribe" || !p.HasRole("b") || p.Kind != principal.KindOther {
 		t.Errorf("got %+v", p)
 	}
-	if got, _ := adapter.Replacer(a.reached).GetString("http.auth.user.plan"); got != "gold" {
+	if got, _ := reqctx.Replacer(a.reached).GetString("http.auth.user.plan"); got != "gold" {
 		t.Errorf("metadata: got %q", got)
 	}
 	if a.Header().Get("X-Scribble") != "here" {
@@ -290,11 +290,11 @@ func TestBasicCredentialThatIsWrongIsBadNotMissing(t *testing.T) {
 	if a.reached == nil {
 		t.Fatalf("refused: %s", a.Body)
 	}
-	if p := adapter.Principal(a.reached); p.ID != "alice" || p.Kind != principal.KindBasic {
+	if p := reqctx.Principal(a.reached); p.ID != "alice" || p.Kind != principal.KindBasic {
 		t.Errorf("got %+v", p)
 	}
 
-	if a := serve(t, clone(t, &h), request()); a.reached == nil || adapter.Principal(a.reached) != nil {
+	if a := serve(t, clone(t, &h), request()); a.reached == nil || reqctx.Principal(a.reached) != nil {
 		t.Error("optional: a request without credentials must go on as anonymous")
 	}
 }
@@ -326,7 +326,7 @@ func TestOptionalStillRefusesABadCredential(t *testing.T) {
 	wantRefused(t, serve(t, h, request("X-Token", "bad")), 401, credential.CodeInvalidToken)
 	h = &Handler{Optional: true, methods: []method{ours(token{place: "X-Token"})}}
 	a := serve(t, h, request())
-	if a.reached == nil || adapter.Principal(a.reached) != nil {
+	if a.reached == nil || reqctx.Principal(a.reached) != nil {
 		t.Error("a request without a credential must go on as anonymous")
 	}
 	if d := a.log.Decisions(); len(d) != 1 || d[0].Result != decision.Skip {
@@ -340,12 +340,12 @@ func TestAnonymousRequestCarriesTheChallengesOfAllMethods(t *testing.T) {
 	if a.reached == nil {
 		t.Fatal("a request without a credential must go on as anonymous")
 	}
-	got, _ := adapter.Vars(a.reached)[adapter.ChallengesVar].([]string)
+	got, _ := reqctx.Vars(a.reached)[reqctx.ChallengesVar].([]string)
 	if want := []string{`Token realm="r"`, `Scribble realm="s"`}; !slices.Equal(got, want) {
 		t.Errorf("challenges: got %q, want %q", got, want)
 	}
 	h = &Handler{Optional: true, methods: []method{ours(token{place: "X-Token"})}}
-	if a := serve(t, h, request("X-Token", "good")); adapter.Vars(a.reached)[adapter.ChallengesVar] != nil {
+	if a := serve(t, h, request("X-Token", "good")); reqctx.Vars(a.reached)[reqctx.ChallengesVar] != nil {
 		t.Error("challenges were left for a known caller")
 	}
 }
@@ -389,7 +389,7 @@ func TestOnlyTruePreflightsPass(t *testing.T) {
 			}
 			h := &Handler{Preflight: on, methods: []method{ours(token{place: "X-Token"})}}
 			a := serve(t, h, r)
-			anonymous := a.reached != nil && adapter.Principal(a.reached) == nil
+			anonymous := a.reached != nil && reqctx.Principal(a.reached) == nil
 			if anonymous != (test.pass && on) {
 				t.Errorf("%s %v, preflight %v: passed %v, want %v", test.method, test.fields, on, anonymous, test.pass && on)
 			}
@@ -400,7 +400,7 @@ func TestOnlyTruePreflightsPass(t *testing.T) {
 func TestPlaceholdersKeepTheTypesOfClaims(t *testing.T) {
 	h := &Handler{methods: []method{ours(token{place: "X-Token"})}}
 	a := serve(t, h, request("X-Token", "alice"))
-	repl := adapter.Replacer(a.reached)
+	repl := reqctx.Replacer(a.reached)
 	for key, want := range map[string]any{
 		"http.auth.user.id":              "alice",
 		"http.auth.user.roles":           "clerk,manager",
@@ -429,7 +429,7 @@ func TestLaterAuthenticatorReplacesTheWholeIdentity(t *testing.T) {
 	h := &Handler{methods: []method{ours(token{place: "X-Token"})}}
 	provision(t, h)
 	r := caddyhttp.PrepareRequest(request("X-Token", "alice"), caddy.NewReplacer(), httptest.NewRecorder(), new(caddyhttp.Server))
-	repl := adapter.Replacer(r)
+	repl := reqctx.Replacer(r)
 	repl.Set("http.auth.user.id", "root")
 	repl.Set("http.auth.user.plan", "gold")
 	repl.Set("http.auth.user.claims.none", "stale")
@@ -439,7 +439,7 @@ func TestLaterAuthenticatorReplacesTheWholeIdentity(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", key, got, want)
 		}
 	}
-	adapter.Identify(r, &principal.Principal{ID: "bob", Claims: principal.NewClaims([]byte(`{"n":1}`))})
+	reqctx.Identify(r, &principal.Principal{ID: "bob", Claims: principal.NewClaims([]byte(`{"n":1}`))})
 	if got, _ := repl.Get("http.auth.user.claims.n"); got != int64(1) {
 		t.Errorf("claims of the earlier principal remain: %v", got)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
@@ -50,11 +50,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch name := d.Val(); name {
 		case "optional", "preflight":
-			if err := adapter.Flag(d, map[string]*bool{"optional": &h.Optional, "preflight": &h.Preflight}[name]); err != nil {
+			if err := option.Flag(d, map[string]*bool{"optional": &h.Optional, "preflight": &h.Preflight}[name]); err != nil {
 				return err
 			}
 		case "forward":
-			f, err := adapter.UnmarshalForward(d)
+			f, err := option.UnmarshalForward(d)
 			if err != nil {
 				return err
 			}

@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // forward is a compiled credential.Forward.
@@ -57,7 +57,7 @@ func (h *Handler) setForwarded(r *http.Request, p *principal.Principal, list []f
 	if len(list) == 0 {
 		return nil
 	}
-	vars := adapter.Vars(r)
+	vars := reqctx.Vars(r)
 	set, _ := vars[forwardedVar].(map[string]bool)
 	for _, f := range list {
 		v, ok := p.Claims.Lookup(f.claim)
@@ -179,7 +179,7 @@ func (a aliases) drop(r *http.Request, spare bool) {
 	if a.byLength == nil {
 		return
 	}
-	ours, _ := adapter.Vars(r)[forwardedVar].(map[string]bool)
+	ours, _ := reqctx.Vars(r)[forwardedVar].(map[string]bool)
 	for name := range r.Header {
 		if a.match(name) && (!spare || !ours[name]) {
 			delete(r.Header, name)

@@ -7,11 +7,11 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // refuse answers with the refusal of the method won, or of nobody if won is
@@ -42,7 +42,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 	}
 	h.decideBecause(r, result, rule, err.Code, conceal.Tokens(why))
 	if err.Caller != nil {
-		adapter.Decisions(r).SetCaller(err.Caller)
+		reqctx.Decisions(r).SetCaller(err.Caller)
 	}
 	// At debug level: a flood of bad tokens must not become a flood of lines.
 	// What is the administrator's business, such as a provider that is down,
@@ -66,7 +66,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 	for name, values := range err.Header {
 		w.Header()[name] = append([]string(nil), values...)
 	}
-	return adapter.Refuse(w, r, p)
+	return reqctx.Refuse(w, r, p)
 }
 
 // defaultRetryAfter is said where nobody knows better. The life of a key set

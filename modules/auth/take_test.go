@@ -4,9 +4,9 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // passedOn is a method whose credential a proxy passes on in X-Cert.
@@ -14,12 +14,12 @@ type passedOn struct{ token }
 
 func (passedOn) Take(r *http.Request) {
 	if v := r.Header.Get("X-Cert"); v != "" {
-		adapter.Vars(r)["taken"] = v
+		reqctx.Vars(r)["taken"] = v
 	}
 }
 
 func (passedOn) Identify(r *http.Request) (*principal.Principal, error) {
-	if id, ok := adapter.Vars(r)["taken"].(string); ok {
+	if id, ok := reqctx.Vars(r)["taken"].(string); ok {
 		return &principal.Principal{ID: id, Kind: "cert"}, nil
 	}
 	return nil, credential.ErrMissing
@@ -65,7 +65,7 @@ func TestFieldsAreTakenBeforeTheyAreRemovedOnEveryPath(t *testing.T) {
 			}
 		}
 		got := ""
-		if p := adapter.Principal(a.reached); p != nil {
+		if p := reqctx.Principal(a.reached); p != nil {
 			got = p.ID
 		}
 		if got != test.want {

@@ -3,7 +3,7 @@ package clientcertauth
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
@@ -28,7 +28,7 @@ import (
 // and forward may be repeated. The directive's matcher is the business of who
 // registers the directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := adapter.UnmarshalBlock(d, &p.options, "pin", p.unmarshalOption); err != nil {
+	if err := option.UnmarshalBlock(d, &p.options, "pin", p.unmarshalOption); err != nil {
 		return err
 	}
 	if err := p.check(); err != nil {
@@ -44,9 +44,9 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "trust_domain":
 		return list(d, &p.TrustDomains)
 	case "map":
-		return adapter.OneArg(d, &p.Map)
+		return option.OneArg(d, &p.Map)
 	case "allow_unmapped":
-		return adapter.Flag(d, &p.AllowUnmapped)
+		return option.Flag(d, &p.AllowUnmapped)
 	case "pin":
 		return list(d, &p.Pins)
 	case "roles":
@@ -59,7 +59,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "trust":
 		return list(d, &p.Trust)
 	case "realm":
-		return adapter.OneArg(d, &p.Realm)
+		return option.OneArg(d, &p.Realm)
 	case "strip":
 		return d.Err("strip: there is nothing to strip: Client-Cert never reaches the upstream, and a certificate is not in the request; forward hands on what it says")
 	case "ca", "client_auth", "trust_pool":

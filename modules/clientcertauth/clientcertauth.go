@@ -12,10 +12,11 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/clientcert"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/clientcert"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -144,7 +145,7 @@ type Provider struct {
 	proxies  []netip.Prefix
 	verifier *clientcert.Verifier
 	clients  *clientcert.Store // the map
-	held     adapter.Held
+	held     lifecycle.Held
 	now      func() time.Time
 }
 
@@ -176,7 +177,7 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	adapter.CheckLayers(ctx)
+	lifecycle.CheckLayers(ctx)
 	return nil
 }
 
@@ -328,7 +329,7 @@ func (p *Provider) HandlerOptions() credential.Options {
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
 	p.Take(r)
 	dropFields(r.Header)
-	return adapter.Authenticate(p, w, r)
+	return reqctx.Authenticate(p, w, r)
 }
 
 // Interface guards

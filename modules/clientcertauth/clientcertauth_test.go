@@ -12,9 +12,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/clientcert"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/clientcert"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 const somewhere = "192.0.2.1:1234"
@@ -151,7 +151,7 @@ func TestClientCertIsBelievedFromListedProxiesAlone(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s: got %s (%v), want %s", name, got, err, test.want)
 		}
-		if _, kept := adapter.Vars(r)[fieldVar]; kept && !p.fromProxy(r) {
+		if _, kept := reqctx.Vars(r)[fieldVar]; kept && !p.fromProxy(r) {
 			t.Errorf("%s: the field is kept", name)
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
-	"github.com/caddy-moat/caddy-moat/modules/internal/clientcert"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/clientcert"
+	"github.com/caddy-moat/caddy-moat/modules/internal/watched"
 )
 
 // maps are the maps of client certificates.

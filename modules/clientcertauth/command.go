@@ -11,12 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/clientcert"
+	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/clientcert"
 )
 
 func init() {
-	adapter.RegisterCommand(certCommand)
+	cli.RegisterCommand(certCommand)
 }
 
 func certCommand() *cobra.Command {

@@ -12,11 +12,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/apikey"
-	"github.com/caddy-moat/caddy-moat/modules/internal/clientcert"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/clientcert"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // The fields of RFC 9440.
@@ -53,7 +54,7 @@ func (p *Provider) loadTrust() error {
 	}
 	roots := x509.NewCertPool()
 	for _, text := range p.Trust {
-		path, err := adapter.Resolve(Name, "trust", text)
+		path, err := option.Resolve(Name, "trust", text)
 		if err != nil {
 			return err
 		}
@@ -118,14 +119,14 @@ func (p *Provider) Take(r *http.Request) {
 	if len(cert)+len(chain) == 0 || !p.fromProxy(r) {
 		return
 	}
-	if vars := adapter.Vars(r); vars != nil {
+	if vars := reqctx.Vars(r); vars != nil {
 		vars[fieldVar] = clientcert.Field{Cert: cert, Chain: chain}
 	}
 }
 
 // identifyField says whose the certificate is that a proxy has passed on.
 func (p *Provider) identifyField(r *http.Request) (*principal.Principal, error) {
-	field, ok := adapter.Vars(r)[fieldVar].(clientcert.Field)
+	field, ok := reqctx.Vars(r)[fieldVar].(clientcert.Field)
 	if !ok {
 		return nil, credential.ErrMissing // that of the connection is the proxy's
 	}

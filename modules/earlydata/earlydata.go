@@ -8,8 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -36,11 +36,11 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // ServeHTTP rejects early data.
 func (Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if !adapter.EarlyData(r) {
+	if !reqctx.EarlyData(r) {
 		return next.ServeHTTP(w, r)
 	}
-	adapter.Decisions(r).Add(decision.Decision{Layer: "flood_limit", Result: decision.Deny, Rule: "early_data", Code: adapter.CodeTooEarly})
-	return adapter.Refuse(w, r, adapter.TooEarly())
+	reqctx.Decisions(r).Add(decision.Decision{Layer: "flood_limit", Result: decision.Deny, Rule: "early_data", Code: reqctx.CodeTooEarly})
+	return reqctx.Refuse(w, r, reqctx.TooEarly())
 }
 
 // Interface guard

@@ -14,9 +14,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
-	"github.com/caddy-moat/caddy-moat/modules/internal/revocation"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/revocation"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
 func init() {
@@ -132,7 +132,7 @@ func change(w http.ResponseWriter, r *http.Request, open []*revocation.Store, en
 // announceRequest tells the audit trails what an administrator has revoked, or
 // that he has taken n revocations back.
 func announceRequest(r *http.Request, n int, entries []revocation.Entry) {
-	c := adapter.Change{What: whatRevocations, Source: "admin API", By: administrator(r)}
+	c := lifecycle.Change{What: whatRevocations, Source: "admin API", By: administrator(r)}
 	switch {
 	case r.Method == http.MethodPost:
 		c.Detail = "added: " + revocation.CountEntries(entries...).String()
@@ -162,7 +162,7 @@ func listRevocations(w http.ResponseWriter, open []*revocation.Store) error {
 	return nil
 }
 
-func openStores() []*revocation.Store { return adapter.Shared[*revocation.Store](stores) }
+func openStores() []*revocation.Store { return lifecycle.Shared[*revocation.Store](stores) }
 
 func (a *Admin) keysets(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet {

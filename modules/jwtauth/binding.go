@@ -6,8 +6,8 @@ import (
 	"encoding/base64"
 	"net/http"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
 )
 
 func bindingError(detail string) *credential.Error {

@@ -9,9 +9,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
-	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
@@ -75,9 +75,9 @@ func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		p.Issuers = []*Issuer{{Internal: new(Internal)}}
 	}
-	seen := make(adapter.Once)
+	seen := make(option.Once)
 	defaults := new(Issuer)
-	inDefaults := make(adapter.Once)
+	inDefaults := make(option.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if d.Val() == "issuer" {
 			i, err := unmarshalIssuer(d)
@@ -105,8 +105,8 @@ func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // unmarshalOption reads an option of the whole provider.
-func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen adapter.Once) error {
-	if known, err := adapter.UnmarshalOption(d, &p.options); known || err != nil {
+func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) error {
+	if known, err := option.UnmarshalOption(d, &p.options); known || err != nil {
 		return err
 	}
 	name := d.Val()
@@ -119,11 +119,11 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen adapter.Once) er
 	case "from":
 		return p.unmarshalFrom(d)
 	case "strip":
-		return adapter.Flag(d, &p.Strip)
+		return option.Flag(d, &p.Strip)
 	case "realm":
-		return adapter.OneArg(d, &p.Realm)
+		return option.OneArg(d, &p.Realm)
 	case "revocations":
-		return adapter.OneArg(d, &p.Revocations)
+		return option.OneArg(d, &p.Revocations)
 	case "leeway":
 		return p.unmarshalLeeway(d)
 	case "cache":
@@ -163,7 +163,7 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 		}
 	}
 	p.From = append(p.From, s)
-	return adapter.NoBlock(d)
+	return option.NoBlock(d)
 }
 
 func (p *Provider) unmarshalLeeway(d *caddyfile.Dispenser) error {
@@ -176,7 +176,7 @@ func (p *Provider) unmarshalLeeway(d *caddyfile.Dispenser) error {
 	}
 	leeway := caddy.Duration(v)
 	p.Leeway = &leeway
-	return adapter.NoBlock(d)
+	return option.NoBlock(d)
 }
 
 func duration(d *caddyfile.Dispenser) (time.Duration, error) {
@@ -205,7 +205,7 @@ func (p *Provider) unmarshalCache(d *caddyfile.Dispenser) error {
 		}
 	}
 	p.Cache = &n
-	return adapter.NoBlock(d)
+	return option.NoBlock(d)
 }
 
 func (p *Provider) unmarshalBind(d *caddyfile.Dispenser) error {
@@ -220,7 +220,7 @@ func (p *Provider) unmarshalBind(d *caddyfile.Dispenser) error {
 		return d.Errf("bind takes: tls, dpop or dpop nonce, not '%s'", strings.Join(args, " "))
 	}
 	p.Bind = args[:1]
-	return adapter.NoBlock(d)
+	return option.NoBlock(d)
 }
 
 // name is what tells issuers apart.

@@ -8,11 +8,11 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
-	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
-	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // unmarshalIssuer reads an issuer and its block.
@@ -27,7 +27,7 @@ func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
 	} else {
 		i.Issuer = args[0]
 	}
-	seen := make(adapter.Once)
+	seen := make(option.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if i.Internal != nil {
 			known, err := i.unmarshalInternal(d, seen)
@@ -50,7 +50,7 @@ func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
 }
 
 // unmarshalInternal reads an option of the internal issuer alone.
-func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen adapter.Once) (known bool, err error) {
+func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen option.Once) (known bool, err error) {
 	switch d.Val() {
 	case "jwks", "key":
 		return true, d.Errf("the internal issuer has its own key: %s has no place here", d.Val())
@@ -61,7 +61,7 @@ func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen adapter.Once) (k
 	}
 	switch d.Val() {
 	case "name":
-		return true, adapter.OneArg(d, &i.Issuer)
+		return true, option.OneArg(d, &i.Issuer)
 	case "rotate":
 		v, err := duration(d)
 		if err != nil {
@@ -71,9 +71,9 @@ func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen adapter.Once) (k
 			return true, d.Errf("rotate must be at least %v", issuer.MinRotate)
 		}
 		i.Internal.Rotate = caddy.Duration(v)
-		return true, adapter.NoBlock(d)
+		return true, option.NoBlock(d)
 	case "publish":
-		if err := adapter.OneArg(d, &i.Internal.Publish); err != nil {
+		if err := option.OneArg(d, &i.Internal.Publish); err != nil {
 			return true, err
 		}
 		if err := checkPublish(i.Internal.Publish); err != nil {
@@ -85,7 +85,7 @@ func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen adapter.Once) (k
 }
 
 // unmarshalOption reads an option of an issuer, if it is one.
-func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen adapter.Once) (known bool, err error) {
+func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) (known bool, err error) {
 	switch d.Val() {
 	case "jwks", "audience", "algorithms", "typ", "max_age", "roles", "scopes", "subject":
 		if err := seen.Check(d); err != nil {
@@ -114,7 +114,7 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen adapter.Once) (kno
 			}
 		}
 	case "typ":
-		err = adapter.OneArg(d, &i.Type)
+		err = option.OneArg(d, &i.Type)
 	case "max_age":
 		var v time.Duration
 		if v, err = duration(d); err == nil && v <= 0 {
@@ -136,12 +136,12 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen adapter.Once) (kno
 			err = checkPointers(d, i.Scopes)
 		}
 	case "subject":
-		if err = adapter.OneArg(d, &i.Subject); err == nil {
+		if err = option.OneArg(d, &i.Subject); err == nil {
 			err = checkSingle(d, i.Subject)
 		}
 	}
 	if err == nil {
-		err = adapter.NoBlock(d)
+		err = option.NoBlock(d)
 	}
 	return true, err
 }

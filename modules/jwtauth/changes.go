@@ -7,8 +7,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/revocation"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/revocation"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
 // announcer hands what changed to the audit trails. Key sets, issuers and
@@ -21,7 +21,7 @@ type announcer struct {
 
 type listener struct {
 	owner *Provider
-	tell  func(adapter.Change)
+	tell  func(lifecycle.Change)
 }
 
 // trails is the announcer of the process.
@@ -41,7 +41,7 @@ func (a *announcer) drop(owner *Provider) {
 
 // announce tells one of those who listen: several sites share the trails of
 // their configuration, and a reload has two configurations for a while.
-func (a *announcer) announce(c adapter.Change) {
+func (a *announcer) announce(c lifecycle.Change) {
 	c.Layer = Name
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -57,7 +57,7 @@ func keysChanged(what, source, issuer string) func(came, left []string) {
 		if issuer != "" {
 			detail = "issuer: " + printable(issuer) + "\n" + detail
 		}
-		trails.announce(adapter.Change{What: what, Source: source, Detail: detail})
+		trails.announce(lifecycle.Change{What: what, Source: source, Detail: detail})
 	}
 }
 
@@ -111,6 +111,6 @@ const (
 )
 
 // revocationsChanged says that a list is another.
-func revocationsChanged(source, by string, c revocation.Change) adapter.Change {
-	return adapter.Change{What: whatRevocations, Source: source, By: by, Detail: c.String()}
+func revocationsChanged(source, by string, c revocation.Change) lifecycle.Change {
+	return lifecycle.Change{What: whatRevocations, Source: source, By: by, Detail: c.String()}
 }

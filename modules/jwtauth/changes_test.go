@@ -12,17 +12,17 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
 // recorder is an audit trail.
 type recorder struct {
 	mu   sync.Mutex
-	list []adapter.Change
+	list []lifecycle.Change
 }
 
-func (r *recorder) record(c adapter.Change) {
+func (r *recorder) record(c lifecycle.Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.list = append(r.list, c)
@@ -64,12 +64,12 @@ type auditApp struct{}
 func init() { caddy.RegisterModule(auditApp{}) }
 
 func (auditApp) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: adapter.AuditApp, New: func() caddy.Module { return new(auditApp) }}
+	return caddy.ModuleInfo{ID: lifecycle.AuditApp, New: func() caddy.Module { return new(auditApp) }}
 }
 func (auditApp) Start() error { return nil }
 func (auditApp) Stop() error  { return nil }
 
-func (auditApp) RecordChange(c adapter.Change) {
+func (auditApp) RecordChange(c lifecycle.Change) {
 	if r := audited.Load(); r != nil {
 		r.record(c)
 	}

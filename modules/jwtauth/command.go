@@ -15,13 +15,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 func init() {
-	adapter.RegisterCommand(tokenCommand)
+	cli.RegisterCommand(tokenCommand)
 }
 
 // tokenFlags are the flags of `caddy moat token`.
@@ -93,7 +93,7 @@ func (f *tokenFlags) mint(ctx context.Context) (raw, used string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("--ttl: '%s' is not a duration such as 90s, 15m or 7d", f.ttl)
 	}
-	config, err := adapter.LoadConfig(f.config)
+	config, err := cli.LoadConfig(f.config)
 	if err != nil {
 		return "", "", err
 	}
@@ -105,7 +105,7 @@ func (f *tokenFlags) mint(ctx context.Context) (raw, used string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	storage, done, err := adapter.OpenStorage(ctx, config)
+	storage, done, err := cli.OpenStorage(ctx, config)
 	if err != nil {
 		return "", "", err
 	}
@@ -140,7 +140,7 @@ func currentUser() string {
 
 // find returns the internal issuer that the configuration names.
 func (f *tokenFlags) find(config []byte) (*Issuer, error) {
-	raws, err := adapter.FindModules(config, "provider", Name)
+	raws, err := cli.FindModules(config, "provider", Name)
 	if err != nil {
 		return nil, err
 	}

@@ -8,11 +8,12 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/dpop"
-	"github.com/caddy-moat/caddy-moat/modules/internal/replay"
-	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/dpop"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/replay"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 const (
@@ -45,7 +46,7 @@ var proofPool = caddy.NewUsagePool() // there is one
 
 // openDPoP prepares the checks of proofs.
 func (p *Provider) openDPoP(ctx caddy.Context, leeway time.Duration) error {
-	shared, err := adapter.Share(&p.held, proofPool, "dpop", func() (*proofs, func(), error) {
+	shared, err := lifecycle.Share(&p.held, proofPool, "dpop", func() (*proofs, func(), error) {
 		key := make([]byte, 32)
 		if _, err := rand.Read(key); err != nil {
 			return nil, nil, err
@@ -65,7 +66,7 @@ func (p *Provider) openDPoP(ctx caddy.Context, leeway time.Duration) error {
 		p.proofs.Nonces = shared.nonces
 	}
 	p.nonces = shared.nonces
-	return adapter.MeasureReplays(ctx, "dpop", shared.used)
+	return lifecycle.MeasureReplays(ctx, "dpop", shared.used)
 }
 
 // checkProof checks that the request proves possession of the key that the
@@ -76,7 +77,7 @@ func (p *Provider) checkProof(r *http.Request, raw string, t *token.Token) error
 		return badProof("one proof is needed", nil)
 	}
 	now := p.now()
-	target := adapter.TargetOf(r)
+	target := reqctx.TargetOf(r)
 	err := p.proofs.Check(r.Context(), fields[0], dpop.Request{
 		Method: target.Method, URL: address(target), Token: raw, Thumbprint: t.Confirmation.Key,
 	}, now)
@@ -106,6 +107,6 @@ func badProof(detail string, cause error) error {
 
 // address returns the address that the client has asked for, without its
 // query.
-func address(t adapter.Target) string {
+func address(t reqctx.Target) string {
 	return t.Scheme + "://" + t.Host + t.URL.EscapedPath()
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // prover is a client with a key.
@@ -123,7 +123,7 @@ func TestProofIsOfTheAddressThatTheClientHasAskedFor(t *testing.T) {
 			r.Host = "inner:8080"
 			r.Header.Set("X-Forwarded-Proto", "https")
 			r.Header.Set("X-Forwarded-Host", "example.com")
-			adapter.Vars(r)[caddyhttp.TrustedProxyVarKey] = trusted
+			reqctx.Vars(r)[caddyhttp.TrustedProxyVarKey] = trusted
 		}
 	}
 	want(t, p, request("https://example.com/orders", behind(true)), 0, "")

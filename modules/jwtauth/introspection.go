@@ -12,12 +12,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/introspection"
-	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/introspection"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 const defaultAnswerLife = time.Minute
@@ -67,7 +68,7 @@ func (p *Provider) openIntrospection(leeway time.Duration) error {
 		return err
 	}
 	key := sha256.Sum256(fmt.Appendf(config, "\x00%d\x00%s\x00%t\x00%s\x00%s\x00%s\x00%s", leeway, o.Rules.Voucher, o.Rules.Same, o.Endpoint, o.ClientID, o.ClientSecret, o.Rules.Audience))
-	p.opaque, err = adapter.Share(&p.held, clients, key, func() (*introspection.Client, func(), error) {
+	p.opaque, err = lifecycle.Share(&p.held, clients, key, func() (*introspection.Client, func(), error) {
 		c := introspection.New(o)
 		return c, c.Close, nil
 	})
@@ -96,8 +97,8 @@ func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.O
 		return o, err
 	}
 	o.ClientSecret = i.ClientSecret
-	if adapter.IsPlaceholder(i.ClientSecret) {
-		if o.ClientSecret, err = adapter.Resolve(Name, "introspection client_secret", i.ClientSecret); err != nil {
+	if option.IsPlaceholder(i.ClientSecret) {
+		if o.ClientSecret, err = option.Resolve(Name, "introspection client_secret", i.ClientSecret); err != nil {
 			return o, err
 		}
 	}
@@ -192,7 +193,7 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	i := new(Introspection)
-	seen := make(adapter.Once)
+	seen := make(option.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		switch name {
@@ -207,18 +208,18 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 		known := true
 		switch name {
 		case "endpoint":
-			if err = adapter.OneArg(d, &i.Endpoint); err == nil {
+			if err = option.OneArg(d, &i.Endpoint); err == nil {
 				err = checkJWKS(d, i.Endpoint)
 			}
 		case "client_id":
-			err = adapter.OneArg(d, &i.ClientID)
+			err = option.OneArg(d, &i.ClientID)
 		case "client_secret":
-			if err = adapter.OneArg(d, &i.ClientSecret); err != nil {
+			if err = option.OneArg(d, &i.ClientSecret); err != nil {
 				// Which would say what it has read.
 				err = d.Err("client_secret takes one argument: {env.X}, {file.X} or the secret, in quotes if it has spaces")
 			}
 		case "issuer":
-			err = adapter.OneArg(d, &i.Issuer.Issuer)
+			err = option.OneArg(d, &i.Issuer.Issuer)
 		case "cache":
 			err = i.unmarshalCache(d)
 		default:
@@ -253,7 +254,7 @@ func (i *Introspection) unmarshalCache(d *caddyfile.Dispenser) error {
 			life = caddy.Duration(v)
 		}
 		i.Cache = &life
-		return adapter.NoBlock(d)
+		return option.NoBlock(d)
 	}
 	return d.ArgErr()
 }

@@ -9,13 +9,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
-	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
-	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // Issuer is one that tokens are accepted from.
@@ -101,11 +101,11 @@ type Internal struct {
 type scopeNeed []string
 
 // resolve replaces the placeholders in an option.
-func resolve(option, text string) (string, error) {
+func resolve(name, text string) (string, error) {
 	if !strings.ContainsAny(text, "{}") {
 		return text, nil
 	}
-	return adapter.Resolve(Name, option, text)
+	return option.Resolve(Name, name, text)
 }
 
 // label names the issuer in error messages.

@@ -13,10 +13,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
-	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
-	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // KeySet says where a public key set is, and how to ask for it. In JSON it may
@@ -99,13 +99,13 @@ func (k *KeySet) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if k.CA != "" {
 				return d.Err("ca already specified")
 			}
-			if err := adapter.OneArg(d, &k.CA); err != nil {
+			if err := option.OneArg(d, &k.CA); err != nil {
 				return err
 			}
 		default:
 			return d.Errf("unrecognized subdirective '%s' in jwks: write header or ca", d.Val())
 		}
-		if err := adapter.NoBlock(d); err != nil {
+		if err := option.NoBlock(d); err != nil {
 			return err
 		}
 	}

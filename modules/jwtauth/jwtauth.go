@@ -13,13 +13,14 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/certmagic"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/dpop"
-	"github.com/caddy-moat/caddy-moat/modules/internal/introspection"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/revocation"
-	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/dpop"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/introspection"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/revocation"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -135,7 +136,7 @@ type Provider struct {
 	file    *revocation.File
 	store   *revocation.Store
 	publish []published
-	held    adapter.Held
+	held    lifecycle.Held
 	now     func() time.Time
 	storage certmagic.Storage
 }
@@ -331,7 +332,7 @@ func (p *Provider) HandlerOptions() credential.Options { return p.options }
 
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	return adapter.Authenticate(p, w, r)
+	return reqctx.Authenticate(p, w, r)
 }
 
 // background is the context of work that no single request or configuration

@@ -24,8 +24,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 const secret = "0123456789abcdef0123456789abcdef"
@@ -554,10 +554,10 @@ func TestProviderWorksInCaddysOwnHandler(t *testing.T) {
 	if !ok || err != nil || user.ID != "alice" || user.Metadata["roles"] != "a,b" || len(w.Header()) != 0 {
 		t.Errorf("got %+v, %v, %v, header %v", user, ok, err, w.Header())
 	}
-	if v, _ := adapter.Replacer(r).Get("http.auth.user.claims.n"); v != int64(7) {
+	if v, _ := reqctx.Replacer(r).Get("http.auth.user.claims.n"); v != int64(7) {
 		t.Errorf("claim: %#v", v)
 	}
-	if adapter.Principal(r) == nil || r.Header.Get("Authorization") != "" {
+	if reqctx.Principal(r) == nil || r.Header.Get("Authorization") != "" {
 		t.Error("no principal, or the token was not removed")
 	}
 	for _, h := range []string{"Bearer bad", ""} {
@@ -566,7 +566,7 @@ func TestProviderWorksInCaddysOwnHandler(t *testing.T) {
 		if _, ok, err := p.Authenticate(w, r); ok || err != nil || w.Header().Get("WWW-Authenticate") == "" {
 			t.Errorf("%q: got %v, %v, header %v", h, ok, err, w.Header())
 		}
-		if adapter.Principal(r) != nil {
+		if reqctx.Principal(r) != nil {
 			t.Error("a refused request has a principal")
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // Key is one key that verifies tokens, pinned to one algorithm: a token that
@@ -44,7 +44,7 @@ func (k Key) load() (*jwk.Key, error) {
 		}
 		return nil, fmt.Errorf("key: algorithm %q is not supported", k.Algorithm)
 	}
-	material := adapter.KeyMaterial{Value: k.Value, Secret: strings.HasPrefix(k.Algorithm, "HS")}
+	material := option.KeyMaterial{Value: k.Value, Secret: strings.HasPrefix(k.Algorithm, "HS")}
 	text, err := material.Load(Name, "key "+k.Algorithm)
 	if err != nil {
 		return nil, err

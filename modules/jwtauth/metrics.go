@@ -8,12 +8,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
-	"github.com/caddy-moat/caddy-moat/modules/internal/introspection"
-	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
-	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
-	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/introspection"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/watched"
 )
 
 // collector says how the providers of one configuration and the key sets are.
@@ -39,7 +39,7 @@ var (
 )
 
 func (p *Provider) registerMetrics(ctx caddy.Context) error {
-	c, err := adapter.Register(ctx, new(collector))
+	c, err := lifecycle.Register(ctx, new(collector))
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 
 // internalSets returns the state of the internal issuers.
 func internalSets() []keyset.Status {
-	open := adapter.Shared[*issuer.Issuer](issuers)
+	open := lifecycle.Shared[*issuer.Issuer](issuers)
 	list := make([]keyset.Status, 0, len(open))
 	for _, i := range open {
 		list = append(list, keyset.Status{Source: "internal " + i.Name(), Keys: i.KeyIDs(), Generation: i.Generation()})
@@ -115,7 +115,7 @@ func internalSets() []keyset.Status {
 // keySets returns the state of all key sets that are open.
 func keySets() []keyset.Status {
 	list := []keyset.Status{}
-	for _, set := range adapter.Shared[token.KeySource](sets) {
+	for _, set := range lifecycle.Shared[token.KeySource](sets) {
 		if s, ok := set.(interface{ Status() keyset.Status }); ok {
 			list = append(list, s.Status())
 		}

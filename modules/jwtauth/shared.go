@@ -11,13 +11,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
-	"github.com/caddy-moat/caddy-moat/modules/internal/issuer"
-	"github.com/caddy-moat/caddy-moat/modules/internal/keyset"
-	"github.com/caddy-moat/caddy-moat/modules/internal/revocation"
-	"github.com/caddy-moat/caddy-moat/modules/internal/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/revocation"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/watched"
 )
 
 // What is shared by all instances of the module, and so survives a reload:
@@ -62,7 +62,7 @@ func report(what, name string) func(string, error) {
 }
 
 func (p *Provider) sharedSet(source keyset.Source) (token.KeySource, error) {
-	return adapter.Share(&p.held, sets, source, func() (token.KeySource, func(), error) {
+	return lifecycle.Share(&p.held, sets, source, func() (token.KeySource, func(), error) {
 		s := keyset.Open(source, keyset.Options{
 			Report:  report("source", source.String()),
 			Expand:  expand,
@@ -99,7 +99,7 @@ func identity(s certmagic.Storage) string {
 
 func (p *Provider) sharedIssuer(name string, rotate time.Duration) (*issuer.Issuer, error) {
 	storage := p.storage
-	return adapter.Share(&p.held, issuers, issuerKey{identity(storage), name, rotate}, func() (*issuer.Issuer, func(), error) {
+	return lifecycle.Share(&p.held, issuers, issuerKey{identity(storage), name, rotate}, func() (*issuer.Issuer, func(), error) {
 		ctx, cancel := background()
 		defer cancel()
 		i, err := issuer.Open(ctx, storage, issuer.Options{
@@ -116,10 +116,10 @@ func (p *Provider) sharedIssuer(name string, rotate time.Duration) (*issuer.Issu
 // openRevocations opens the revocation file, if one is configured, and the
 // revocations that are made while running.
 func (p *Provider) openRevocations(ctx caddy.Context) (err error) {
-	trails.enlist(listener{p, adapter.Changes(ctx)})
+	trails.enlist(listener{p, lifecycle.Changes(ctx)})
 	p.held.Add(func() { trails.drop(p) })
 	storage := p.storage
-	p.store, err = adapter.Share(&p.held, stores, identity(storage), func() (*revocation.Store, func(), error) {
+	p.store, err = lifecycle.Share(&p.held, stores, identity(storage), func() (*revocation.Store, func(), error) {
 		ctx, cancel := background()
 		defer cancel()
 		s, err := revocation.OpenStore(ctx, storage, nil, report("storage", revocation.StorageKey),

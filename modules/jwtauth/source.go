@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 )
 
 // Source is a place of a request where a token may stand. Exactly one of

@@ -4,7 +4,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
 func init() {
@@ -40,7 +40,7 @@ type App struct {
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  adapter.LayersApp,
+		ID:  lifecycle.LayersApp,
 		New: func() caddy.Module { return new(App) },
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // Severity says what comes of a finding.
@@ -77,7 +77,7 @@ func (f Finding) log(logger *zap.Logger) {
 // a handler, so that what is found wrong with it can be told with file and
 // line.
 func RememberPlace(handler any, file string, line int) {
-	adapter.RememberPlace(handler, file, line)
+	option.RememberPlace(handler, file, line)
 }
 
 // placeOf returns where a handler is written, "" if that is not known.
@@ -85,7 +85,7 @@ func placeOf(h caddyhttp.MiddlewareHandler) string {
 	if p, ok := h.(interface{ Place() string }); ok {
 		return p.Place()
 	}
-	return adapter.PlaceOf(h)
+	return option.PlaceOf(h)
 }
 
 // nameOf returns the directive of a handler, or else the name of its module.

@@ -6,7 +6,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
 func init() {
@@ -22,7 +22,7 @@ type handler struct{}
 // CaddyModule returns the Caddy module information.
 func (*handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  "http.handlers." + adapter.LayersHandler,
+		ID:  "http.handlers." + lifecycle.LayersHandler,
 		New: func() caddy.Module { return new(handler) },
 	}
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
 // sites returns the routes of a server site by site. In what the Caddyfile
@@ -69,7 +69,7 @@ func (e expansion) routes(routes caddyhttp.RouteList, within []string) caddyhttp
 // Caddy v2.11.9 has dropped all directives but the first.
 func uninvoked(server *caddyhttp.Server) []string {
 	left := maps.Clone(server.NamedRoutes)
-	delete(left, adapter.LayersHandler)
+	delete(left, lifecycle.LayersHandler)
 	var reach func(caddyhttp.RouteList)
 	reach = func(routes caddyhttp.RouteList) {
 		for _, route := range routes {

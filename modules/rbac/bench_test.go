@@ -7,9 +7,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // handled returns the bodies that the benchmark times and a test runs: the
@@ -32,7 +32,7 @@ func handled(t testing.TB) map[string]func() {
 		r := request(http.MethodGet, c.path, c.p)
 		caddyhttp.SetVar(r.Context(), decision.Var, nil) // it would grow with every round
 		if c.p == nil {
-			repl := adapter.Replacer(r)
+			repl := reqctx.Replacer(r)
 			repl.Set("http.auth.user.id", "bob")
 			repl.Set("http.auth.user.roles", "clerk")
 		}

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 const transfers = `rbac {
@@ -186,7 +186,7 @@ func TestRecordsNameThePolicy(t *testing.T) {
 	for _, target := range []string{"/health", "/orders/1", "/a//b"} {
 		r := request("GET", target, nil)
 		serve(t, h, r)
-		all := adapter.Decisions(r).Decisions()
+		all := reqctx.Decisions(r).Decisions()
 		if len(all) != 1 || all[0].Policy != want || !strings.HasPrefix(want, "sha256:") {
 			t.Errorf("%s: got %+v, want policy %s", target, all, want)
 		}

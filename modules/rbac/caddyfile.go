@@ -8,8 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 )
 
 // UnmarshalCaddyfile sets up the handler. Syntax:

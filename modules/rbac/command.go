@@ -15,16 +15,17 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/requestpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 func init() {
-	adapter.RegisterCommand(explainCommand)
-	adapter.RegisterCommand(policyCommand)
+	cli.RegisterCommand(explainCommand)
+	cli.RegisterCommand(policyCommand)
 }
 
 // errNo ends a command whose answer is no, with exit code 1 and no message:
@@ -59,11 +60,11 @@ func policies(file string) ([]*loaded, error) {
 	if file == "" {
 		return nil, errors.New("name the configuration: --config Caddyfile")
 	}
-	config, err := adapter.LoadConfig(file)
+	config, err := cli.LoadConfig(file)
 	if err != nil {
 		return nil, err
 	}
-	raws, err := adapter.FindModules(config, "handler", "rbac")
+	raws, err := cli.FindModules(config, "handler", "rbac")
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func policies(file string) ([]*loaded, error) {
 			return nil, fmt.Errorf("%s: rbac: %w", file, err)
 		}
 		if h.PolicyFile != "" {
-			if h.PolicyFile, err = adapter.Resolve(layer, "policy", h.PolicyFile); err != nil {
+			if h.PolicyFile, err = option.Resolve(layer, "policy", h.PolicyFile); err != nil {
 				return nil, err
 			}
 		}

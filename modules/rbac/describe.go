@@ -1,6 +1,6 @@
 package rbac
 
-import "github.com/caddy-moat/caddy-moat/modules/internal/principal"
+import "github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 
 // ServesAnonymous reports whether a rule allows something without an identity.
 func (h *Handler) ServesAnonymous() bool {

@@ -7,17 +7,17 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 var environments = sync.Pool{New: func() any { return new(condition.Env) }}
 
 // environment makes what conditions see of the request and puts it into q.
 func environment(r *http.Request, q *policy.Request, p *principal.Principal) *condition.Env {
-	ip, _ := adapter.Vars(r)[caddyhttp.ClientIPVarKey].(string)
+	ip, _ := reqctx.Vars(r)[caddyhttp.ClientIPVarKey].(string)
 	env := environments.Get().(*condition.Env)
 	*env = condition.Env{
 		Method: q.Method, Path: q.Path, RawQuery: r.URL.RawQuery,

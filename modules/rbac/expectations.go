@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
 )
 
 // expectations is a table of what a policy is expected to decide:

@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/casbin"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/casbin"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
 )
 
 func importCommand() *cobra.Command {

@@ -9,11 +9,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/watched"
 )
 
 // loaded is a policy in force.
@@ -121,7 +121,7 @@ func (h *Handler) reload(_, now *loaded, err error) {
 func (h *Handler) refuse(err error) {
 	digest := h.active.Load().digest
 	h.logger.Error("policy refused; the one before it stays in force", zap.String("file", h.PolicyFile), zap.Error(err))
-	h.changes(adapter.Change{Layer: layer, What: "policy refused", Source: h.PolicyFile, Old: digest, New: digest, Detail: err.Error()})
+	h.changes(lifecycle.Change{Layer: layer, What: "policy refused", Source: h.PolicyFile, Old: digest, New: digest, Detail: err.Error()})
 }
 
 // activate puts a policy in force, in the place of before, and says what that
@@ -131,7 +131,7 @@ func (h *Handler) activate(now, before *loaded) {
 	for _, w := range now.policy.Warnings() {
 		h.logger.Warn("policy: " + w)
 	}
-	change := adapter.Change{Layer: layer, What: "policy loaded", Source: h.PolicyFile, New: now.digest}
+	change := lifecycle.Change{Layer: layer, What: "policy loaded", Source: h.PolicyFile, New: now.digest}
 	if before != nil {
 		if before.digest == now.digest {
 			return

@@ -10,8 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func TestRoleMatchesCallersWithOneOfTheRoles(t *testing.T) {
@@ -41,11 +41,11 @@ func TestRoleMatchesCallersWithOneOfTheRoles(t *testing.T) {
 func TestRoleMatchesCallersOfForeignAuthenticators(t *testing.T) {
 	m := &MatchRole{"gold"}
 	r := request("GET", "/", nil)
-	adapter.Replacer(r).Set("http.auth.user.roles", "gold")
+	reqctx.Replacer(r).Set("http.auth.user.roles", "gold")
 	if m.Match(r) {
 		t.Error("roles without an identity count")
 	}
-	adapter.Replacer(r).Set("http.auth.user.id", "bob")
+	reqctx.Replacer(r).Set("http.auth.user.id", "bob")
 	if !m.Match(r) {
 		t.Error("the role of Caddy's placeholders does not count")
 	}

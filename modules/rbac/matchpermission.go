@@ -11,9 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
-	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/requestpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -118,22 +118,22 @@ func (m *MatchPermission) Match(r *http.Request) bool {
 // MatchWithError reports whether the caller has the permission. An error
 // means that there is no one policy to ask.
 func (m *MatchPermission) MatchWithError(r *http.Request) (bool, error) {
-	pol, ok := adapter.Vars(r)[policyVar].(*policy.Policy)
+	pol, ok := reqctx.Vars(r)[policyVar].(*policy.Policy)
 	if !ok {
 		var err error
 		if pol, err = m.only(); err != nil {
 			return false, err
 		}
 	}
-	p := adapter.Principal(r)
+	p := reqctx.Principal(r)
 	d, address := ask(pol, r, p, reading{method: m.Method, path: m.path}, nil)
 	for _, path := range slashed(m.path) {
 		if o, _ := ask(pol, r, p, reading{method: m.Method, path: path}, nil); o.Reason == policy.RuleDenies || o.Reason == policy.ConditionFails {
 			d = o
 		}
 	}
-	if d.Allow && (p != nil || address) && adapter.EarlyData(r) {
-		return false, caddyhttp.Error(http.StatusTooEarly, adapter.TooEarly())
+	if d.Allow && (p != nil || address) && reqctx.EarlyData(r) {
+		return false, caddyhttp.Error(http.StatusTooEarly, reqctx.TooEarly())
 	}
 	return d.Allow, nil
 }

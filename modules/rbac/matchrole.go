@@ -9,8 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -101,7 +101,7 @@ func (m *MatchRole) Match(r *http.Request) bool {
 
 // MatchWithError is Match; it never fails.
 func (m *MatchRole) MatchWithError(r *http.Request) (bool, error) {
-	p := adapter.Principal(r)
+	p := reqctx.Principal(r)
 	return p != nil && slices.ContainsFunc(*m, p.HasRole), nil
 }
 

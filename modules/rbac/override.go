@@ -5,8 +5,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/requestpath"
 	"github.com/caddy-moat/caddy-moat/modules/internal/query"
-	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
 )
 
 // overrides are the header fields by which common frameworks let a request be

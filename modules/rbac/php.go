@@ -11,8 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
-	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/requestpath"
 )
 
 // errScript refuses a path that goes on behind the name of a script.

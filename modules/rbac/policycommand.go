@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
 )
 
 func policyCommand() *cobra.Command {

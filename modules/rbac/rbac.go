@@ -19,15 +19,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/condition"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/requestpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
-	"github.com/caddy-moat/caddy-moat/modules/internal/requestpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -105,7 +107,7 @@ const layer = "rbac"
 // `{http.rbac.rule}` is the rule that decided, or "default: deny".
 type Handler struct {
 	policy.Document
-	adapter.Placed
+	option.Placed
 
 	// A file with a policy of the same form, as JSON if its name ends in
 	// .json and as YAML otherwise. What is in the file and what is written
@@ -136,7 +138,7 @@ type Handler struct {
 	config    <-chan struct{} // stands for the configuration h belongs to
 	sites     sync.Map        // of *caddyhttp.Server, to *scripts
 
-	changes func(adapter.Change)
+	changes func(lifecycle.Change)
 	decided *prometheus.CounterVec
 	allowed prometheus.Counter // the usual case of decided
 	memo    *decision.Memo
@@ -155,15 +157,15 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the policy and begins to watch its file.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.Locate(h)
-	adapter.CheckLayers(ctx)
+	lifecycle.CheckLayers(ctx)
 	return h.At(h.provision(ctx))
 }
 
 func (h *Handler) provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	h.changes = adapter.Changes(ctx)
+	h.changes = lifecycle.Changes(ctx)
 	var err error
-	if h.decided, err = adapter.Decided(ctx); err != nil {
+	if h.decided, err = lifecycle.Decided(ctx); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	h.memo = new(decision.Memo)
@@ -172,7 +174,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		return fmt.Errorf("rbac: max_body is %d, and must be from 1 to %d bytes", h.MaxBody, maxMaxBody)
 	}
 	if h.PolicyFile != "" {
-		if h.PolicyFile, err = adapter.Resolve(layer, "policy", h.PolicyFile); err != nil {
+		if h.PolicyFile, err = option.Resolve(layer, "policy", h.PolicyFile); err != nil {
 			return err
 		}
 	}
@@ -194,7 +196,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 // wouldRefuse is the counter of what dry_run lets pass. Its labels are what
 // the policy says: rules as they are written, and codes.
 func wouldRefuse(ctx caddy.Context) (*prometheus.CounterVec, error) {
-	return adapter.Register(ctx, prometheus.NewCounterVec(prometheus.CounterOpts{
+	return lifecycle.Register(ctx, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy",
 		Subsystem: "moat",
 		Name:      "rbac_dry_run_total",
@@ -213,11 +215,11 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP decides on the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	adapter.EndToEnd(r)
-	adapter.Answer(r)
+	reqctx.EndToEnd(r)
+	reqctx.Answer(r)
 	in := h.active.Load()
 	// Which fields a condition looks at may depend on the request.
-	adapter.DropTrailers(r, func(name string) bool {
+	reqctx.DropTrailers(r, func(name string) bool {
 		_, override := override(name)
 		return override || in.policy.ReadsHeaders()
 	})
@@ -229,12 +231,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case reasonEarly:
 		rule = "early_data: deny what is not safe and anonymous"
 	}
-	if repl := adapter.Replacer(r); repl != nil {
+	if repl := reqctx.Replacer(r); repl != nil {
 		repl.Set("http.rbac.rule", rule)
 	}
 	if refusal == nil {
 		h.allowed.Inc()
-		if log := adapter.Decisions(r); log != nil {
+		if log := reqctx.Decisions(r); log != nil {
 			log.Note(h.memo.Of(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule, Policy: in.digest}))
 		}
 		return next.ServeHTTP(w, r)
@@ -247,14 +249,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.dryRun.WithLabelValues(rule, refusal.Code).Inc()
 		h.logger.Info("dry_run: would have been refused",
 			zap.String("code", refusal.Code), zap.String("rule", rule), zap.String("method", r.Method), zap.String("path", conceal.Path(r.URL.Path)))
-		adapter.Decisions(r).Add(decision.Decision{
+		reqctx.Decisions(r).Add(decision.Decision{
 			Layer: layer, Result: decision.Skip, Rule: "dry_run: " + refusal.Code + " by " + rule, Policy: in.digest,
 		})
 		return next.ServeHTTP(w, r)
 	}
 	h.decided.WithLabelValues(layer, decision.Deny, refusal.Code).Inc()
-	adapter.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Deny, Rule: rule, Code: refusal.Code, Policy: in.digest})
-	return adapter.Refuse(w, r, refusal)
+	reqctx.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Deny, Rule: rule, Code: refusal.Code, Policy: in.digest})
+	return reqctx.Refuse(w, r, refusal)
 }
 
 // decide asks the policy. It returns nil or the refusal.
@@ -276,7 +278,7 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 			Status: http.StatusBadRequest, Code: "ambiguous_path", Detail: err.Error(),
 		}
 	}
-	if vars := adapter.Vars(r); vars != nil {
+	if vars := reqctx.Vars(r); vars != nil {
 		vars[policyVar] = pol // for the permission matcher
 	}
 	p := endow(r, pol)
@@ -290,7 +292,7 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 			Status: http.StatusBadRequest, Code: "ambiguous_path", Detail: errScript.Error(),
 		}
 	}
-	safe := adapter.Safe(main.method)
+	safe := reqctx.Safe(main.method)
 	for _, other := range others {
 		if !d.Allow {
 			break
@@ -299,13 +301,13 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 		if !o.Allow && (!other.denyOnly || o.Reason == policy.RuleDenies || o.Reason == policy.ConditionFails) {
 			d = o
 		}
-		address, safe = address || a, safe && adapter.Safe(other.method)
+		address, safe = address || a, safe && reqctx.Safe(other.method)
 	}
 	switch {
 	case !d.Allow:
 		return d, refusal(r, p, pol)
-	case (p != nil || address || !safe) && adapter.EarlyData(r):
-		return policy.Decision{Reason: reasonEarly}, adapter.TooEarly()
+	case (p != nil || address || !safe) && reqctx.EarlyData(r):
+		return policy.Decision{Reason: reasonEarly}, reqctx.TooEarly()
 	}
 	return d, nil
 }
@@ -344,11 +346,11 @@ func slashed(whole string) []string {
 // and makes that the caller for the layers behind: a role counts for what may
 // be seen as much as for what may be done.
 func endow(r *http.Request, pol *policy.Policy) *principal.Principal {
-	p := adapter.Principal(r)
+	p := reqctx.Principal(r)
 	if p == nil {
 		return nil
 	}
-	return adapter.AddRoles(r, p, pol.UserRoles(p.ID, p.Source()))
+	return reqctx.AddRoles(r, p, pol.UserRoles(p.ID, p.Source()))
 }
 
 // ask makes one decision, and reports whether it looked at the client's address.
@@ -391,7 +393,7 @@ func refusal(r *http.Request, p *principal.Principal, pol *policy.Policy) *probl
 	if p == nil {
 		// RFC 9110 section 15.5.2: a 401 has at least one challenge. RFC
 		// 6750 section 3.1: without credentials, it names no error.
-		challenges, _ := adapter.Vars(r)[adapter.ChallengesVar].([]string)
+		challenges, _ := reqctx.Vars(r)[reqctx.ChallengesVar].([]string)
 		if len(challenges) == 0 {
 			challenges = []string{"Bearer"}
 		}

@@ -20,10 +20,11 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 const shop = `rbac {
@@ -89,7 +90,7 @@ func request(method, target string, p *principal.Principal) *http.Request {
 	caddyhttp.SetVar(r.Context(), decision.Var, new(decision.Log))
 	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.7")
 	if p != nil {
-		adapter.Identify(r, p)
+		reqctx.Identify(r, p)
 	}
 	return r
 }
@@ -148,8 +149,8 @@ func TestRefusals(t *testing.T) {
 		if strings.Contains(w.Body.String(), "orders") || strings.Contains(w.Body.String(), "manager") {
 			t.Errorf("%s %s: the answer tells of the policy: %s", tc.method, tc.target, w.Body)
 		}
-		rule, _ := adapter.Replacer(r).GetString("http.rbac.rule")
-		log := decision.From(adapter.Vars(r))
+		rule, _ := reqctx.Replacer(r).GetString("http.rbac.rule")
+		log := decision.From(reqctx.Vars(r))
 		result := decision.Deny
 		if passed {
 			result = decision.Allow
@@ -199,13 +200,13 @@ func TestErrorRoutesGetTheRefusal(t *testing.T) {
 func TestOtherAuthenticatorsAreUnderstood(t *testing.T) {
 	h := provision(t, shop)
 	r := request("GET", "/orders/1", nil)
-	adapter.Replacer(r).Set("http.auth.user.id", "bob")
-	adapter.Replacer(r).Set("http.auth.user.roles", "guest,clerk")
+	reqctx.Replacer(r).Set("http.auth.user.id", "bob")
+	reqctx.Replacer(r).Set("http.auth.user.roles", "guest,clerk")
 	if _, passed := serve(t, h, r); !passed {
 		t.Error("roles from placeholders are not read")
 	}
 	r = request("GET", "/orders/1", nil)
-	adapter.Replacer(r).Set("http.auth.user.roles", "clerk")
+	reqctx.Replacer(r).Set("http.auth.user.roles", "clerk")
 	if w, _ := serve(t, h, r); w.Code != 401 {
 		t.Errorf("roles without an identity: got %d", w.Code)
 	}
@@ -219,8 +220,8 @@ func TestUsersInThePolicyHaveRoles(t *testing.T) {
 		if _, passed := serve(t, h, r); !passed {
 			t.Errorf("%s: bob is no clerk", path)
 		}
-		roles, _ := adapter.Replacer(r).GetString("http.auth.user.roles")
-		if p := adapter.Principal(r); !slices.Equal(p.Roles, []string{"guest", "clerk"}) || roles != "guest,clerk" || p.Claims != before.Claims {
+		roles, _ := reqctx.Replacer(r).GetString("http.auth.user.roles")
+		if p := reqctx.Principal(r); !slices.Equal(p.Roles, []string{"guest", "clerk"}) || roles != "guest,clerk" || p.Claims != before.Claims {
 			t.Errorf("%s: the layers behind see roles %q, %q", path, p.Roles, roles)
 		}
 		if len(before.Roles) != 1 {
@@ -229,8 +230,8 @@ func TestUsersInThePolicyHaveRoles(t *testing.T) {
 	}
 	// As Caddy's basic_auth leaves it.
 	r := request("GET", "/c", nil)
-	adapter.Replacer(r).Set("http.auth.user.id", "bob")
-	if _, passed := serve(t, h, r); !passed || !adapter.Principal(r).HasRole("clerk") {
+	reqctx.Replacer(r).Set("http.auth.user.id", "bob")
+	if _, passed := serve(t, h, r); !passed || !reqctx.Principal(r).HasRole("clerk") {
 		t.Error("bob of another authenticator is no clerk")
 	}
 	if _, passed := serve(t, h, request("GET", "/c", &principal.Principal{ID: "eve"})); passed {
@@ -385,7 +386,7 @@ func TestDryRunRecordsAndLetsPass(t *testing.T) {
 		if _, passed := serve(t, h, r); !passed {
 			t.Errorf("%s: refused", target)
 		}
-		log := decision.From(adapter.Vars(r))
+		log := decision.From(reqctx.Vars(r))
 		want.Policy = h.active.Load().digest
 		if !slices.Equal(log.Decisions(), []decision.Decision{want}) || log.Code() != "" {
 			t.Errorf("%s: recorded %+v, code %q; want %+v", target, log.Decisions(), log.Code(), want)
@@ -445,10 +446,10 @@ func TestPolicyFileIsSwapped(t *testing.T) {
 	if err := h.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
-	var changes []adapter.Change
-	changed := make(chan adapter.Change, 16)
+	var changes []lifecycle.Change
+	changed := make(chan lifecycle.Change, 16)
 	h.reloading.Lock()
-	h.changes = func(c adapter.Change) { changed <- c }
+	h.changes = func(c lifecycle.Change) { changed <- c }
 	h.reloading.Unlock()
 	allowed := func(path string) bool {
 		_, passed := serve(t, h, request("GET", path, nil))

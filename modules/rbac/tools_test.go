@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 )
 
 func TestWhyNotSaysWhatWouldBeEnough(t *testing.T) {

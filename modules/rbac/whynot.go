@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 )
 
 // whyNot prints what a refused caller lacks. Every line about a role, a scope

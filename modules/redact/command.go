@@ -14,15 +14,15 @@ import (
 	"github.com/caddyserver/certmagic"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/mask"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/mask"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 func init() {
-	adapter.RegisterCommand(redactCommand)
-	adapter.RegisterCommand(decryptCommand)
+	cli.RegisterCommand(redactCommand)
+	cli.RegisterCommand(decryptCommand)
 }
 
 // choice is the flags that find a handler in a configuration.
@@ -42,11 +42,11 @@ func (c *choice) open(ctx context.Context) (h *Handler, keys *keyring, done func
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	config, err := adapter.LoadConfig(c.config)
+	config, err := cli.LoadConfig(c.config)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	found, err := adapter.FindModules(config, "handler", "redact")
+	found, err := cli.FindModules(config, "handler", "redact")
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -69,7 +69,7 @@ func (c *choice) open(ctx context.Context) (h *Handler, keys *keyring, done func
 	closeStorage := func() {}
 	keys = &keyring{ctx: ctx, hash: h.HashKey, encrypt: h.EncryptKeys}
 	keys.storage = func() (certmagic.Storage, error) {
-		storage, opened, err := adapter.OpenStorage(ctx, config)
+		storage, opened, err := cli.OpenStorage(ctx, config)
 		if err == nil {
 			closeStorage = opened
 		}

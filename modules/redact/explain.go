@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 // touch is a value that a rule was applied to.

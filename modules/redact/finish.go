@@ -7,11 +7,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
-	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // finish ends an answer after the handlers inside have returned. What could
@@ -202,7 +202,7 @@ func (rw *responseWriter) abort(f *fault) {
 func (h *Handler) cut(r *http.Request, p *problem.Problem) {
 	h.note(r, p, "aborted")
 	h.metrics.decided.WithLabelValues("redact", decision.Error, p.Code).Inc()
-	adapter.Decisions(r).Add(decision.Decision{Layer: "redact", Result: decision.Error, Code: p.Code})
+	reqctx.Decisions(r).Add(decision.Decision{Layer: "redact", Result: decision.Error, Code: p.Code})
 }
 
 // reset makes the end of an aborted body known to a client of HTTP/1.0, where

@@ -9,11 +9,11 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/graphql"
-	"github.com/caddy-moat/caddy-moat/modules/internal/jsonpath"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/graphql"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/jsonpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
-	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
 )
 
 // namesOf returns the names of members in the selectors of rules.

@@ -19,8 +19,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 // secret stands in every body that has to be redacted; leaked looks for it.

@@ -10,12 +10,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/conceal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/mask"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/mask"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
-	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // maxLogged is how much of a hidden error goes to the log.
@@ -77,8 +77,8 @@ func (rw *responseWriter) replaceError() error {
 			zap.String("media_type", rw.label.mediaType), zap.String("body", rw.h.errors.mask(rw.first)))
 	}
 	rw.h.metrics.refusals.WithLabelValues(p.Code, "").Inc()
-	adapter.Decisions(rw.r).Add(decision.Decision{Layer: "redact", Result: decision.Error, Code: p.Code})
-	err := adapter.Refuse(rw.w, rw.r, p)
+	reqctx.Decisions(rw.r).Add(decision.Decision{Layer: "redact", Result: decision.Error, Code: p.Code})
+	err := reqctx.Refuse(rw.w, rw.r, p)
 	if he, ok := err.(caddyhttp.HandlerError); ok {
 		he.ID = reference // {http.error.id} is what the client and the log are told
 		return he

@@ -13,8 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/mask"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/mask"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // keyLen is the length of the keys made here, in bytes.
@@ -109,17 +109,17 @@ func binaryKey(text string) ([]byte, error) {
 	return nil, errors.New("is not 32 bytes in base64 or hexadecimal")
 }
 
-func (k *keyring) key(option, text string, parse func(string) ([]byte, error)) ([]byte, error) {
+func (k *keyring) key(name, text string, parse func(string) ([]byte, error)) ([]byte, error) {
 	if text == "" || text == internalKey {
-		return k.internal(option)
+		return k.internal(name)
 	}
-	value, err := adapter.Resolve("redact", option, text)
+	value, err := option.Resolve("redact", name, text)
 	if err != nil {
 		return nil, err
 	}
 	key, err := parse(value)
 	if err != nil {
-		return nil, fmt.Errorf("redact: %s: what %s stands for %w", option, source(text), err)
+		return nil, fmt.Errorf("redact: %s: what %s stands for %w", name, source(text), err)
 	}
 	return key, nil
 }

@@ -4,8 +4,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
 type metrics struct {
@@ -17,21 +17,21 @@ type metrics struct {
 }
 
 func newMetrics(ctx caddy.Context) (m metrics, err error) {
-	m.fields, err = adapter.Register(ctx, prometheus.NewCounter(prometheus.CounterOpts{
+	m.fields, err = lifecycle.Register(ctx, prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "moat_redact", Name: "fields_total",
 		Help: "Values that redact has changed or removed.",
 	}))
 	if err != nil {
 		return m, err
 	}
-	m.refusals, err = adapter.Register(ctx, prometheus.NewCounterVec(prometheus.CounterOpts{
+	m.refusals, err = lifecycle.Register(ctx, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "moat_redact", Name: "refusals_total",
 		Help: "Bodies that redact has refused, by error code and by reason.",
 	}, []string{"code", "reason"}))
 	if err != nil {
 		return m, err
 	}
-	if m.decided, err = adapter.Decided(ctx); err != nil {
+	if m.decided, err = lifecycle.Decided(ctx); err != nil {
 		return m, err
 	}
 	m.allowed = m.decided.WithLabelValues("redact", decision.Allow, "")

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 )
 
 // patchRewriter redacts a JSON Patch (RFC 6902), which names members in

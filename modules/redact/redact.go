@@ -14,10 +14,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -67,7 +69,7 @@ const (
 //
 // It sets {http.redact.count} to the number of values changed in the answer.
 type Handler struct {
-	adapter.Placed
+	option.Placed
 
 	// Rules for every caller.
 	Rules []Rule `json:"rules,omitempty"`
@@ -168,7 +170,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the rules and resolves the keys.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.Locate(h)
-	adapter.CheckLayers(ctx)
+	lifecycle.CheckLayers(ctx)
 	return h.At(h.provision(ctx))
 }
 
@@ -288,9 +290,9 @@ func (h *Handler) Validate() error {
 
 // ServeHTTP redacts the request body and then the answer of next.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
-	vars, repl := adapter.Vars(r), adapter.Replacer(r)
+	vars, repl := reqctx.Vars(r), reqctx.Replacer(r)
 	count := counterOf(vars, repl)
-	p := adapter.PrincipalIn(vars, repl)
+	p := reqctx.PrincipalIn(vars, repl)
 	v, err := h.answers.of(p)
 	if err != nil {
 		return h.refuse(w, r, internalFault(err))
@@ -394,8 +396,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem.Prob
 		result = decision.Error
 	}
 	h.metrics.decided.WithLabelValues("redact", result, p.Code).Inc()
-	adapter.Decisions(r).Add(decision.Decision{Layer: "redact", Result: result, Code: p.Code})
-	return adapter.Refuse(w, r, p)
+	reqctx.Decisions(r).Add(decision.Decision{Layer: "redact", Result: result, Code: p.Code})
+	return reqctx.Refuse(w, r, p)
 }
 
 // EncryptKey is a key of the encrypt action.

@@ -11,10 +11,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
-	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // redactRequest puts the rules between the body of r and the upstream. Bodies
@@ -22,7 +22,7 @@ import (
 // known before the upstream sees anything; it returns nil if there is no
 // body, or one that passes.
 func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*requestBody, error) {
-	if r.Method == http.MethodConnect || !adapter.HasContent(r) {
+	if r.Method == http.MethodConnect || !reqctx.HasContent(r) {
 		return nil, nil
 	}
 	v, err := h.requests.of(p)
@@ -261,7 +261,7 @@ func (b *requestBody) account(h *Handler, r *http.Request) {
 	defer b.mu.Unlock()
 	if n := b.rewriter.Count(); n > 0 {
 		h.metrics.fields.Add(float64(n))
-		adapter.Decisions(r).AddRedacted(n, b.rewriter.Fired()...)
+		reqctx.Decisions(r).AddRedacted(n, b.rewriter.Fired()...)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 )
 
 // eventStream redacts Server-Sent Events (HTML Living Standard, section 9.2),

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 // limits bound what a body may cost.

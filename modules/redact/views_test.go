@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 func TestTooManyGroupsAreRefused(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 // flushDelay is how long a document may still be held after the upstream has

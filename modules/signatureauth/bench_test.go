@@ -3,7 +3,7 @@ package signatureauth
 import (
 	"testing"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
 )
 
 // BenchmarkIdentify is what a signed request costs: one that is accepted, one

@@ -7,7 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
@@ -47,7 +47,7 @@ import (
 // scopes. The directive's matcher is the business of who registers the
 // directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := adapter.UnmarshalBlock(d, &p.options, "key", p.unmarshalOption); err != nil {
+	if err := option.UnmarshalBlock(d, &p.options, "key", p.unmarshalOption); err != nil {
 		return err
 	}
 	if err := p.check(); err != nil {
@@ -61,13 +61,13 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "key":
 		return p.unmarshalKey(d)
 	case "keys":
-		return adapter.OneArg(d, &p.KeysFile)
+		return option.OneArg(d, &p.KeysFile)
 	case "components":
 		return list(d, &p.Components)
 	case "label":
-		return adapter.OneArg(d, &p.Label)
+		return option.OneArg(d, &p.Label)
 	case "tag":
-		return adapter.OneArg(d, &p.Tag)
+		return option.OneArg(d, &p.Tag)
 	case "max_age":
 		return duration(d, &p.MaxAge)
 	case "leeway":
@@ -94,9 +94,9 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "sign_responses":
 		return p.unmarshalResponses(d)
 	case "realm":
-		return adapter.OneArg(d, &p.Realm)
+		return option.OneArg(d, &p.Realm)
 	case "strip":
-		return adapter.Flag(d, &p.Strip)
+		return option.Flag(d, &p.Strip)
 	case "algorithms", "algorithm":
 		return d.Errf("%s: the algorithm is that of the key: write key <keyid> <alg> <key>", name)
 	}
@@ -114,7 +114,7 @@ func (p *Provider) unmarshalKey(d *caddyfile.Dispenser) error {
 			return d.Errf("key %s already specified", k.ID)
 		}
 	}
-	seen := make(adapter.Once)
+	seen := make(option.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := seen.Check(d); err != nil {
 			return err
@@ -122,13 +122,13 @@ func (p *Provider) unmarshalKey(d *caddyfile.Dispenser) error {
 		var err error
 		switch d.Val() {
 		case "user":
-			err = adapter.OneArg(d, &k.User)
+			err = option.OneArg(d, &k.User)
 		case "role", "roles":
 			err = list(d, &k.Roles)
 		case "scope", "scopes":
 			err = list(d, &k.Scopes)
 		case "plan":
-			err = adapter.OneArg(d, &k.Plan)
+			err = option.OneArg(d, &k.Plan)
 		default:
 			err = d.Errf("unrecognized subdirective '%s' of key: user, roles, scopes or plan is expected", d.Val())
 		}
@@ -163,7 +163,7 @@ func (p *Provider) unmarshalResponses(d *caddyfile.Dispenser) error {
 	}
 	s := new(Responses)
 	p.SignResponses = s
-	seen := make(adapter.Once)
+	seen := make(option.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := seen.Check(d); err != nil {
 			return err
@@ -177,7 +177,7 @@ func (p *Provider) unmarshalResponses(d *caddyfile.Dispenser) error {
 		case "components":
 			err = list(d, &s.Components)
 		case "label":
-			err = adapter.OneArg(d, &s.Label)
+			err = option.OneArg(d, &s.Label)
 		case "max_body":
 			err = size(d, &s.MaxBody)
 		default:

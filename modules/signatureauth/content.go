@@ -10,16 +10,16 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // verifyContent compares the content with its digest. What fits into the
 // buffer is compared at once; of what does not, the rest is compared as it is
 // read, and the result is for Failed to tell.
 func (p *Provider) verifyContent(r *http.Request, digest *httpsig.Digest) error {
-	if !adapter.HasContent(r) {
+	if !reqctx.HasContent(r) {
 		if !digest.Check(nil) {
 			return errDigest
 		}
@@ -45,7 +45,7 @@ func (p *Provider) verifyContent(r *http.Request, digest *httpsig.Digest) error 
 	}
 	w := &compared{ReadCloser: digest.Reader(r.Body)}
 	r.Body = w
-	if vars := adapter.Vars(r); vars != nil {
+	if vars := reqctx.Vars(r); vars != nil {
 		vars[contentVar] = w
 	}
 	return nil
@@ -88,7 +88,7 @@ func (w *compared) Read(b []byte) (int, error) {
 // Guard returns the writer for a request whose content is compared as it is
 // read.
 func (p *Provider) Guard(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
-	c, ok := adapter.Vars(r)[contentVar].(*compared)
+	c, ok := reqctx.Vars(r)[contentVar].(*compared)
 	if !ok {
 		return w
 	}
@@ -116,7 +116,7 @@ func (g *guardedWriter) WriteHeader(status int) {
 // Failed says why a request that was let pass has failed after all: its content
 // was not what was signed.
 func (p *Provider) Failed(r *http.Request, err error) *credential.Error {
-	w, ok := adapter.Vars(r)[contentVar].(*compared)
+	w, ok := reqctx.Vars(r)[contentVar].(*compared)
 	if !ok || !w.failed.noted() || err == nil && !w.unsent {
 		return nil // an answer that came before the end of the content stays
 	}

@@ -4,7 +4,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
 )
 
 // TestConnectionCannotTakeOutWhatIsCovered is about who forwards a signed

@@ -11,12 +11,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
-	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
+	"github.com/caddy-moat/caddy-moat/modules/internal/watched"
 )
 
 // Key is a key whose signatures are accepted, and whose it is.
@@ -63,7 +63,7 @@ func loadKeys(list []*Key) (keys, error) {
 		if all[k.ID] != nil {
 			return nil, fmt.Errorf("key %s is given twice", k.ID)
 		}
-		material := adapter.KeyMaterial{Value: k.Value, Secret: httpsig.Symmetric(k.Algorithm)}
+		material := option.KeyMaterial{Value: k.Value, Secret: httpsig.Symmetric(k.Algorithm)}
 		text, err := material.Load(Name, "key "+k.ID)
 		if err != nil {
 			return nil, err

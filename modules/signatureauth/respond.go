@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // CodeUnsignable is the code of an answer that cannot be signed (502).
@@ -67,7 +68,7 @@ func (s *Responses) provision() error {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	material := adapter.KeyMaterial{Value: s.Key, Secret: httpsig.Symmetric(s.Algorithm)}
+	material := option.KeyMaterial{Value: s.Key, Secret: httpsig.Symmetric(s.Algorithm)}
 	text, err := material.Load(Name, "sign_responses key "+s.KeyID)
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func (p *Provider) note(r *http.Request, m *httpsig.Message, label string) {
 	if p.SignResponses == nil {
 		return
 	}
-	if vars := adapter.Vars(r); vars != nil {
+	if vars := reqctx.Vars(r); vars != nil {
 		kept := *m
 		kept.Header = m.Header.Clone()
 		vars[requestVar] = &asked{&kept, label}
@@ -102,7 +103,7 @@ func (p *Provider) note(r *http.Request, m *httpsig.Message, label string) {
 
 // Answer returns what signs the answer to a request.
 func (p *Provider) Answer(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, func(error) error) {
-	a, ok := adapter.Vars(r)[requestVar].(*asked)
+	a, ok := reqctx.Vars(r)[requestVar].(*asked)
 	if p.SignResponses == nil || !ok {
 		return w, nil
 	}
@@ -193,7 +194,7 @@ func (s *signingWriter) finish(r *http.Request, err error) error {
 		for _, name := range []string{"Content-Type", "Content-Length", "Content-Encoding", "Content-Digest", "Trailer"} {
 			h.Del(name)
 		}
-		return adapter.Refuse(w, r, &problem.Problem{
+		return reqctx.Refuse(w, r, &problem.Problem{
 			Status: http.StatusBadGateway, Code: CodeUnsignable, Detail: "The answer cannot be signed.", Cause: s.fault,
 		})
 	}

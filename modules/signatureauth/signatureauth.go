@@ -10,12 +10,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter/watched"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/replay"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/replay"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
+	"github.com/caddy-moat/caddy-moat/modules/internal/watched"
 )
 
 func init() {
@@ -188,7 +189,7 @@ type Provider struct {
 	delivered replay.Store // of idempotency keys
 	keysUsed  *replay.Memory
 
-	held adapter.Held
+	held lifecycle.Held
 	now  func() time.Time
 }
 
@@ -389,11 +390,11 @@ func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (*princip
 
 // message is the request as the client has sent it.
 func message(r *http.Request) *httpsig.Message {
-	t := adapter.TargetOf(r)
+	t := reqctx.TargetOf(r)
 	return &httpsig.Message{
 		Method: t.Method, Proto: r.Proto, Scheme: t.Scheme, Authority: t.Host,
 		Path: t.URL.EscapedPath(), Query: t.URL.RawQuery, HasQuery: t.URL.RawQuery != "" || t.URL.ForceQuery,
-		Header: r.Header, HasContent: adapter.HasContent(r),
+		Header: r.Header, HasContent: reqctx.HasContent(r),
 	}
 }
 
@@ -477,7 +478,7 @@ func (p *Provider) HandlerOptions() credential.Options { return p.options }
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 // Answers are not signed there.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	return adapter.Authenticate(p, w, r)
+	return reqctx.Authenticate(p, w, r)
 }
 
 // Interface guards

@@ -22,10 +22,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/goleak"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
-	"github.com/caddy-moat/caddy-moat/modules/internal/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -104,7 +104,7 @@ func request(method, url string, body []byte) *http.Request {
 func sign(t testing.TB, s *httpsig.Signer, r *http.Request, change func(*httpsig.Template)) {
 	t.Helper()
 	tpl := httpsig.Template{Components: []string{"@method", "@target-uri"}, Created: now}
-	if adapter.HasContent(r) {
+	if reqctx.HasContent(r) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Fatal(err)

@@ -17,12 +17,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 func init() {
-	adapter.RegisterCommand(signCommand)
+	cli.RegisterCommand(signCommand)
 }
 
 // signFlags are the flags of `caddy moat sign`.
@@ -92,8 +93,8 @@ func (f *signFlags) sign(target string) (*signedRequest, error) {
 	if f.keyID == "" || f.key == "" {
 		return nil, errors.New("--keyid and --key are needed")
 	}
-	material := adapter.KeyMaterial{Value: f.key, Secret: httpsig.Symmetric(f.alg)}
-	if material.Secret && !adapter.IsPlaceholder(f.key) {
+	material := option.KeyMaterial{Value: f.key, Secret: httpsig.Symmetric(f.alg)}
+	if material.Secret && !option.IsPlaceholder(f.key) {
 		material.Value = "{file." + f.key + "}" // a secret on the command line is seen by everybody
 	}
 	text, err := material.Load("sign", "--key")

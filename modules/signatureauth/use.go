@@ -9,10 +9,11 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/adapter"
-	"github.com/caddy-moat/caddy-moat/modules/internal/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
-	"github.com/caddy-moat/caddy-moat/modules/internal/replay"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/replay"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // failed is a flag that is set from the goroutine that reads a body.
@@ -36,7 +37,7 @@ func (p *Provider) openReplay() error {
 		n = defaultRemember
 	}
 	var err error
-	p.memory, err = adapter.Share(&p.held, memories, n, func() (*replay.Memory, func(), error) {
+	p.memory, err = lifecycle.Share(&p.held, memories, n, func() (*replay.Memory, func(), error) {
 		return replay.NewMemory(n, p.now()), func() {}, nil
 	})
 	if err != nil {
@@ -47,7 +48,7 @@ func (p *Provider) openReplay() error {
 	p.memory.Widen(p.span, p.now())
 	p.used = p.memory
 	if p.Replay == ReplayIdempotencyKey {
-		p.keysUsed, err = adapter.Share(&p.held, memories, "idempotency keys", func() (*replay.Memory, func(), error) {
+		p.keysUsed, err = lifecycle.Share(&p.held, memories, "idempotency keys", func() (*replay.Memory, func(), error) {
 			return replay.NewMemory(rememberedKeys, p.now()), func() {}, nil
 		})
 		p.delivered = p.keysUsed
@@ -62,12 +63,12 @@ const rememberedKeys = 2_000_000
 
 func (p *Provider) measure(ctx caddy.Context) error {
 	if p.memory != nil {
-		if err := adapter.MeasureReplays(ctx, "signature", p.memory); err != nil {
+		if err := lifecycle.MeasureReplays(ctx, "signature", p.memory); err != nil {
 			return err
 		}
 	}
 	if p.keysUsed != nil {
-		return adapter.MeasureReplays(ctx, "idempotency_key", p.keysUsed)
+		return lifecycle.MeasureReplays(ctx, "idempotency_key", p.keysUsed)
 	}
 	return nil
 }
@@ -94,7 +95,7 @@ func scopeOfNonce(k *httpsig.Key) string { return "nonce\x00" + k.Thumbprint() +
 // changed its key is still the same. What is of the same name at another host
 // is not, since that may be somebody else's.
 func scopeOfIdempotency(r *http.Request, user string) string {
-	return "idempotency-key\x00" + strings.ToLower(adapter.TargetOf(r).Host) + "\x00" + user
+	return "idempotency-key\x00" + strings.ToLower(reqctx.TargetOf(r).Host) + "\x00" + user
 }
 
 // use notes what may be used once. It is the last of all checks, so that only
@@ -116,7 +117,7 @@ func (p *Provider) use(r *http.Request, s *signed, now time.Time) *credential.Er
 			})
 		}
 	}
-	if p.Replay != ReplayIdempotencyKey || repeatable(r.Method) && repeatable(adapter.TargetOf(r).Method) {
+	if p.Replay != ReplayIdempotencyKey || repeatable(r.Method) && repeatable(reqctx.TargetOf(r).Method) {
 		return nil
 	}
 	field := r.Header["Idempotency-Key"]

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/httpsig"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
 )
 
 // TestLongerAgeMakesNoUsedSignatureGoodAgain: one that was used and forgotten,

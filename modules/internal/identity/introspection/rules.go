@@ -1,0 +1,188 @@
+package introspection
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+	"unicode"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
+)
+
+// Rules are what an active token must fulfil besides, and where its answer
+// has what. They are those of signed tokens.
+type Rules struct {
+	// Issuer is the iss that an answer must have. Empty checks nothing.
+	Issuer string
+
+	// Voucher is who vouches for the callers, and so the issuer of their
+	// Principals: an answer may say any iss, and the endpoint of a partner is
+	// not to name our users. An answer that has an iss must have that of
+	// Voucher if Same is set.
+	Voucher string
+	Same    bool
+
+	// Audience are names of this service. Without any, and without
+	// AnyAudience, answers that name an audience are refused.
+	Audience    []string
+	AnyAudience bool
+
+	// Leeway is how far the server's clock may be off.
+	Leeway time.Duration
+
+	Require       []Requirement
+	Roles, Scopes []principal.Pointer
+	Subject       principal.Pointer // default: sub
+
+	// LenientRoles and LenientScopes are those of [token.Issuer].
+	LenientRoles, LenientScopes bool
+}
+
+func inactive(why string) error { return fmt.Errorf("%w: %s", ErrInactive, why) }
+
+// read makes a token of an answer, RFC 7662 section 2.2.
+func (r *Rules) read(body []byte, now time.Time) (*Token, error) {
+	var s strictjson.Scanner
+	if s.Object(body) != nil {
+		return nil, fmt.Errorf("%w: it does not answer with JSON", ErrUnavailable)
+	}
+	claims := principal.NewClaims(body)
+	m := claims.Map()
+	active, ok := m["active"].(bool)
+	if !ok {
+		return nil, fmt.Errorf("%w: its answer does not say whether the token is active", ErrUnavailable)
+	}
+	if !active {
+		return nil, ErrInactive
+	}
+	t := &Token{}
+	var notBefore time.Time
+	for name, to := range map[string]*time.Time{"exp": &t.Expires, "nbf": &notBefore, "iat": &t.IssuedAt} {
+		if v, has := m[name]; has {
+			if *to, ok = date(v); !ok {
+				return nil, inactive(name + " is not a date")
+			}
+		}
+	}
+	// The server has looked at its clock; this is for what is remembered.
+	switch {
+	case !t.Expires.IsZero() && !now.Before(t.Expires.Add(r.Leeway)):
+		return nil, inactive("it has expired")
+	case notBefore.After(now.Add(r.Leeway)):
+		return nil, inactive("it is not valid yet")
+	case r.Issuer != "" && m["iss"] != r.Issuer, r.Same && m["iss"] != nil && m["iss"] != r.Voucher:
+		return nil, inactive("it is of another issuer")
+	}
+	if err := r.audience(m["aud"]); err != nil {
+		return nil, err
+	}
+	for _, q := range r.Require {
+		v, ok := claims.Lookup(q.Claim)
+		if !ok || v == nil || len(q.Values) > 0 && !holds(v, q.Values) {
+			return nil, inactive("a required claim is missing")
+		}
+	}
+	_, t.Bound = m["cnf"]
+	t.Named, _ = m["iss"].(string)
+	var err error
+	t.Principal, err = r.principal(claims, m)
+	return t, err
+}
+
+// date reads a NumericDate.
+func date(v any) (time.Time, bool) {
+	switch v := v.(type) {
+	case int64:
+		return time.Unix(v, 0), v >= 0 && v < 1<<38
+	case float64:
+		return time.Unix(int64(v), 0), v >= 0 && v < 1<<38 && !math.IsNaN(v)
+	}
+	return time.Time{}, false
+}
+
+func (r *Rules) audience(aud any) error {
+	switch {
+	case r.AnyAudience:
+		return nil
+	case aud == nil && len(r.Audience) == 0:
+		return nil
+	case aud == nil || len(r.Audience) == 0 || !holds(aud, r.Audience):
+		return inactive("it is for another audience")
+	}
+	return nil
+}
+
+// holds reports whether v is one of the values, or an array that has one.
+func holds(v any, values []string) bool {
+	switch v := v.(type) {
+	case []any:
+		return slices.ContainsFunc(v, func(e any) bool {
+			_, nested := e.([]any)
+			return !nested && holds(e, values)
+		})
+	case string:
+		return slices.Contains(values, v)
+	case int64, float64, json.Number, bool:
+		return slices.Contains(values, principal.Text(v))
+	}
+	return false
+}
+
+func (r *Rules) principal(claims *principal.Claims, m map[string]any) (*principal.Principal, error) {
+	subject := r.Subject
+	if subject == nil {
+		subject = principal.Pointer{"sub"}
+	}
+	id, _ := claims.Lookup(subject)
+	p := &principal.Principal{Kind: principal.KindOpaque, Claims: claims}
+	switch id := id.(type) {
+	case string:
+		p.ID = id
+	case int64, json.Number:
+		p.ID = principal.Text(id)
+	}
+	p.Issuer = r.Voucher
+	p.TokenID, _ = m["jti"].(string)
+	if principal.CheckID(p.ID) != nil || !printable(p.Issuer) || !printable(p.TokenID) {
+		return nil, inactive("it names no subject")
+	}
+	var ok bool
+	if p.Roles, ok = names(claims, r.Roles, false, r.LenientRoles); !ok {
+		return nil, inactive("a claim that holds roles is not a list of names")
+	}
+	if p.Scopes, ok = names(claims, r.Scopes, true, r.LenientScopes); !ok {
+		return nil, inactive("a claim that holds scopes is not a list of names")
+	}
+	return p, nil
+}
+
+// names reads the lists at pointers, each name once.
+func names(claims *principal.Claims, pointers []principal.Pointer, scopes, lenient bool) (all []string, ok bool) {
+	for _, at := range pointers {
+		found, ok := claims.Names(at, scopes || at.IsScope())
+		if !ok || slices.ContainsFunc(found, func(n string) bool { return !printable(n) }) {
+			if lenient {
+				continue
+			}
+			return nil, false
+		}
+		for _, n := range found {
+			if !slices.Contains(all, n) {
+				all = append(all, n)
+			}
+		}
+	}
+	return all, true
+}
+
+func printable(s string) bool {
+	for _, c := range s {
+		if unicode.IsControl(c) {
+			return false
+		}
+	}
+	return true
+}

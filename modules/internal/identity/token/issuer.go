@@ -1,0 +1,162 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/jwk"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+)
+
+// Issuer is one that tokens are accepted from.
+type Issuer struct {
+	// Name is the exact iss of its tokens. Empty means that iss is not
+	// checked, which is allowed for the only issuer alone.
+	Name string
+
+	// Keys are its keys.
+	Keys KeySource
+
+	// Audience are names of this service, one of which a token must be for.
+	// If there are none, tokens that name an audience are refused: they are
+	// for somebody who is not us (RFC 7519 section 4.1.3).
+	Audience []string
+
+	// AnyAudience accepts tokens whoever they are for. Any service that
+	// gets a token of this issuer can then use it here.
+	AnyAudience bool
+
+	// Algorithms are the algorithms allowed. Empty means those that the
+	// keys are for.
+	Algorithms []string
+
+	// Type is the typ that tokens must have, such as at+jwt (RFC 9068).
+	// Empty means JWT, at+jwt or none at all; a token made for another
+	// purpose, such as dpop+jwt or logout+jwt, is no credential (RFC 8725
+	// section 3.11).
+	Type string
+
+	// MaxAge is how long after its iat a token is accepted. 0 means that
+	// only exp counts.
+	MaxAge time.Duration
+
+	// Require are claims that a token must have beyond the registered ones.
+	Require []Requirement
+
+	// Roles and Scopes are where the roles and scopes are. A string is one
+	// role; a string that holds scopes, or roles in a claim called scope or
+	// scp, is split at spaces (RFC 8693 section 4.2). An array must hold
+	// strings only; of an object the member names are taken. A claim that is
+	// something else refuses the token, a claim that is missing or null does
+	// not. Nil Scopes means scope and scp, wherever they can be read.
+	Roles, Scopes []principal.Pointer
+
+	// LenientRoles and LenientScopes say that nobody has asked for these
+	// claims: what cannot be read in them is as if it were not there (RFC 7519
+	// section 4).
+	LenientRoles, LenientScopes bool
+
+	// Subject is where the identity is: a string or an integer. Nil means
+	// sub. A token without it is refused.
+	Subject principal.Pointer
+}
+
+// Requirement is one claim that a token must have.
+type Requirement struct {
+	// Claim is where it is.
+	Claim principal.Pointer
+
+	// Values are the accepted ones: a string, a number or a boolean must be
+	// one of them, an array must hold one. Without any the claim must be
+	// there and not be null.
+	Values []string
+}
+
+// issuer is an Issuer made ready.
+type issuer struct {
+	Issuer
+	leeway  time.Duration
+	needExp bool
+	missing []*Error // by Require
+	roles   nameList
+	scopes  nameList
+	listed  bool // iss has no name here, but a requirement compares it
+}
+
+// nameList is where a list of names is.
+type nameList struct {
+	pointers []principal.Pointer
+	words    []bool // by pointer: a text is a list of names, and not one
+	lenient  bool
+}
+
+func newNameList(pointers []principal.Pointer, scopes, lenient bool) nameList {
+	l := nameList{pointers: pointers, lenient: lenient}
+	for _, p := range pointers {
+		l.words = append(l.words, scopes || p.IsScope())
+	}
+	return l
+}
+
+func newIssuer(i Issuer, o Options) (*issuer, error) {
+	iss := &issuer{Issuer: i, leeway: o.Leeway, needExp: !o.AllowMissingExp}
+	switch {
+	case i.Keys == nil:
+		return nil, errors.New("it has no keys")
+	case i.AnyAudience && len(i.Audience) > 0:
+		return nil, errors.New("an audience and any audience at once")
+	case slices.Contains(i.Audience, ""):
+		return nil, errors.New("an audience is empty")
+	case i.MaxAge < 0:
+		return nil, errors.New("the maximal age is negative")
+	}
+	for _, alg := range i.Algorithms {
+		if _, ok := jwk.Supported([]byte(alg)); !ok {
+			return nil, fmt.Errorf("algorithm %q is not supported", alg)
+		}
+	}
+	if i.Subject == nil {
+		iss.Subject = principal.Pointer{"sub"}
+	}
+	if i.Scopes == nil {
+		iss.Scopes, iss.LenientScopes = []principal.Pointer{{"scope"}, {"scp"}}, true
+	}
+	iss.listed = slices.ContainsFunc(i.Require, func(r Requirement) bool {
+		return slices.Equal(r.Claim, principal.Pointer{"iss"}) && len(r.Values) > 0
+	})
+	iss.roles = newNameList(i.Roles, false, i.LenientRoles)
+	iss.scopes = newNameList(iss.Scopes, true, iss.LenientScopes)
+	for _, r := range i.Require {
+		iss.missing = append(iss.missing, errClaim("claim "+r.Claim.String()+" does not meet `require`"))
+	}
+	iss.Type = strings.TrimPrefix(strings.ToLower(i.Type), "application/")
+	single := append(claimsOf(i.Require), iss.Subject)
+	for _, p := range slices.Concat(single, iss.Roles, iss.Scopes) {
+		if len(p) == 0 {
+			return nil, errors.New("a claim pointer is empty")
+		}
+	}
+	for _, p := range single {
+		if p.HasWildcard() {
+			return nil, fmt.Errorf("claim pointer %s: '*' stands for many values, and here one is meant", p)
+		}
+	}
+	return iss, nil
+}
+
+func claimsOf(list []Requirement) (out []principal.Pointer) {
+	for _, r := range list {
+		out = append(out, r.Claim)
+	}
+	return out
+}
+
+func (iss *issuer) acceptsType(typ []byte) bool {
+	if iss.Type != "" {
+		return sameType(typ, iss.Type)
+	}
+	return typ == nil || sameType(typ, "JWT") || sameType(typ, "at+jwt")
+}

@@ -1,0 +1,96 @@
+// Package reqctx is the context of one request as the layers share it: the
+// caller, the decisions so far, the response when it is rejected, and the
+// fields that must not reach the upstream as the client sent them.
+package reqctx
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+)
+
+// ChallengesVar is the key of the request's variable table under which an
+// authenticator that lets a request pass as anonymous leaves its challenges, a
+// []string, for a layer behind it that refuses the request with 401.
+const ChallengesVar = "moat.challenges"
+
+// Vars returns the variable table of a request that Caddy serves, or nil.
+func Vars(r *http.Request) map[string]any {
+	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	return vars
+}
+
+// Replacer returns the request's replacer.
+func Replacer(r *http.Request) *caddy.Replacer {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	return repl
+}
+
+// Principal returns the verified caller of the request, nil if anonymous. If
+// an authenticator that is not ours has named another caller since, that is
+// the one, with nothing of the earlier.
+func Principal(r *http.Request) *principal.Principal { return PrincipalIn(Vars(r), Replacer(r)) }
+
+// PrincipalIn is Principal for a caller who has looked up the request's
+// variable table and replacer already.
+func PrincipalIn(vars map[string]any, repl *caddy.Replacer) *principal.Principal {
+	if repl == nil {
+		return principal.Of(vars, nil)
+	}
+	if p, ok := vars[principal.Var].(*principal.Principal); ok {
+		if id, ok := repl.Get(userPrefix + "id"); !ok || id == p.ID {
+			return p
+		}
+		delete(vars, principal.Var)
+	}
+	return principal.Of(vars, repl.Get)
+}
+
+// Decisions returns where the layers note what they decided about r. It is
+// nil, and usable, where no audit trail listens.
+func Decisions(r *http.Request) *decision.Log { return decision.From(Vars(r)) }
+
+// Refuse ends the request with p. The caller returns its result and does
+// nothing else.
+//
+// Where the site has error routes, the result is a caddyhttp.Error and
+// handle_errors decides the page; {http.moat.code} is the code. Without any,
+// the answer is an RFC 9457 problem document, written here. Either way
+// the header fields of p are set first.
+func Refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) error {
+	Decisions(r).SetCode(p.Code)
+	if repl := Replacer(r); repl != nil {
+		repl.Set("http.moat.code", p.Code)
+	}
+	p.SetHeader(w.Header())
+	if HasErrorRoutes(r) {
+		return caddyhttp.Error(p.Status, p)
+	}
+	doc := p.Document()
+	h := w.Header()
+	// Fields that describe a body that is not this one.
+	for _, name := range [...]string{"Content-Encoding", "ETag", "Last-Modified", "Accept-Ranges", "Content-Range"} {
+		h.Del(name)
+	}
+	h.Set("Content-Type", problem.ContentType)
+	h.Set("Content-Length", strconv.Itoa(len(doc)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(doc)
+	}
+	return nil
+}
+
+// HasErrorRoutes reports whether the server that handles r has error routes
+// (handle_errors), which then decide what an error looks like.
+func HasErrorRoutes(r *http.Request) bool {
+	srv, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return !ok || srv.Errors != nil && len(srv.Errors.Routes) > 0
+}
