@@ -39,7 +39,7 @@ func keyCommand() *cobra.Command {
 	f := &keyFlags{now: time.Now}
 	cmd := &cobra.Command{
 		Use:   "key",
-		Short: "Make, list, rotate and revoke API keys",
+		Short: "Makes, lists, rotates and revokes API keys",
 		Long: `Make, list, show, rotate, disable, enable and revoke API keys.
 
 The store is that of the api_key_auth in a configuration (--config), or a file
@@ -58,17 +58,17 @@ configuration, or from --pepper '{env.NAME}' or '{file./path}', by default
 	p.StringVar(&f.store, "store", "", "file with the keys")
 	p.StringVar(&f.pepper, "pepper", "", "{env.NAME} or {file./path} (default "+defaultPepper+")")
 	cmd.AddCommand(f.newCommand(), f.listCommand(), f.showCommand(), f.rotateCommand(),
-		f.stateCommand("revoke", "Revoke a key for good", func(e *apikey.Entry, now time.Time) error {
+		f.stateCommand("revoke", "Revokes a key for good", func(e *apikey.Entry, now time.Time) error {
 			if e.Revoked.IsZero() {
 				e.Revoked = now
 			}
 			return nil
 		}),
-		f.stateCommand("disable", "Disable a key until it is enabled again", func(e *apikey.Entry, _ time.Time) error {
+		f.stateCommand("disable", "Disables a key until it is enabled again", func(e *apikey.Entry, _ time.Time) error {
 			e.Disabled = true
 			return nil
 		}),
-		f.stateCommand("enable", "Enable a key that was disabled", func(e *apikey.Entry, _ time.Time) error {
+		f.stateCommand("enable", "Enables a key that was disabled", func(e *apikey.Entry, _ time.Time) error {
 			if !e.Revoked.IsZero() {
 				return fmt.Errorf("the key %s is revoked: make a new one", e.ID)
 			}
@@ -81,7 +81,7 @@ configuration, or from --pepper '{env.NAME}' or '{file./path}', by default
 func (f *keyFlags) newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new --owner <name> --expires <duration>|<time>|never",
-		Short: "Make a key and print it, once",
+		Short: "Makes a key and prints it, once",
 		Long: `Make a key and print it. This is the only time that it is shown: the store
 keeps a hash. What is not restricted by --cidr or --method is not restricted.`,
 		Args: cobra.NoArgs,
@@ -111,7 +111,7 @@ keeps a hash. What is not restricted by --cidr or --method is not restricted.`,
 func (f *keyFlags) listCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the keys",
+		Short: "Lists the keys",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, used, err := f.load(cmd.ErrOrStderr())
@@ -133,7 +133,7 @@ func (f *keyFlags) listCommand() *cobra.Command {
 func (f *keyFlags) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show <id>",
-		Short: "Show what is known of a key",
+		Short: "Shows what is known of a key",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, used, err := f.load(cmd.ErrOrStderr())
@@ -181,7 +181,7 @@ func show(out io.Writer, e *apikey.Entry, used, now time.Time) error {
 func (f *keyFlags) rotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate <id> [--overlap <duration>]",
-		Short: "Give a key another secret and print it, once",
+		Short: "Gives a key another secret and prints it, once",
 		Long: `Give a key another secret and print the key with it, once. The secret there
 was stays good for the overlap, so that who uses the key can change over.`,
 		Args: cobra.ExactArgs(1),

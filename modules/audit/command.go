@@ -28,7 +28,7 @@ func init() {
 func command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
-		Short: "Verify, search and report on audit trails",
+		Short: "Verifies, searches and reports on audit trails",
 		Long: `
 Works on the trail of an audit directive: the directory that was written in
 the Caddyfile. The server may be running; nothing is locked or changed.

@@ -16,7 +16,7 @@ func statsCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "stats [<filters>] <trail>",
-		Short: "Counts requests, refusals, users and rules",
+		Short: "Counts requests, rejections, users and rules",
 		Args:  cobra.ExactArgs(1),
 	}
 	f.flags(cmd.Flags())

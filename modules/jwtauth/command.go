@@ -37,7 +37,7 @@ func tokenCommand() *cobra.Command {
 	var f tokenFlags
 	cmd := &cobra.Command{
 		Use:   "token --config <file> --sub <subject> [--role <role>]... [--scope <scope>]... [--claim <name>=<value>]... [--ttl <duration>] [--aud <audience>]...",
-		Short: "Mint a token of the internal issuer",
+		Short: "Mints a token of the internal issuer",
 		Long: `Mint a token of the internal issuer and print it.
 
 The storage, the issuer, the audience and the places of roles and scopes come

@@ -93,7 +93,7 @@ func redactCommand() *cobra.Command {
 	var p preview
 	cmd := &cobra.Command{
 		Use:   "redact --config <file> [--role <role>]... [--scope <scope>]... [--user <id>] [--explain] < body.json",
-		Short: "Show what a caller would see of an answer",
+		Short: "Shows what a caller would see of a response",
 		Long: `Show what a caller would see of an answer.
 
 The body comes from standard input. The rules come from the redact directive in
@@ -232,7 +232,7 @@ func decryptCommand() *cobra.Command {
 	var u unsealing
 	cmd := &cobra.Command{
 		Use:   "decrypt --config <file> [--user <id>] (< body.json | --path <pointer> <value>)",
-		Short: "Decrypt what redact has encrypted",
+		Short: "Decrypts what redact has encrypted",
 		Long: `Decrypt what redact has encrypted.
 
 Without an argument, standard input is a JSON document as a caller got it,

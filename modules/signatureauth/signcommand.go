@@ -42,7 +42,7 @@ func signCommand() *cobra.Command {
 	f := &signFlags{now: time.Now}
 	cmd := &cobra.Command{
 		Use:   "sign --keyid <id> --alg <alg> --key <private key> [flags] URL",
-		Short: "Sign a request and print it as a curl command",
+		Short: "Signs a request and prints it as a curl command",
 		Long: `Signs a request as signature_auth wants it (RFC 9421) and prints the curl
 command that sends it. Nothing is sent. With content, Content-Digest is added
 and covered. A header field Host is the authority that is signed.

@@ -9,7 +9,6 @@
 package keyform
 
 import (
-	"bytes"
 	"fmt"
 	"hash/crc32"
 	"strings"
@@ -106,22 +105,6 @@ func At(text []byte, i int) (start, end int, ok bool) {
 	// The longest prefix is nearly always the right one.
 	for ; start < i; start++ {
 		if Valid(string(text[start:end])) {
-			return start, end, true
-		}
-	}
-	return 0, 0, false
-}
-
-// Find returns where the next key is whose ID begins after from, in time in
-// proportion to the length of the text.
-func Find(text []byte, from int) (start, end int, ok bool) {
-	for i := from; i < len(text); i++ {
-		at := bytes.IndexByte(text[i:], '_')
-		if at < 0 {
-			break
-		}
-		i += at
-		if start, end, ok = At(text, i); ok {
 			return start, end, true
 		}
 	}

@@ -70,26 +70,10 @@ func CheckRecord(record, proof []byte, known note.Verifiers) (Checkpoint, int64,
 	return cp, index, nil
 }
 
-// ProveTree returns the consistency proof of RFC 6962 section 2.1.2 that the
-// trail of the last checkpoint begins with the first size records.
-func ProveTree(dir string, size int64) (tlog.TreeProof, Checkpoint, error) {
-	_, cp, err := lastCheckpoint(dir)
-	if err != nil {
-		return nil, cp, err
-	}
-	if size < 1 || size > cp.Size {
-		return nil, cp, fmt.Errorf("the trail has %d signed records, not %d", cp.Size, size)
-	}
-	r, err := newHashReader(dir)
-	if err != nil {
-		return nil, cp, err
-	}
-	p, err := tlog.ProveTree(cp.Size, size, r)
-	return p, cp, err
-}
-
-// ProveGrowth is ProveTree as the body of an add-checkpoint request of C2SP
-// tlog-witness: the old size, the proof, and the checkpoint.
+// ProveGrowth returns the consistency proof of RFC 6962 section 2.1.2 that the
+// trail of the last checkpoint begins with the first old records, as the body
+// of an add-checkpoint request of C2SP tlog-witness: the old size, the proof,
+// and the checkpoint.
 func ProveGrowth(dir string, old int64) ([]byte, error) {
 	msg, cp, err := lastCheckpoint(dir)
 	if err != nil {

@@ -3,6 +3,7 @@ package trail
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -37,7 +38,7 @@ func TestEveryRecordOfSmallTrailsCanBeProved(t *testing.T) {
 			}
 		}
 		for size := 1; size <= n; size++ {
-			p, cp, err := ProveTree(dir, int64(size))
+			p, cp, err := proveTree(dir, int64(size))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +87,7 @@ func TestRecordsCanBeProvedAfterOldSegmentsWent(t *testing.T) {
 		}
 	}
 	for size := pruned; size <= 50; size++ {
-		p, cp, err := ProveTree(dir, size)
+		p, cp, err := proveTree(dir, size)
 		if err == nil {
 			err = tlog.CheckTree(p, cp.Size, cp.Root, size, naiveRoot(testLeaves(int(size))))
 		}
@@ -150,4 +151,22 @@ func TestPublishedProofs(t *testing.T) {
 		}
 	}
 	t.Logf("%d vectors", n)
+}
+
+// proveTree returns the consistency proof of RFC 6962 section 2.1.2 that the
+// trail of the last checkpoint begins with the first size records.
+func proveTree(dir string, size int64) (tlog.TreeProof, Checkpoint, error) {
+	_, cp, err := lastCheckpoint(dir)
+	if err != nil {
+		return nil, cp, err
+	}
+	if size < 1 || size > cp.Size {
+		return nil, cp, fmt.Errorf("the trail has %d signed records, not %d", cp.Size, size)
+	}
+	r, err := newHashReader(dir)
+	if err != nil {
+		return nil, cp, err
+	}
+	p, err := tlog.ProveTree(cp.Size, size, r)
+	return p, cp, err
 }
