@@ -111,6 +111,9 @@ func (t *tileWriter) write(kind string, n int64, width int, data []byte) error {
 	if err == nil {
 		err = os.Rename(tmp, path)
 	}
+	if err == nil && width == tileWidth {
+		err = os.RemoveAll(path + ".p") // clients fall back to the full tile
+	}
 	return err
 }
 

@@ -145,6 +145,10 @@ func TestTilesAreReadByAMonitorThatKnowsNothingOfUs(t *testing.T) {
 		}
 		older = c.tree
 	}
+	// Where there is a full tile, the partial ones before it have gone.
+	if partial, _ := filepath.Glob(filepath.Join(out, "tile", "entries", "000.p")); len(partial) > 0 {
+		t.Errorf("%v", partial)
+	}
 	// The proof of the long record checks against the record as it is.
 	rec, proof, err := ProveRecord(dir, 700)
 	if err != nil || string(rec) != want[700] {
