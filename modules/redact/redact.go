@@ -111,11 +111,14 @@ type Handler struct {
 	// -1 holds nothing.
 	Hold int `json:"hold,omitempty"`
 
-	// Replaces the bodies of 5xx answers, and of 4xx answers that look like
-	// stack traces, database errors or debug pages or (to callers whom rules
-	// concern) are unreadable, by a problem document with code upstream_error
-	// and a reference that the log repeats beside the masked beginning of
-	// the original. The status stays.
+	// Replaces the bodies of 5xx responses, and of 4xx responses that have
+	// frames of a stack, database errors or debug pages in them or (to callers
+	// whom rules concern) are unreadable, by a problem document with code
+	// upstream_error and a reference. The log repeats the reference beside the
+	// beginning of the original, without what the rules name and without
+	// credentials, known by their names or by their form. The status stays,
+	// and so do Access-Control-*, Vary, rate limits (RateLimit-*, Retry-After),
+	// request IDs and trace context, challenges and Allow.
 	HideErrors bool `json:"hide_errors,omitempty"`
 
 	// "allow" lets the upstream switch protocols (WebSocket). What passes
