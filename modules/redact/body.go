@@ -112,6 +112,7 @@ func (rw *responseWriter) decideBy(first []byte) error {
 			return nil
 		}
 		rw.mode = rewriting
+		rw.prefix, _ = cutPrefix(rw.label.prefixes, first)
 		rw.rewriter = rw.view.program.Get((*output)(rw))
 		rw.rewriter.SetCaller(callerName(rw.caller))
 		if k == document && rw.sized {
@@ -144,6 +145,13 @@ func (rw *responseWriter) decideBy(first []byte) error {
 func (rw *responseWriter) process(p []byte) error {
 	if len(p) == 0 {
 		return nil
+	}
+	if n := min(rw.prefix, len(p)); n > 0 {
+		rw.prefix -= n
+		if _, err := (*output)(rw).Write(p[:n]); err != nil || n == len(p) {
+			return rw.blame(err)
+		}
+		p = p[n:]
 	}
 	if rw.label.charset == superCharset && (rw.mode == rewriting || rw.mode == streaming) {
 		if n := ascii(p); n < len(p) {

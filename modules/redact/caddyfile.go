@@ -45,6 +45,7 @@ import (
 //		websocket   block|allow
 //		etag        drop|seal
 //		graphql_names allow|block
+//		xssi_prefix [<text>...]
 //		hash_key    <key>|internal
 //		encrypt_key <key>|internal [<id>]
 //	}
@@ -107,6 +108,14 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return unmarshalWord(d, &h.Unreadable, "block", "pass")
 	case "etag":
 		return unmarshalWord(d, &h.ETag, "drop", "seal")
+	case "xssi_prefix":
+		if h.XSSIPrefixes = d.RemainingArgs(); len(h.XSSIPrefixes) == 0 {
+			h.XSSIPrefixes = slices.Clone(knownPrefixes)
+		}
+		if err := checkPrefixes(h.XSSIPrefixes); err != nil {
+			return d.Err(err.Error())
+		}
+		return nil
 	case "graphql_names":
 		return unmarshalWord(d, &h.GraphQLNames, "allow", "block")
 	case "websocket":

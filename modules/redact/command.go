@@ -159,12 +159,22 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	header := http.Header{"Content-Type": {p.contentType}}
 	l := readLabel(header, pass)
+	if !p.request {
+		l.prefixes = h.prefixes
+	}
 	k, f := judge(l, body[:min(len(body), maxSpace)])
 	if !f.is() && k == form && !p.request {
 		f = fault{reason: "media_type", detail: l.mediaType, passable: true}
 	}
 	if f.is() && !h.passes(&f) {
 		return &f
+	}
+	n, _ := cutPrefix(l.prefixes, body)
+	prefix := body[:n]
+	if k == document || k == sequence {
+		body = body[n:]
+	} else {
+		prefix = nil
 	}
 	if p.explain {
 		if k != document && k != sequence || len(body) == 0 {
@@ -184,7 +194,7 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := h.show(&shown, v, &requestText{header: header, label: l, kind: k, first: body}, p, body); err != nil {
 		return err
 	}
-	_, err = out.Write(shown.Bytes())
+	_, err = out.Write(append(prefix[:len(prefix):len(prefix)], shown.Bytes()...))
 	return err
 }
 

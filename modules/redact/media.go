@@ -78,6 +78,9 @@ type label struct {
 	mediaType string // lower case, for the log and for `pass`; empty if there is none
 	charset   charset
 
+	// prefixes may stand before JSON.
+	prefixes []string
+
 	// doubt says why the bytes may not be what they look like, since they
 	// are encoded in a way that is not known. Nothing passes then that is
 	// not understood.
@@ -171,6 +174,11 @@ func isSequence(mediaType string) bool {
 // of them, if they are fewer than sniffLen). The label alone decides where
 // it says JSON: what claims to be JSON is read as JSON or refused.
 func judge(l label, first []byte) (kind, fault) {
+	if n, _ := cutPrefix(l.prefixes, first); n > 0 && looksLikeJSON(first[n:]) {
+		first = first[n:]
+	} else if f := hiddenJSON(first); f.is() {
+		return opaque, f
+	}
 	if l.doubt != "" && !looksLikeJSON(first) && (l.kind != events || !looksLikeEvents(first)) {
 		return opaque, fault{reason: "encoding", detail: l.doubt}
 	}
@@ -220,6 +228,16 @@ func judge(l label, first []byte) (kind, fault) {
 // decisive reports whether judge would not decide otherwise if it saw more
 // than first.
 func decisive(l label, first []byte) bool {
+	if l.prefixes != nil {
+		n, open := cutPrefix(l.prefixes, first)
+		if open {
+			return false
+		}
+		first = first[n:]
+		if n > 0 && look(first) == isOpen {
+			return len(first) >= maxSpace
+		}
+	}
 	switch l.kind {
 	case document, sequence, events:
 		if l.doubt == "" {

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -72,7 +73,7 @@ func TestLabels(t *testing.T) {
 		"application/json, text/html":     {kind: opaque, mediaType: "a malformed Content-Type"},
 	} {
 		h := http.Header{"Content-Type": {contentType}}
-		if got := readLabel(h, mediaTypes{"text/html"}); got != want {
+		if got := readLabel(h, mediaTypes{"text/html"}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: got %+v, want %+v", contentType, got, want)
 		}
 	}

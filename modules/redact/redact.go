@@ -126,6 +126,12 @@ type Handler struct {
 	// upgrade_refused.
 	WebSocket string `json:"websocket,omitempty"`
 
+	// Texts that may stand before JSON, against its inclusion as a script by
+	// pages of other sites, such as )]}' of Angular and Gerrit. They are copied,
+	// and what follows is read as JSON. Default: none; JSON behind one is
+	// unreadable.
+	XSSIPrefixes []string `json:"xssi_prefixes,omitempty"`
+
 	// "block" refuses GraphQL requests, with HTTP 400 and code graphql_name,
 	// that give another name to a field which a rule names ({user{p: phone}}),
 	// since the rule would not know it again, or that write a value for a name
@@ -153,6 +159,7 @@ type Handler struct {
 	// one that is made on first use and kept in Caddy's storage.
 	EncryptKeys []EncryptKey `json:"encrypt_keys,omitempty"`
 
+	prefixes []string
 	answers  *views
 	requests *views
 	pass     mediaTypes
@@ -204,6 +211,7 @@ func (h *Handler) setDefaults() {
 
 // compile makes the programs of all the rules, with the keys they need.
 func (h *Handler) compile(keys *keyring) error {
+	h.prefixes = h.XSSIPrefixes
 	opts := limits{depth: h.MaxDepth, value: h.MaxValue}
 	tags, err := h.tagKey(keys)
 	if err != nil {
@@ -272,6 +280,9 @@ func (h *Handler) Validate() error {
 		if o.value != "" && o.value != o.known[0] && o.value != o.known[1] {
 			return fmt.Errorf("redact: %s %q: write %s or %s", o.name, o.value, o.known[0], o.known[1])
 		}
+	}
+	if err := checkPrefixes(h.XSSIPrefixes); err != nil {
+		return fmt.Errorf("redact: %w", err)
 	}
 	if h.MaxDepth < 0 || h.MaxDepth > 100_000 {
 		return errors.New("redact: max_depth must be between 1 and 100000")

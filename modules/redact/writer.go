@@ -79,6 +79,7 @@ type responseWriter struct {
 	rewriter  *redaction.Rewriter
 	events    *eventStream
 	framed    rewriter // of other formats
+	prefix    int      // bytes that stand before the JSON
 	decoding  *decoding
 	trailers  []string // the Trailer field of the upstream
 	fault     fault
@@ -156,6 +157,7 @@ func (rw *responseWriter) begin(status int) {
 	if rw.label.kind == listed && isMultipart(rw.label.mediaType) {
 		rw.label.kind = multi // whatever looks like JSON in it is redacted even so
 	}
+	rw.label.prefixes = rw.h.prefixes
 	rw.kind = rw.label.kind
 	isError := status >= 400 && rw.h.HideErrors
 	switch {
