@@ -109,6 +109,44 @@ http://localhost:{$PORT} {
 	}
 }
 
+// TestEventsOfModelsAndMCP: a number that comes in three deltas is found, and
+// what is no JSON does not end a stream.
+func TestEventsOfModelsAndMCP(t *testing.T) {
+	delta := func(text string) string {
+		return `data: {"choices":[{"index":0,"delta":{"content":"` + text + `"}}]}` + "\n\n"
+	}
+	const asEvents = "Content-Type: text/event-stream"
+	answers := map[string]struct{ answer, want string }{
+		"/model": {
+			head("200 OK", asEvents, framed) + inChunks(delta("call 138"), delta("1234"), delta("5678 now"), "data:  [DONE]\n\n", ""),
+			delta("call [x]") + delta("") + delta(" now") + "data:  [DONE]\n\n",
+		},
+		"/mcp": {
+			head("200 OK", asEvents, framed) + inChunks("event: endpoint\ndata: /messages?sessionId=abc\n\n", "event: ping\ndata: keepalive\n\n", "data: "+order+"\n\n", ""),
+			"event: endpoint\ndata: /messages?sessionId=abc\n\nevent: ping\ndata: keepalive\n\ndata: " + strings.ReplaceAll(redacted, "180****1999", "[x]") + "\n\n",
+		},
+		"/changes": {
+			head("200 OK", asEvents, framed) + inChunks("event: message\nid: [{\"topic\":\"a\",\"offset\":1}]\ndata: {\"ssn\":1}\n\n: {\"ping\":1}\n\n", ""),
+			"event: message\nid: [{\"topic\":\"a\",\"offset\":1}]\ndata: {}\n\n: {\"ping\":1}\n\n",
+		},
+	}
+	up := rawUpstream(t, func(c net.Conn, r *http.Request) { _, _ = io.WriteString(c, answers[r.URL.Path].answer) })
+	s := start(t, `
+http://localhost:{$PORT} {
+	redact {
+		remove ssn
+		detect mobile replace [x]
+	}
+	reverse_proxy {env.UPSTREAM}
+}
+`, "UPSTREAM="+up)
+	for path, c := range answers {
+		if a := s.get("PORT", path); a.err != nil || a.body != c.want {
+			t.Errorf("%s: %d %q (%v), want %q", path, a.StatusCode, a.body, a.err, c.want)
+		}
+	}
+}
+
 // TestMediaKeepHTTP: players and caches ask for parts, and whether anything
 // has changed.
 func TestMediaKeepHTTP(t *testing.T) {
