@@ -25,8 +25,7 @@ var (
 // that says it is bound in a way that is not checked here is refused: its
 // issuer gave it to one client alone, and nobody would look whose hands it is
 // in.
-func (p *Provider) checkBinding(r *http.Request, raw string, t *token.Token) error {
-	cnf := t.Confirmation
+func (p *Provider) checkBinding(r *http.Request, raw string, cnf *token.Confirmation) error {
 	switch {
 	case p.bindTLS:
 		switch {
@@ -43,7 +42,7 @@ func (p *Provider) checkBinding(r *http.Request, raw string, t *token.Token) err
 		case cnf.Certificate != "" || cnf.Other:
 			return errBoundUnchecked
 		}
-		return p.checkProof(r, raw, t)
+		return p.checkProof(r, raw, cnf.Key)
 	case cnf != nil:
 		return errBoundUnchecked
 	}

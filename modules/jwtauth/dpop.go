@@ -11,7 +11,6 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/dpop"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/replay"
-	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
@@ -71,7 +70,7 @@ func (p *Provider) openDPoP(ctx caddy.Context, leeway time.Duration) error {
 
 // checkProof checks that the request proves possession of the key that the
 // token is bound to.
-func (p *Provider) checkProof(r *http.Request, raw string, t *token.Token) error {
+func (p *Provider) checkProof(r *http.Request, raw, thumbprint string) error {
 	fields := r.Header["Dpop"]
 	if len(fields) != 1 { // RFC 9449 section 4.3, number 1
 		return badProof("one proof is needed", nil)
@@ -79,7 +78,7 @@ func (p *Provider) checkProof(r *http.Request, raw string, t *token.Token) error
 	now := p.now()
 	target := reqctx.TargetOf(r)
 	err := p.proofs.Check(r.Context(), fields[0], dpop.Request{
-		Method: target.Method, URL: address(target), Token: raw, Thumbprint: t.Confirmation.Key,
+		Method: target.Method, URL: address(target), Token: raw, Thumbprint: thumbprint,
 	}, now)
 	switch {
 	case err == nil:

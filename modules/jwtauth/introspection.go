@@ -29,8 +29,14 @@ const defaultAnswerLife = time.Minute
 //
 // A token is opaque if it does not have the form of a signed one (three parts
 // separated by dots), or if no issuer is configured. A token that is not
-// active is 401 invalid_token; an endpoint that does not answer as it should is
-// 503 identity_provider_unavailable.
+// active is 401 invalid_token, and so is one that is active and not accepted
+// here: of another audience, without a required claim, or a refresh token by its
+// token_use, token_type or typ (RFC 6749 section 1.5). A response 400 whose error
+// is about the token means that it is not active. An endpoint that does not
+// answer as it should is 503 identity_provider_unavailable.
+//
+// With bind, the cnf of the answer says which client the token is bound to (RFC
+// 8705 section 3.2, RFC 9449 section 6.2).
 //
 // Who vouches for the callers, `{http.auth.user.issuer}`, is the issuer option;
 // without one it is the issuer of the jwt_auth whose URL the endpoint's begins
@@ -82,8 +88,6 @@ func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.O
 	switch {
 	case i.Internal != nil || len(i.JWKS) > 0 || len(i.Keys) > 0 || len(i.Algorithms) > 0 || i.Type != "" || i.MaxAge != 0:
 		return o, errors.New("jwks, keys, algorithms, typ and max_age are for signed tokens")
-	case p.bindTLS || p.bindDPoP:
-		return o, errors.New("bind is not supported yet for opaque tokens")
 	case i.ClientID == "" || i.ClientSecret == "":
 		return o, errors.New("client_id and client_secret are needed")
 	}
@@ -156,17 +160,23 @@ func (p *Provider) identifyOpaque(r *http.Request, raw string) (*principal.Princ
 			Kind: credential.Bad, Code: credential.CodeInvalidToken,
 			Detail: "the token is not active", Cause: err,
 		}
+	case errors.Is(err, introspection.ErrRejected):
+		return nil, &credential.Error{
+			Kind: credential.Bad, Code: credential.CodeInvalidToken,
+			Detail: "the token is not accepted here", Cause: err,
+		}
 	case err != nil:
 		return nil, &credential.Error{
 			Kind: credential.Unavailable, Code: credential.CodeUnavailable,
 			Detail: "the token cannot be checked at the moment", Cause: err,
 		}
-	case t.Bound:
-		return nil, errBoundUnchecked
 	case p.revoked(&token.Token{Principal: t.Principal, IssuedAt: t.IssuedAt, Named: t.Named}):
 		return nil, &credential.Error{
 			Kind: credential.Bad, Code: credential.CodeInvalidToken, Detail: "token has been revoked",
 		}
+	}
+	if err := p.checkBinding(r, raw, t.Confirmation); err != nil {
+		return nil, err
 	}
 	if err := lacking(t.Principal, p.opaqueNeeds); err != nil {
 		return nil, err

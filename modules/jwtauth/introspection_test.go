@@ -111,10 +111,8 @@ func TestIntrospectionThatCannotWorkIsRefusedAtLoad(t *testing.T) {
 	t.Setenv("CLIENT_SECRET", "s3cret-of-the-client")
 	for text, parts := range map[string][]string{
 		strings.Replace(block("https://a"), "CLIENT_SECRET", "NOPE", 1): {"jwt_auth", "introspection", "client_secret", "{env.NOPE}"},
-		block("{env.NOPE}"):                      {"jwt_auth", "endpoint", "{env.NOPE}"},
-		block("https://a") + "\nbind tls":        {"jwt_auth", "introspection", "bind", "not supported"},
-		block("{env.CLIENT_SECRET}"):             {"jwt_auth", "introspection", "endpoint"},
-		block("https://a") + "\nbind dpop nonce": {"jwt_auth", "introspection", "bind", "not supported"},
+		block("{env.NOPE}"):          {"jwt_auth", "endpoint", "{env.NOPE}"},
+		block("{env.CLIENT_SECRET}"): {"jwt_auth", "introspection", "endpoint"},
 	} {
 		_, err := load(t, testContext(t), text)
 		if err == nil {
@@ -129,5 +127,31 @@ func TestIntrospectionThatCannotWorkIsRefusedAtLoad(t *testing.T) {
 		if strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("the error shows the secret: %v", err)
 		}
+	}
+}
+
+// TestOpaqueTokenBoundToAKeyNeedsAProof is RFC 9449 section 6.2: the answer says
+// which key.
+func TestOpaqueTokenBoundToAKeyNeedsAProof(t *testing.T) {
+	t.Setenv("CLIENT_SECRET", "s3cret-of-the-client")
+	alice, mallory := newProver('a'), newProver('m')
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cnf := `,"cnf":{"jkt":"` + alice.thumbprint(t) + `"},"token_type":"DPoP"`
+		if r.FormValue("token") == "free" {
+			cnf = ""
+		}
+		_, _ = io.WriteString(w, `{"active":true,"sub":"alice","aud":"orders","scope":"read"`+cnf+`}`)
+	}))
+	t.Cleanup(s.Close)
+	p := provider(t, block(s.URL)+"bind dpop\n")
+	want(t, p, proved("bound", alice.proof("bound", claims{"jti": "o1"})), 0, "")
+	want(t, p, proved("bound", alice.proof("bound", claims{"jti": "o1"})), credential.Bad, codeProof)
+	want(t, p, proved("bound", mallory.proof("bound", claims{"jti": "o2"})), credential.Bad, codeProof)
+	want(t, p, proved("bound"), credential.Bad, codeProof)
+	want(t, p, proved("free", alice.proof("free", claims{"jti": "o3"})), credential.Bad, credential.CodeInvalidToken)
+	want(t, p, get("Authorization", "Bearer bound"), credential.Bad, credential.CodeInvalidToken)
+	why := want(t, p, get("Authorization", "Bearer bound"), credential.Bad, credential.CodeInvalidToken)
+	if got := p.Challenges(why)[0]; !strings.Contains(got, " Ed25519 ") {
+		t.Errorf("the challenge does not name Ed25519: %s", got)
 	}
 }

@@ -251,7 +251,7 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 	if verr != nil {
 		return nil, explain(verr)
 	}
-	if err := p.checkBinding(r, raw, tok); err != nil {
+	if err := p.checkBinding(r, raw, tok.Confirmation); err != nil {
 		return nil, err
 	}
 	if err := p.checkScopes(tok.Principal); err != nil {

@@ -17,7 +17,7 @@ import (
 
 // Algorithms are the signature algorithms of proofs, for the challenge
 // (RFC 9449 section 7.1).
-const Algorithms = "ES256 ES384 ES512 EdDSA PS256 PS384 PS512 RS256 RS384 RS512"
+const Algorithms = "ES256 ES384 ES512 Ed25519 EdDSA PS256 PS384 PS512 RS256 RS384 RS512"
 
 // ErrNonce says that the proof needs a nonce of ours and has none, or one that
 // is too old: RFC 9449 section 9.

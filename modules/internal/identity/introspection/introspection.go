@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,9 +31,14 @@ const (
 	maxInactive = 10 * time.Second
 )
 
-// ErrInactive says that the token is not accepted. What it wraps is for the
-// log.
-var ErrInactive = errors.New("the token is not active")
+// Errors of Resolve. The text behind them is for the log.
+var (
+	// ErrInactive says that the server does not know the token, or not any longer.
+	ErrInactive = errors.New("the token is not active")
+
+	// ErrRejected says that the token is active and not accepted here.
+	ErrRejected = errors.New("the token is not accepted here")
+)
 
 // ErrUnavailable says that nobody can tell, since the server does not answer
 // as it should.
@@ -128,9 +134,9 @@ type Token struct {
 	IssuedAt  time.Time // zero if the server does not say
 	Expires   time.Time // zero if the server does not say
 
-	// Bound says that the token is bound to its client (RFC 8705 section 3.2,
-	// RFC 9449 section 6.2).
-	Bound bool
+	// Confirmation says which client the token is bound to (RFC 8705 section
+	// 3.2, RFC 9449 section 6.2). It is nil for a token that is bound to none.
+	Confirmation *token.Confirmation
 }
 
 // answer is what is remembered of a question: a token, or why there is none.
@@ -140,8 +146,8 @@ type answer struct {
 	until time.Time
 }
 
-// Resolve returns the token that raw is. The error wraps ErrInactive or
-// ErrUnavailable.
+// Resolve returns the token that raw is. The error wraps ErrInactive,
+// ErrRejected or ErrUnavailable.
 func (c *Client) Resolve(ctx context.Context, raw string) (*Token, error) {
 	if raw == "" || len(raw) > maxToken {
 		return nil, ErrInactive
@@ -251,19 +257,39 @@ func (c *Client) post(ctx context.Context, raw string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer resp.Body.Close()
-	// 401 and 403 are about our own credentials, not about the token
-	// (RFC 7662 section 2.3).
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%w: it answers with status %d", ErrUnavailable, resp.StatusCode)
-	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if len(body) > maxBody {
+	case len(body) > maxBody:
 		return nil, fmt.Errorf("%w: it answers with more than %d bytes", ErrUnavailable, maxBody)
+	case resp.StatusCode == http.StatusOK:
+		return body, nil
+	case resp.StatusCode == http.StatusBadRequest && aboutToken(body):
+		return nil, fmt.Errorf("%w: the endpoint answers that it cannot be one of its tokens", ErrInactive)
+	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
+		// Our own credentials, not the token (RFC 7662 section 2.3).
+		return nil, fmt.Errorf("%w: it answers with status %d: check client_id and client_secret", ErrUnavailable, resp.StatusCode)
 	}
-	return body, nil
+	return nil, fmt.Errorf("%w: it answers with status %d", ErrUnavailable, resp.StatusCode)
+}
+
+// aboutToken reports whether an error response (RFC 6749 section 5.2) is about
+// the token that was asked about. Some servers answer so where RFC 7662 section
+// 2.2 has "active": false; an outage it is not, and anybody can send such a
+// token.
+func aboutToken(body []byte) bool {
+	var e struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(body, &e) != nil {
+		return false
+	}
+	switch e.Error {
+	case "unsupported_token_type", "invalid_token", "invalid_request", "invalid_grant":
+		return true
+	}
+	return false
 }
 
 // Requirement is a claim that a token must have.

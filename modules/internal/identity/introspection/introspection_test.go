@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
 )
 
 var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -94,17 +95,17 @@ func TestAnswersThatGrantNothing(t *testing.T) {
 		"inactive":           {`{"active":false}`, ErrInactive},
 		"inactive but named": {`{"active":false,"sub":"alice"}`, ErrInactive},
 		"expired":            {good(claims{"exp": now.Add(-time.Minute).Unix()}), ErrInactive},
-		"exp is a text":      {good(claims{"exp": "2099"}), ErrInactive},
-		"exp is huge":        {good(claims{"exp": 1e300}), ErrInactive},
+		"exp is a text":      {good(claims{"exp": "2099"}), ErrRejected},
+		"exp is huge":        {good(claims{"exp": 1e300}), ErrRejected},
 		"not yet":            {good(claims{"nbf": now.Add(time.Minute).Unix()}), ErrInactive},
-		"another audience":   {good(claims{"aud": "other"}), ErrInactive},
-		"no subject":         {good(claims{"sub": nil}), ErrInactive},
-		"empty subject":      {good(claims{"sub": ""}), ErrInactive},
-		"subject an array":   {good(claims{"sub": []string{"alice"}}), ErrInactive},
-		"control characters": {good(claims{"sub": "a\r\nb"}), ErrInactive},
-		"roles a number":     {good(claims{"roles": 1}), ErrInactive},
-		"subject in spaces":  {good(claims{"sub": " alice"}), ErrInactive},
-		"roles with a break": {good(claims{"roles": []string{"a\nb"}}), ErrInactive},
+		"another audience":   {good(claims{"aud": "other"}), ErrRejected},
+		"no subject":         {good(claims{"sub": nil}), ErrRejected},
+		"empty subject":      {good(claims{"sub": ""}), ErrRejected},
+		"subject an array":   {good(claims{"sub": []string{"alice"}}), ErrRejected},
+		"control characters": {good(claims{"sub": "a\r\nb"}), ErrRejected},
+		"roles a number":     {good(claims{"roles": 1}), ErrRejected},
+		"subject in spaces":  {good(claims{"sub": " alice"}), ErrRejected},
+		"roles with a break": {good(claims{"roles": []string{"a\nb"}}), ErrRejected},
 		"active as text":     {`{"active":"true","sub":"alice"}`, ErrUnavailable},
 		"active as number":   {`{"active":1,"sub":"alice"}`, ErrUnavailable},
 		"active twice":       {`{"active":false,"active":true,"sub":"alice"}`, ErrUnavailable},
@@ -164,7 +165,7 @@ func TestRulesHaveTwoSides(t *testing.T) {
 		with("iss", "https://id/"), with("iss", nil), with("aud", "x"), with("aud", nil), with("aud", 7),
 		with("tenant", 8), with("tenant", nil), with("tenant", []any{[]any{7}}), with("ok", nil), with("uid", nil), with("uid", 1.5),
 	} {
-		if _, err := rules.read([]byte(body), now); !errors.Is(err, ErrInactive) {
+		if _, err := rules.read([]byte(body), now); !errors.Is(err, ErrRejected) {
 			t.Errorf("%s: got %v", body, err)
 		}
 	}
@@ -274,5 +275,78 @@ func TestDownIsReportedOnce(t *testing.T) {
 	}
 	if st := c.Stats(); st.Asked != 4 || st.Failures != 3 {
 		t.Errorf("got %+v", st)
+	}
+}
+
+// TestAnswersOfSomethingElseThanAccessTokensAreRejected is for refresh tokens,
+// which endpoints call active too.
+func TestAnswersOfSomethingElseThanAccessTokensAreRejected(t *testing.T) {
+	for _, c := range []struct {
+		answer claims
+		ok     bool
+	}{
+		{claims{"token_type": "Bearer"}, true},
+		{claims{"token_type": "bearer", "token_use": "access_token"}, true}, // Hydra
+		{claims{"token_type": "DPoP"}, true},                                // oidc-provider
+		{claims{"token_type": "", "token_use": nil}, true},
+		{claims{"typ": "Bearer"}, true}, // Keycloak
+		{claims{"token_use": "refresh_token"}, false},
+		{claims{"token_use": "id_token"}, false},
+		{claims{"token_type": "refresh_token"}, false},
+		{claims{"token_type": "urn:ietf:params:oauth:token-type:refresh_token"}, false},
+		{claims{"typ": "Refresh"}, false},
+	} {
+		_, err := new(Rules).read([]byte(good(c.answer)), now)
+		if c.ok != (err == nil) || err != nil && !errors.Is(err, ErrRejected) {
+			t.Errorf("%v: got %v", c.answer, err)
+		}
+	}
+	asked := Rules{Require: []Requirement{{Claim: principal.Pointer{"token_type"}, Values: []string{"pop"}}}}
+	if _, err := asked.read([]byte(good(claims{"token_type": "pop"})), now); err != nil {
+		t.Errorf("what is required is rejected: %v", err)
+	}
+}
+
+func TestAnswersSayWhichClientTheTokenIsBoundTo(t *testing.T) {
+	tok, err := new(Rules).read([]byte(good(claims{"cnf": claims{"jkt": "k", "x5t#S256": "c", "kid": "x"}})), now)
+	if err != nil || *tok.Confirmation != (token.Confirmation{Certificate: "c", Key: "k", Other: true}) {
+		t.Errorf("got %+v, %v", tok, err)
+	}
+	for _, cnf := range []any{"x", 1, claims{}, []string{"jkt"}, claims{"jkt": ""}, claims{"jkt": 1}, claims{"jkt": "a\nb"}} {
+		if tok, err := new(Rules).read([]byte(good(claims{"cnf": cnf})), now); !errors.Is(err, ErrRejected) {
+			t.Errorf("%v: got %+v, %v", cnf, tok, err)
+		}
+	}
+}
+
+// TestErrorAboutTheTokenIsNoOutage is for servers that answer 400 where the text
+// is none of their tokens, which anybody can send.
+func TestErrorAboutTheTokenIsNoOutage(t *testing.T) {
+	e := newEndpoint(t, "")
+	status, body := 400, `{"error":"unsupported_token_type"}`
+	e.answer = func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+	c := newClient(t, e, func(o *Options) {
+		o.Report = func(message string, err error) { t.Errorf("reported: %s %v", message, err) }
+	})
+	for range 3 {
+		if _, err := c.Resolve(t.Context(), "one"); !errors.Is(err, ErrInactive) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n := e.asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	c = newClient(t, e, nil)
+	for _, other := range []struct {
+		status int
+		body   string
+	}{{400, `{"error":"invalid_client"}`}, {400, "oops"}, {401, `{"error":"invalid_token"}`}, {403, ""}, {500, `{"error":"unsupported_token_type"}`}} {
+		status, body = other.status, other.body
+		if _, err := c.Resolve(t.Context(), "two"); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%d %s: got %v", status, body, err)
+		}
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 
@@ -41,7 +43,7 @@ type Rules struct {
 	LenientRoles, LenientScopes bool
 }
 
-func inactive(why string) error { return fmt.Errorf("%w: %s", ErrInactive, why) }
+func rejected(why string) error { return fmt.Errorf("%w: %s", ErrRejected, why) }
 
 // read makes a token of an answer, RFC 7662 section 2.2.
 func (r *Rules) read(body []byte, now time.Time) (*Token, error) {
@@ -63,18 +65,21 @@ func (r *Rules) read(body []byte, now time.Time) (*Token, error) {
 	for name, to := range map[string]*time.Time{"exp": &t.Expires, "nbf": &notBefore, "iat": &t.IssuedAt} {
 		if v, has := m[name]; has {
 			if *to, ok = date(v); !ok {
-				return nil, inactive(name + " is not a date")
+				return nil, rejected(name + " is not a date")
 			}
 		}
 	}
 	// The server has looked at its clock; this is for what is remembered.
 	switch {
 	case !t.Expires.IsZero() && !now.Before(t.Expires.Add(r.Leeway)):
-		return nil, inactive("it has expired")
+		return nil, fmt.Errorf("%w: it has expired", ErrInactive)
 	case notBefore.After(now.Add(r.Leeway)):
-		return nil, inactive("it is not valid yet")
+		return nil, fmt.Errorf("%w: it is not valid yet", ErrInactive)
 	case r.Issuer != "" && m["iss"] != r.Issuer, r.Same && m["iss"] != nil && m["iss"] != r.Voucher:
-		return nil, inactive("it is of another issuer")
+		return nil, rejected("it is of another issuer")
+	}
+	if err := r.kind(m); err != nil {
+		return nil, err
 	}
 	if err := r.audience(m["aud"]); err != nil {
 		return nil, err
@@ -82,10 +87,12 @@ func (r *Rules) read(body []byte, now time.Time) (*Token, error) {
 	for _, q := range r.Require {
 		v, ok := claims.Lookup(q.Claim)
 		if !ok || v == nil || len(q.Values) > 0 && !holds(v, q.Values) {
-			return nil, inactive("a required claim is missing")
+			return nil, rejected("a required claim is missing")
 		}
 	}
-	_, t.Bound = m["cnf"]
+	if t.Confirmation, ok = confirmation(m["cnf"]); !ok {
+		return nil, rejected("cnf is not an object that names keys")
+	}
 	t.Named, _ = m["iss"].(string)
 	var err error
 	t.Principal, err = r.principal(claims, m)
@@ -109,10 +116,82 @@ func (r *Rules) audience(aud any) error {
 		return nil
 	case aud == nil && len(r.Audience) == 0:
 		return nil
-	case aud == nil || len(r.Audience) == 0 || !holds(aud, r.Audience):
-		return inactive("it is for another audience")
+	case len(r.Audience) == 0 && empty(aud):
+		return rejected("its aud is an empty list, and no audience is configured: have the client ask for an audience, or write audience *")
+	case len(r.Audience) == 0:
+		return rejected("it names an audience, and none is configured")
+	case aud == nil:
+		return rejected("it names no audience")
+	case !holds(aud, r.Audience):
+		return rejected("it is for another audience")
 	}
 	return nil
+}
+
+func empty(aud any) bool {
+	list, ok := aud.([]any)
+	return ok && len(list) == 0
+}
+
+// kind rejects answers that say they are of something else than an access
+// token: a refresh token is for the authorization server alone (RFC 6749 section
+// 1.5). Where a rule requires one of these members, that rule decides.
+func (r *Rules) kind(m map[string]any) error {
+	for name, access := range map[string][]string{
+		"token_use":  {"access_token", "access"},
+		"token_type": {"bearer", "dpop", "access_token", "urn:ietf:params:oauth:token-type:access_token", "n_a"},
+	} {
+		said, ok := m[name].(string)
+		if ok && said != "" && !slices.Contains(access, strings.ToLower(said)) && !r.requires(name) {
+			return rejected(fmt.Sprintf("its %s is %q: it is not an access token", name, clip(said)))
+		}
+	}
+	if typ, _ := m["typ"].(string); strings.Contains(strings.ToLower(typ), "refresh") && !r.requires("typ") {
+		return rejected(fmt.Sprintf("its typ is %q: it is not an access token", clip(typ)))
+	}
+	return nil
+}
+
+func (r *Rules) requires(name string) bool {
+	return slices.ContainsFunc(r.Require, func(q Requirement) bool {
+		return len(q.Claim) == 1 && q.Claim[0] == name && len(q.Values) > 0
+	})
+}
+
+// clip shortens what an answer says for an error.
+func clip(s string) string {
+	if len(s) > 40 {
+		return strings.ToValidUTF8(s[:40], "") + "…"
+	}
+	return s
+}
+
+// confirmation reads cnf, as the claim of a signed token is read.
+func confirmation(v any) (*token.Confirmation, bool) {
+	if v == nil {
+		return nil, true
+	}
+	m, ok := v.(map[string]any)
+	if !ok || len(m) == 0 {
+		return nil, false
+	}
+	cnf := new(token.Confirmation)
+	for name, v := range m {
+		var to *string
+		switch name {
+		case "x5t#S256":
+			to = &cnf.Certificate
+		case "jkt":
+			to = &cnf.Key
+		default:
+			cnf.Other = true
+			continue
+		}
+		if *to, ok = v.(string); !ok || *to == "" || !printable(*to) {
+			return nil, false
+		}
+	}
+	return cnf, true
 }
 
 // holds reports whether v is one of the values, or an array that has one.
@@ -147,14 +226,14 @@ func (r *Rules) principal(claims *principal.Claims, m map[string]any) (*principa
 	p.Issuer = r.Voucher
 	p.TokenID, _ = m["jti"].(string)
 	if principal.CheckID(p.ID) != nil || !printable(p.Issuer) || !printable(p.TokenID) {
-		return nil, inactive("it names no subject")
+		return nil, rejected("it names no subject")
 	}
 	var ok bool
 	if p.Roles, ok = names(claims, r.Roles, false, r.LenientRoles); !ok {
-		return nil, inactive("a claim that holds roles is not a list of names")
+		return nil, rejected("a claim that holds roles is not a list of names")
 	}
 	if p.Scopes, ok = names(claims, r.Scopes, true, r.LenientScopes); !ok {
-		return nil, inactive("a claim that holds scopes is not a list of names")
+		return nil, rejected("a claim that holds scopes is not a list of names")
 	}
 	return p, nil
 }

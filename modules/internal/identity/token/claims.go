@@ -97,6 +97,15 @@ func isAudience(value []byte) bool {
 	return value[0] == '"'
 }
 
+func isEmptyList(value []byte) bool {
+	list, ok := strictjson.Array(value)
+	if !ok {
+		return false
+	}
+	_, more := list.Next()
+	return !more
+}
+
 // hasText reports whether value is one of the accepted strings or an array
 // that holds one of them. Numbers and booleans are compared as they are
 // written.
@@ -180,6 +189,8 @@ func (c *claims) accept(iss *issuer) *Error {
 		if c.aud == nil || !hasText(c.aud, iss.Audience) {
 			return errAudience
 		}
+	case c.aud != nil && isEmptyList(c.aud):
+		return errEmptyAudience
 	case c.aud != nil:
 		return errNoAudience // RFC 7519 section 4.1.3
 	}

@@ -50,22 +50,23 @@ func (e *Error) Is(target error) bool { return target == ErrInvalid }
 
 // Refusals that need no detail are made once.
 var (
-	errMalformed  = &Error{Reason: ReasonMalformed, text: "malformed token"}
-	errHeader     = &Error{Reason: ReasonHeader, text: "token header is not accepted"}
-	errType       = &Error{Reason: ReasonType, text: "token is of another type"}
-	errAlgorithm  = &Error{Reason: ReasonAlgorithm, text: "token algorithm is not accepted"}
-	errIssuer     = &Error{Reason: ReasonIssuer, text: "token issuer is not accepted"}
-	errUnknownKey = &Error{Reason: ReasonUnknownKey, text: "token key is not known"}
-	errManyKeys   = &Error{Reason: ReasonUnknownKey, text: "token key is not known", Detail: "too many of the issuer's keys fit the token"}
-	errSignature  = &Error{Reason: ReasonSignature, text: "token signature is wrong"}
-	errExpired    = &Error{Reason: ReasonExpired, text: "token has expired"}
-	errTooOld     = &Error{Reason: ReasonExpired, text: "token is too old", Detail: "max_age"}
-	errEarly      = &Error{Reason: ReasonEarly, text: "token is not valid yet"}
-	errAudience   = &Error{Reason: ReasonAudience, text: "token is for another audience"}
-	errNoAudience = &Error{Reason: ReasonAudience, text: "token is for another audience", Detail: "the token names an audience and none is configured"}
-	errNoExpiry   = &Error{Reason: ReasonClaims, text: "token has no expiry"}
-	errNoIssued   = &Error{Reason: ReasonClaims, text: "token does not say when it was issued", Detail: "max_age needs iat"}
-	errRevoked    = &Error{Reason: ReasonRevoked, text: "token has been revoked"}
+	errMalformed     = &Error{Reason: ReasonMalformed, text: "malformed token"}
+	errHeader        = &Error{Reason: ReasonHeader, text: "token header is not accepted"}
+	errType          = &Error{Reason: ReasonType, text: "token is of another type"}
+	errAlgorithm     = &Error{Reason: ReasonAlgorithm, text: "token algorithm is not accepted"}
+	errIssuer        = &Error{Reason: ReasonIssuer, text: "token issuer is not accepted"}
+	errUnknownKey    = &Error{Reason: ReasonUnknownKey, text: "token key is not known"}
+	errManyKeys      = &Error{Reason: ReasonUnknownKey, text: "token key is not known", Detail: "too many of the issuer's keys fit the token"}
+	errSignature     = &Error{Reason: ReasonSignature, text: "token signature is wrong"}
+	errExpired       = &Error{Reason: ReasonExpired, text: "token has expired"}
+	errTooOld        = &Error{Reason: ReasonExpired, text: "token is too old", Detail: "max_age"}
+	errEarly         = &Error{Reason: ReasonEarly, text: "token is not valid yet"}
+	errAudience      = &Error{Reason: ReasonAudience, text: "token is for another audience"}
+	errEmptyAudience = &Error{Reason: ReasonAudience, text: "token is for another audience", Detail: "the token has an empty list of audiences, and none is configured: have the client ask for an audience, or write audience *"}
+	errNoAudience    = &Error{Reason: ReasonAudience, text: "token is for another audience", Detail: "the token names an audience and none is configured"}
+	errNoExpiry      = &Error{Reason: ReasonClaims, text: "token has no expiry"}
+	errNoIssued      = &Error{Reason: ReasonClaims, text: "token does not say when it was issued", Detail: "max_age needs iat"}
+	errRevoked       = &Error{Reason: ReasonRevoked, text: "token has been revoked"}
 )
 
 func errClaim(detail string) *Error {
