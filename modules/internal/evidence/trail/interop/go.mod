@@ -2,7 +2,7 @@ module github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail/interop
 
 go 1.26.4
 
-replace github.com/caddy-moat/caddy-moat => ../../../..
+replace github.com/caddy-moat/caddy-moat => ../../../../..
 
 require (
 	filippo.io/torchwood v0.6.1

@@ -2,7 +2,7 @@
 // Torchwood, which know C2SP tlog-tiles and nothing of this project. It is a
 // module of its own, so that nobody who builds the plugin has to download them:
 //
-//	cd modules/internal/trail/interop && go test ./...
+//	cd modules/internal/evidence/trail/interop && go test ./...
 package interop
 
 import (
