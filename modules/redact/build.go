@@ -72,53 +72,17 @@ func (r *Rule) check() error {
 // build makes the action of the engine.
 func (r *Rule) build(keys *keyring) (redaction.Action, error) {
 	var none redaction.Action
-	u, ok := usage[r.Action]
+	a, ok := actions[r.Action]
 	if !ok {
 		return none, errors.New("there is no such action")
 	}
-	most := u.args
-	if r.Action == "keep" {
-		most++ // the character
-	}
-	if n := len(r.Args); n < u.args || n > most {
-		return none, fmt.Errorf("%d arguments: write %s", n, u.text)
+	if n := len(r.Args); n < a.args || n > a.args+a.optional {
+		return none, fmt.Errorf("%d arguments: write %s", n, a.usage())
 	}
 	if r.Action != "detect" && (r.Then != nil || len(r.Kinds) > 0) {
 		return none, errors.New("only detect has kinds and then")
 	}
-	switch r.Action {
-	case "remove":
-		return redaction.Remove(), nil
-	case "null":
-		return redaction.Null(), nil
-	case "replace":
-		return redaction.Replace(r.Args[0]), nil
-	case "mask":
-		return redaction.Mask(r.Args[0])
-	case "keep":
-		return r.buildKeep()
-	case "hash":
-		key, err := keys.hashKey()
-		if err != nil {
-			return none, err
-		}
-		return redaction.Hash(key), nil
-	case "encrypt":
-		seal, err := keys.sealer()
-		if err != nil {
-			return none, err
-		}
-		return redaction.Encrypt(seal), nil
-	case "truncate":
-		n, err := number(r.Args[0], 0, 1<<20)
-		return redaction.Truncate(n), err
-	case "round":
-		n, err := number(r.Args[0], -100, 100)
-		return redaction.Round(n), err
-	case "shift_dates":
-		return r.buildShift(keys)
-	}
-	return r.buildDetect(keys)
+	return a.build(r, keys)
 }
 
 func (r *Rule) buildShift(keys *keyring) (redaction.Action, error) {
@@ -137,7 +101,7 @@ func (r *Rule) buildShift(keys *keyring) (redaction.Action, error) {
 func (r *Rule) buildDetect(keys *keyring) (redaction.Action, error) {
 	var none redaction.Action
 	if r.Then == nil || r.Then.Action == "detect" {
-		return none, fmt.Errorf("write %s", usage["detect"].text)
+		return none, fmt.Errorf("write %s", actions["detect"].usage())
 	}
 	then, err := r.Then.build(keys)
 	if err != nil {
@@ -146,7 +110,7 @@ func (r *Rule) buildDetect(keys *keyring) (redaction.Action, error) {
 	return redaction.Detect(r.Kinds, then)
 }
 
-func (r *Rule) buildKeep() (redaction.Action, error) {
+func (r *Rule) buildKeep(*keyring) (redaction.Action, error) {
 	var none redaction.Action
 	first, err := number(r.Args[0], 0, 1<<20)
 	if err != nil {

@@ -63,7 +63,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	seen := map[string]bool{}
 	for d.NextBlock(0) {
 		name := d.Val()
-		if _, ok := usage[name]; ok {
+		if _, ok := actions[name]; ok {
 			if err := unmarshalRule(d, &h.Rules); err != nil {
 				return err
 			}
@@ -179,7 +179,7 @@ func unmarshalGroup(d *caddyfile.Dispenser, to *[]Group) error {
 		return d.Errf("%v", err)
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if _, ok := usage[d.Val()]; !ok {
+		if _, ok := actions[d.Val()]; !ok {
 			return d.Errf("'%s' is no rule: only rules can stand in %s", d.Val(), g.Mode)
 		}
 		if err := unmarshalRule(d, &g.Rules); err != nil {
@@ -201,7 +201,7 @@ func (h *Handler) unmarshalRequests(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		var err error
 		switch name := d.Val(); {
-		case usage[name].text != "":
+		case actions[name] != nil:
 			err = unmarshalRule(d, &h.Requests.Rules)
 		case name == "except" || name == "only":
 			err = unmarshalGroup(d, &h.Requests.Groups)

@@ -15,19 +15,6 @@ import (
 // touch is a value that a rule was applied to.
 type touch struct{ pointer, rule string }
 
-// ranks is the order of actions where several name one value, the strictest
-// first. The first three apply to objects and arrays as a whole.
-var ranks = map[string]int{
-	"remove": 0, "null": 1, "replace": 2, "hash": 3, "encrypt": 3, "mask": 4, "keep": 4,
-	"round": 5, "shift_dates": 5, "truncate": 6, "detect": 7,
-}
-
-const (
-	rankWhole    = 2
-	rankTruncate = 6
-	rankDetect   = 7
-)
-
 // touched finds which values of body the rules for a caller are applied to.
 //
 // It applies each rule alone. Rules that act on a value as a whole leave a
@@ -49,7 +36,7 @@ func (v *views) touched(p *principal.Principal, body []byte) ([]touch, error) {
 		if err != nil {
 			return nil, err
 		}
-		rank := ranks[rule.action]
+		rank := actions[rule.action].rank
 		before.compare(after, mark, func(n *node) { hits[n] = append(hits[n], hit{rank, rule.Name}) })
 	}
 	var found []touch
@@ -105,7 +92,7 @@ func (v *views) concerning(p *principal.Principal) []oneRule {
 // alone applies a rule, and returns what the document became and what stands
 // in the place of values that the rule acts on as a whole.
 func alone(rule oneRule, l limits, body []byte) (after *node, mark string, err error) {
-	if ranks[rule.action] <= rankWhole {
+	if actions[rule.action].rank <= rankWhole {
 		for mark = "\u00abtouched\u00bb"; strings.Contains(string(body), mark); {
 			mark += "!"
 		}

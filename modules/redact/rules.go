@@ -116,25 +116,6 @@ type Requests struct {
 	MatchCase bool `json:"match_case,omitempty"`
 }
 
-// usage is what each action is followed by, before the selectors: how many
-// arguments, and how to write them.
-var usage = map[string]struct {
-	args int
-	text string
-}{
-	"remove":      {0, "remove <selector>..."},
-	"null":        {0, "null <selector>..."},
-	"replace":     {1, "replace <text> <selector>..."},
-	"mask":        {1, "mask <preset> <selector>..."},
-	"keep":        {2, "keep <first> <last> [<char>|char=<char>] <selector>..."},
-	"hash":        {0, "hash <selector>..."},
-	"truncate":    {1, "truncate <characters> <selector>..."},
-	"round":       {1, "round <places> <selector>..."},
-	"shift_dates": {1, "shift_dates <most days> <selector>..."},
-	"encrypt":     {0, "encrypt <selector>..."},
-	"detect":      {0, "detect <kind>... <action> [<selector>...]"},
-}
-
 // parseRule reads a rule from the words of one line, the action first.
 func parseRule(words []string) (Rule, error) {
 	if words[0] == "detect" {
@@ -145,7 +126,7 @@ func parseRule(words []string) (Rule, error) {
 		return rule, err
 	}
 	if len(selectors) == 0 {
-		return rule, fmt.Errorf("%s needs a selector: write %s", rule.Action, usage[rule.Action].text)
+		return rule, fmt.Errorf("%s needs a selector: write %s", rule.Action, actions[rule.Action].usage())
 	}
 	rule.Selectors = selectors
 	return rule, nil
@@ -158,12 +139,12 @@ func parseAction(words []string, alone bool) (rule Rule, rest []string, err erro
 	if words[0] == "mask" && len(words) > 1 && words[1] == "keep" {
 		words = words[1:]
 	}
-	u := usage[words[0]]
+	a := actions[words[0]]
 	rule = Rule{Action: words[0]}
-	if len(words) < 1+u.args {
-		return rule, nil, fmt.Errorf("too few arguments: write %s", u.text)
+	if len(words) < 1+a.args {
+		return rule, nil, fmt.Errorf("too few arguments: write %s", a.usage())
 	}
-	rule.Args, rest = words[1:1+u.args:1+u.args], words[1+u.args:]
+	rule.Args, rest = words[1:1+a.args:1+a.args], words[1+a.args:]
 	if len(rule.Args) == 0 {
 		rule.Args = nil
 	}
@@ -177,7 +158,7 @@ func parseAction(words []string, alone bool) (rule Rule, rest []string, err erro
 		}
 	}
 	if slices.Contains(rest, "") {
-		return rule, nil, fmt.Errorf("empty selector: write %s", u.text)
+		return rule, nil, fmt.Errorf("empty selector: write %s", a.usage())
 	}
 	return rule, rest, nil
 }
@@ -212,13 +193,13 @@ func parseDetect(words []string) (Rule, error) {
 	rule := Rule{Action: "detect"}
 	rest := words[1:]
 	for len(rest) > 0 {
-		if _, ok := usage[rest[0]]; ok {
+		if _, ok := actions[rest[0]]; ok {
 			break
 		}
 		rule.Kinds, rest = append(rule.Kinds, rest[0]), rest[1:]
 	}
 	if len(rule.Kinds) == 0 || len(rest) == 0 || rest[0] == "detect" {
-		return rule, fmt.Errorf("write %s, such as detect pan mobile mask last4", usage["detect"].text)
+		return rule, fmt.Errorf("write %s, such as detect pan mobile mask last4", actions["detect"].usage())
 	}
 	then, selectors, err := parseAction(rest, true)
 	if err != nil {
