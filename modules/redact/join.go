@@ -21,7 +21,8 @@ type joiner struct {
 	bytes int // of the queue
 }
 
-// maxHeld is how many events are kept at most: then what there is decides.
+// maxHeld is how many events are kept at most, and how many texts are: then
+// what there is decides.
 const maxHeld = 256
 
 // joinedText is the text at one place.
@@ -88,7 +89,7 @@ func placeOf(event any, pointer string) string {
 			for _, name := range [...]string{"index", "output_index", "content_index", "item_id"} {
 				if v, ok := o[name]; ok {
 					b, _ := json.Marshal(v)
-					place.WriteString("[" + name + string(b) + "]")
+					place.WriteString("[" + name + string(b[:min(len(b), 64)]) + "]")
 				}
 			}
 			event = o[strings.NewReplacer("~1", "/", "~0", "~").Replace(token)]
@@ -183,12 +184,15 @@ func (s *eventStream) decideAll() {
 // send sends an event, or keeps it until it is its turn and it is decided.
 func (s *eventStream) send(event *heldEvent) error {
 	j := &s.joiner
+	if len(j.texts) > maxHeld {
+		s.decideAll()
+	}
 	if len(j.queue) == 0 && event.open == 0 {
 		return s.emit(event)
 	}
 	j.queue = append(j.queue, event)
 	j.bytes += len(event.raw)
-	if j.bytes > s.max || len(j.queue) > maxHeld || len(j.texts) > maxHeld {
+	if j.bytes > s.max || len(j.queue) > maxHeld {
 		s.decideAll()
 	}
 	return s.release()

@@ -225,6 +225,26 @@ func TestSplittingNeverChangesWhatIsFound(t *testing.T) {
 	}
 }
 
+func TestTextsThatAreKeptAreBounded(t *testing.T) {
+	h := provision(t, `detect mobile replace "[x]"`)
+	var out bytes.Buffer
+	s := newEventStream(&out, h.answers.strict.program.NewRewriter(nil), h, "")
+	in := ""
+	for n := range 10 * maxHeld {
+		event := fmt.Sprintf("data: {\"item_id\":\"%d\",\"delta\":\"word, \"}\n\n", n)
+		in += event
+		if err := s.write([]byte(event)); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(s.joiner.texts); n > maxHeld+1 {
+			t.Fatalf("%d texts are kept", n)
+		}
+	}
+	if out.String() != in {
+		t.Errorf("%d of %d bytes", out.Len(), len(in))
+	}
+}
+
 func TestCutStreamSendsNothingThatWasKept(t *testing.T) {
 	h := provision(t, "detect mobile mask last4")
 	s := serve(t, h, proxy(t, upstream(t, func(c net.Conn, _ *http.Request) {

@@ -116,7 +116,11 @@ func (t *Tail) Decide(end bool) (edits []Edit, n int) {
 	n = last - t.context
 	// The byte before tells whether a number or a key begins here.
 	keep := max(last-1, 0)
-	t.text = append(t.text[:0], t.text[keep:]...)
+	rest := t.text[keep:]
+	if t.text = t.text[:0]; cap(t.text) > firstOut && len(rest) < firstOut {
+		t.text = nil // it may be kept for long
+	}
+	t.text = append(t.text, rest...)
 	t.context = last - keep
 	return edits, n
 }
