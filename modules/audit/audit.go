@@ -601,6 +601,9 @@ func bounded(s string, n int) string {
 	return s
 }
 
+// HeaderNames returns the header fields that are recorded.
+func (h *Handler) HeaderNames() []string { return h.RecordHeaders }
+
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)

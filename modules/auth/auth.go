@@ -296,6 +296,32 @@ func (h *Handler) Exposed() []string {
 	return places
 }
 
+// AdmitsPreflights reports whether CORS preflights pass without a credential.
+func (h *Handler) AdmitsPreflights() bool { return h.Preflight }
+
+// CredentialPlaces returns the places in which the methods that name them look
+// for credentials, method by method, such as "header X-API-Key".
+func (h *Handler) CredentialPlaces() [][]string {
+	var all [][]string
+	for i := range h.methods {
+		if s, ok := h.methods[i].Method.(interface{ Sources() []string }); ok {
+			all = append(all, s.Sources())
+		}
+	}
+	return all
+}
+
+// HeaderNames returns the header fields that methods look at besides.
+func (h *Handler) HeaderNames() []string {
+	var all []string
+	for i := range h.methods {
+		if n, ok := h.methods[i].Method.(interface{ HeaderNames() []string }); ok {
+			all = append(all, n.HeaderNames()...)
+		}
+	}
+	return all
+}
+
 // LayerName returns the directive that the handler stands for.
 func (h *Handler) LayerName() string { return h.Name }
 

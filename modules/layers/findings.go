@@ -16,7 +16,7 @@ func Findings(ctx caddy.Context, app *caddyhttp.App) []Finding {
 		server := app.Servers[name]
 		look := examination{server: name}
 		routes := expand(server.Routes, server.NamedRoutes)
-		look.routes(routes, server.Errors)
+		look.routes(server, routes)
 		look.logs(ctx, routes)
 		for _, route := range uninvoked(server) {
 			look.dropped(route, expand(caddyhttp.RouteList{*server.NamedRoutes[route]}, server.NamedRoutes))
@@ -45,7 +45,8 @@ func (e *examination) add(f Finding, about ...string) {
 }
 
 // routes looks at all routes of a server.
-func (e *examination) routes(routes caddyhttp.RouteList, errors *caddyhttp.HTTPErrorConfig) {
+func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteList) {
+	errors := server.Errors
 	for _, u := range unreachables(routes) {
 		e.unreachable(u)
 	}
@@ -71,6 +72,7 @@ func (e *examination) routes(routes caddyhttp.RouteList, errors *caddyhttp.HTTPE
 			Text: "handle_errors hands requests to an upstream as they came, past this layer: write rewrite before its reverse_proxy, so that it answers with error pages alone, or the layer in handle_errors too",
 		}, "layer", layer)
 	}
+	e.fields(server, routes)
 	for _, site := range sites(routes) {
 		e.site(site)
 	}
@@ -149,6 +151,9 @@ func (e *examination) identity(routes caddyhttp.RouteList) {
 
 // site looks at one site.
 func (e *examination) site(site caddyhttp.RouteList) {
+	e.limits(site)
+	e.behindAuthentication(site)
+	e.severalDeciders(site)
 	for _, stranger := range strangers(site) {
 		e.add(Finding{
 			ID: "redact_unknown_name", Severity: Warning,

@@ -41,7 +41,7 @@ func (*handler) Provision(ctx caddy.Context) error {
 	for name, s := range app.Servers {
 		if s == server {
 			look := examination{server: name}
-			look.routes(server.Routes, server.Errors)
+			look.routes(server, server.Routes)
 			return refusal(look.found)
 		}
 	}

@@ -1,6 +1,10 @@
 package rbac
 
-import "github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+import (
+	"regexp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+)
 
 // ServesAnonymous reports whether a rule allows something without an identity.
 func (h *Handler) ServesAnonymous() bool {
@@ -33,6 +37,20 @@ func (h *Handler) Sources() []string { return h.active.Load().policy.Sources() }
 // KnowSources tells the handler who can vouch for its callers, for policies
 // that are loaded later.
 func (h *Handler) KnowSources(sources []principal.Source) { h.sources.Store(&sources) }
+
+// headerNames finds the header fields that a condition reads by their names.
+var headerNames = regexp.MustCompile(`headers\s*\[\s*["']([^"']+)["']\s*\]|headers\.([A-Za-z0-9_]+)`)
+
+// HeaderNames returns the header fields that conditions read.
+func (h *Handler) HeaderNames() []string {
+	var names []string
+	for _, r := range h.active.Load().policy.Rules() {
+		for _, m := range headerNames.FindAllStringSubmatch(r.Line.When, -1) {
+			names = append(names, m[1]+m[2])
+		}
+	}
+	return names
+}
 
 // String says which of several handlers this is, by its first rule.
 func (h *Handler) String() string {

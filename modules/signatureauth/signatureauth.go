@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -479,6 +480,17 @@ func (p *Provider) HandlerOptions() credential.Options { return p.options }
 // Answers are not signed there.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
 	return reqctx.Authenticate(p, w, r)
+}
+
+// HeaderNames returns the header fields that a signature must cover.
+func (p *Provider) HeaderNames() []string {
+	var names []string
+	for _, c := range p.Components {
+		if name, _, _ := strings.Cut(strings.Trim(c, `"`), `"`); !strings.HasPrefix(name, "@") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Interface guards
