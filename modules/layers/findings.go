@@ -160,6 +160,12 @@ func (e *examination) site(site caddyhttp.RouteList) {
 			Text: "redact names somebody for whom rbac has no rules: is it a slip of the pen?",
 		}, "name", stranger)
 	}
+	if files := filesBehindRedact(site); files != nil {
+		e.add(Finding{
+			ID: "redact_over_files", Severity: Warning, Place: placeOf(files),
+			Text: "redact also stands before this file_server and cannot read its pages, scripts and styles, so that each of them would be a 502: put redact into the handle block of the API, or write pass text/html text/css text/javascript in redact",
+		})
+	}
 	if undecided(site) {
 		e.add(Finding{
 			ID: "optional_undecided", Severity: Warning,
