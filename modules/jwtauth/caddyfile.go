@@ -26,12 +26,12 @@ import (
 //			key        <alg> <pem file | base64 | {env.X} | {file.X}>
 //			audience   <aud>...|*
 //			algorithms <alg>...
-//			typ        <typ>
+//			typ        <typ>...
 //			max_age    <duration>
 //			require    <claim pointer> [<value>...]
 //			roles      <claim pointer>...
 //			scopes     <claim pointer>...
-//			subject    <claim pointer>
+//			subject    <claim pointer>...
 //		}
 //		issuer internal [{
 //			name    <iss>
@@ -236,10 +236,10 @@ func (p *Provider) finish(d *caddyfile.Dispenser, defaults *Issuer) error {
 	if p.Introspection != nil {
 		signed := *defaults
 		// What only signed tokens can have is not inherited.
-		signed.Keys, signed.JWKS, signed.Algorithms, signed.Type, signed.MaxAge = nil, nil, nil, "", 0
+		signed.Keys, signed.JWKS, signed.Algorithms, signed.Type, signed.MaxAge = nil, nil, nil, nil, 0
 		p.Introspection.inherit(&signed)
 		if len(p.Issuers) == 0 && len(defaults.Keys) == 0 && len(defaults.JWKS) == 0 {
-			if len(defaults.Algorithms) > 0 || defaults.Type != "" || defaults.MaxAge != 0 {
+			if len(defaults.Algorithms) > 0 || len(defaults.Type) > 0 || defaults.MaxAge != 0 {
 				return d.Err("algorithms, typ and max_age are for signed tokens, and no issuer of such is given")
 			}
 			return nil
@@ -274,7 +274,7 @@ func (i *Issuer) inherit(from *Issuer) {
 	if len(i.Algorithms) == 0 && i.Internal == nil {
 		i.Algorithms = from.Algorithms
 	}
-	if i.Type == "" {
+	if len(i.Type) == 0 {
 		i.Type = from.Type
 	}
 	if i.MaxAge == 0 {
@@ -289,7 +289,7 @@ func (i *Issuer) inherit(from *Issuer) {
 	if len(i.Scopes) == 0 {
 		i.Scopes = from.Scopes
 	}
-	if i.Subject == "" {
+	if len(i.Subject) == 0 {
 		i.Subject = from.Subject
 	}
 }

@@ -114,7 +114,7 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) (know
 			}
 		}
 	case "typ":
-		err = option.OneArg(d, &i.Type)
+		err = someArgs(d, (*[]string)(&i.Type))
 	case "max_age":
 		var v time.Duration
 		if v, err = duration(d); err == nil && v <= 0 {
@@ -136,8 +136,15 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) (know
 			err = checkPointers(d, i.Scopes)
 		}
 	case "subject":
-		if err = option.OneArg(d, &i.Subject); err == nil {
-			err = checkSingle(d, i.Subject)
+		if err = someArgs(d, (*[]string)(&i.Subject)); err == nil {
+			for n, text := range i.Subject {
+				if err == nil {
+					err = checkSingle(d, text)
+				}
+				if err == nil && slices.Contains(i.Subject[:n], text) {
+					err = d.Errf("subject '%s' is repeated", text)
+				}
+			}
 		}
 	}
 	if err == nil {

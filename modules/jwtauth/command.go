@@ -124,7 +124,7 @@ func (f *tokenFlags) mint(ctx context.Context) (raw, used string, err error) {
 	}
 	typ := f.typ
 	if typ == "" {
-		typ = i.Type
+		typ = first(i.Type, "")
 	}
 	raw, err = own.Mint(claims, typ, ttl)
 	return raw, fmt.Sprintf("signed with key %s of %s", own.Signing(), identity(storage)), err
@@ -188,7 +188,7 @@ func (f *tokenFlags) payload(i *Issuer) (map[string]any, error) {
 			return nil, fmt.Errorf("--claim: %w", err)
 		}
 	}
-	if err := put(claims, first([]string{i.Subject}, "/sub"), f.subject); err != nil {
+	if err := put(claims, first(i.Subject, "/sub"), f.subject); err != nil {
 		return nil, fmt.Errorf("--sub: %w", err)
 	}
 	if len(f.roles) > 0 {

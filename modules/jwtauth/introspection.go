@@ -86,7 +86,7 @@ var clients = caddy.NewUsagePool() // by hash of the configuration
 func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.Options, err error) {
 	i := p.Introspection
 	switch {
-	case i.Internal != nil || len(i.JWKS) > 0 || len(i.Keys) > 0 || len(i.Algorithms) > 0 || i.Type != "" || i.MaxAge != 0:
+	case i.Internal != nil || len(i.JWKS) > 0 || len(i.Keys) > 0 || len(i.Algorithms) > 0 || len(i.Type) > 0 || i.MaxAge != 0:
 		return o, errors.New("jwks, keys, algorithms, typ and max_age are for signed tokens")
 	case i.ClientID == "" || i.ClientSecret == "":
 		return o, errors.New("client_id and client_secret are needed")
@@ -120,7 +120,7 @@ func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.O
 	p.opaqueNeeds = takeScopeNeeds(&t)
 	o.Rules = introspection.Rules{
 		Issuer: t.Name, Audience: t.Audience, AnyAudience: t.AnyAudience, Leeway: leeway,
-		Require: t.Require, Roles: t.Roles, Scopes: t.Scopes, Subject: t.Subject,
+		Require: t.Require, Roles: t.Roles, Scopes: t.Scopes, Subject: t.Subject, OtherSubjects: t.OtherSubjects,
 		LenientRoles: t.LenientRoles, LenientScopes: t.LenientScopes,
 	}
 	p.opaqueIssuer, o.Rules.Same = p.voucher(t.Name, o.Endpoint)
@@ -196,7 +196,7 @@ func (p *Provider) identifyOpaque(r *http.Request, raw string) (*principal.Princ
 //		require       <claim pointer> [<value>...]
 //		roles         <claim pointer>...
 //		scopes        <claim pointer>...
-//		subject       <claim pointer>
+//		subject       <claim pointer>...
 //	}
 func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 	if d.NextArg() {

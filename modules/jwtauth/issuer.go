@@ -1,6 +1,7 @@
 package jwtauth
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -46,9 +47,9 @@ type Issuer struct {
 	// The signature algorithms allowed. Default: those that the keys are for.
 	Algorithms []string `json:"algorithms,omitempty"`
 
-	// The type that tokens must have, such as at+jwt (RFC 9068). Default:
-	// JWT, at+jwt or none at all.
-	Type string `json:"typ,omitempty"`
+	// The types that tokens must have one of, such as at+jwt (RFC 9068): one, or
+	// a list. Default: JWT, at+jwt or none at all.
+	Type OneOrMore `json:"typ,omitempty"`
 
 	// How long after its `iat` a token is accepted. Default: only `exp` counts.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
@@ -71,8 +72,35 @@ type Issuer struct {
 	// spaces between them (RFC 8693 section 4.2). Default: /scope and /scp
 	Scopes []string `json:"scopes,omitempty"`
 
-	// Where the identity is. Default: /sub
-	Subject string `json:"subject,omitempty"`
+	// Where the identity is: one pointer, or a list of which the first that
+	// finds something other than an empty text counts. An id from another than
+	// the first has the name of its claim before it, such as client_id:app, so
+	// that it is nobody's sub. Default: /sub
+	Subject OneOrMore `json:"subject,omitempty"`
+}
+
+// OneOrMore is a list of texts that is written as one text where there is one.
+type OneOrMore []string
+
+// UnmarshalJSON reads one text, or a list.
+func (l *OneOrMore) UnmarshalJSON(text []byte) error {
+	var one string
+	if json.Unmarshal(text, &one) == nil {
+		*l = nil
+		if one != "" {
+			*l = OneOrMore{one}
+		}
+		return nil
+	}
+	return json.Unmarshal(text, (*[]string)(l))
+}
+
+// MarshalJSON prints the shorter form.
+func (l OneOrMore) MarshalJSON() ([]byte, error) {
+	if len(l) == 1 {
+		return json.Marshal(l[0])
+	}
+	return json.Marshal([]string(l))
 }
 
 // Requirement is a claim that a token must have.
@@ -161,7 +189,7 @@ func names(t token.Issuer) []string {
 
 // base makes the engine's issuer but for its keys.
 func (i *Issuer) base() (t token.Issuer, err error) {
-	t = token.Issuer{Algorithms: i.Algorithms, Type: i.Type, MaxAge: time.Duration(i.MaxAge)}
+	t = token.Issuer{Algorithms: i.Algorithms, Types: i.Type, MaxAge: time.Duration(i.MaxAge)}
 	if t.Name, err = resolve("issuer", i.Issuer); err != nil {
 		return t, err
 	}
@@ -200,10 +228,16 @@ func (i *Issuer) pointers(t *token.Issuer) (err error) {
 	if t.Scopes, err = parsePointers("scopes", scopes); err != nil {
 		return err
 	}
-	if i.Subject != "" {
-		if t.Subject, err = principal.ParseSingle(i.Subject); err != nil {
+	for n, text := range i.Subject {
+		p, err := principal.ParseSingle(text)
+		if err != nil {
 			return fmt.Errorf("subject: %w", err)
 		}
+		if n == 0 {
+			t.Subject = p
+			continue
+		}
+		t.OtherSubjects = append(t.OtherSubjects, p)
 	}
 	for _, r := range i.Require {
 		claim, err := principal.ParseSingle(r.Claim)

@@ -37,7 +37,8 @@ type Rules struct {
 
 	Require       []Requirement
 	Roles, Scopes []principal.Pointer
-	Subject       principal.Pointer // default: sub
+	Subject       principal.Pointer   // default: sub
+	OtherSubjects []principal.Pointer // as those of [token.Issuer]
 
 	// LenientRoles and LenientScopes are those of [token.Issuer].
 	LenientRoles, LenientScopes bool
@@ -63,7 +64,7 @@ func (r *Rules) read(body []byte, now time.Time) (*Token, error) {
 	t := &Token{}
 	var notBefore time.Time
 	for name, to := range map[string]*time.Time{"exp": &t.Expires, "nbf": &notBefore, "iat": &t.IssuedAt} {
-		if v, has := m[name]; has {
+		if v, has := m[name]; has && (v != nil || name == "exp") {
 			if *to, ok = date(v); !ok {
 				return nil, rejected(name + " is not a date")
 			}
@@ -215,13 +216,17 @@ func (r *Rules) principal(claims *principal.Claims, m map[string]any) (*principa
 	if subject == nil {
 		subject = principal.Pointer{"sub"}
 	}
-	id, _ := claims.Lookup(subject)
-	p := &principal.Principal{Kind: principal.KindOpaque, Claims: claims}
-	switch id := id.(type) {
-	case string:
-		p.ID = id
-	case int64, json.Number:
-		p.ID = principal.Text(id)
+	p := &principal.Principal{Kind: principal.KindOpaque, Claims: claims, ID: idAt(claims, subject)}
+	for _, other := range r.OtherSubjects {
+		label := token.SubjectLabel(other)
+		if p.ID == "" {
+			if id := idAt(claims, other); id != "" {
+				p.ID = label + id
+				break
+			}
+		} else if strings.HasPrefix(p.ID, label) {
+			return nil, rejected("its subject is written like an id of another claim")
+		}
 	}
 	p.Issuer = r.Voucher
 	p.TokenID, _ = m["jti"].(string)
@@ -238,10 +243,27 @@ func (r *Rules) principal(claims *principal.Claims, m map[string]any) (*principa
 	return p, nil
 }
 
+// idAt returns the id that a pointer finds, empty if there is none.
+func idAt(claims *principal.Claims, p principal.Pointer) string {
+	v, _ := claims.Lookup(p)
+	switch v := v.(type) {
+	case string:
+		if v != "" && principal.CheckID(v) != nil {
+			return " " // which is nobody, and not the next claim's turn
+		}
+		return v
+	case int64, json.Number:
+		return principal.Text(v)
+	case nil:
+		return ""
+	}
+	return " "
+}
+
 // names reads the lists at pointers, each name once.
 func names(claims *principal.Claims, pointers []principal.Pointer, scopes, lenient bool) (all []string, ok bool) {
 	for _, at := range pointers {
-		found, ok := claims.Names(at, scopes || at.IsScope())
+		found, ok := claims.Names(at, principal.Form{Words: scopes || at.IsScope(), Objects: !lenient})
 		if !ok || slices.ContainsFunc(found, func(n string) bool { return !printable(n) }) {
 			if lenient {
 				continue

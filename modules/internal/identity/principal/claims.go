@@ -216,19 +216,24 @@ func (p Pointer) IsScope() bool {
 	return len(p) > 0 && (p[len(p)-1] == "scope" || p[len(p)-1] == "scp")
 }
 
-// Names reads the names that p points at: a text is one name or, with words,
-// names separated by spaces (RFC 6749 section 3.3); an array holds texts; of an
-// object the names of its members are meant, but for those that are null or
-// false. A claim that is missing or null has none. Anything else is not a list
+// Names reads the names that p points at: a text is one name or several (RFC
+// 6749 section 3.3); an array holds texts; of an object the names of its members
+// may be meant, but for those that are null or false. A claim that is missing or null has none. Anything else is not a list
 // of names and gives false: a role that is a number is a mistake, not a role.
-func (c *Claims) Names(p Pointer, words bool) ([]string, bool) {
-	return namesAt(nil, c.Map(), p, words)
+func (c *Claims) Names(p Pointer, f Form) ([]string, bool) {
+	return namesAt(nil, c.Map(), p, f)
 }
 
-func namesAt(names []string, v any, p Pointer, words bool) ([]string, bool) {
+// Form says how names are read.
+type Form struct {
+	Words   bool // a text is names separated by spaces, and not one
+	Objects bool // the members of an object are names
+}
+
+func namesAt(names []string, v any, p Pointer, f Form) ([]string, bool) {
 	for len(p) > 0 {
 		if p[0] == Wildcard {
-			return namesBelow(names, v, p[1:], words)
+			return namesBelow(names, v, p[1:], f)
 		}
 		var ok bool
 		if v, ok = step(v, p[0]); !ok {
@@ -236,20 +241,20 @@ func namesAt(names []string, v any, p Pointer, words bool) ([]string, bool) {
 		}
 		p = p[1:]
 	}
-	return appendNames(names, v, words)
+	return appendNames(names, v, f)
 }
 
 // namesBelow reads the names in each element or member of v.
-func namesBelow(names []string, v any, rest Pointer, words bool) ([]string, bool) {
+func namesBelow(names []string, v any, rest Pointer, f Form) ([]string, bool) {
 	ok := true
 	switch v := v.(type) {
 	case []any:
 		for i := 0; ok && i < len(v); i++ {
-			names, ok = namesAt(names, v[i], rest, words)
+			names, ok = namesAt(names, v[i], rest, f)
 		}
 	case map[string]any:
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			if names, ok = namesAt(names, v[name], rest, words); !ok {
+			if names, ok = namesAt(names, v[name], rest, f); !ok {
 				break
 			}
 		}
@@ -257,7 +262,7 @@ func namesBelow(names []string, v any, rest Pointer, words bool) ([]string, bool
 	return names, ok
 }
 
-func appendNames(names []string, v any, words bool) ([]string, bool) {
+func appendNames(names []string, v any, f Form) ([]string, bool) {
 	add := func(name string) {
 		if name != "" {
 			names = append(names, name)
@@ -266,7 +271,7 @@ func appendNames(names []string, v any, words bool) ([]string, bool) {
 	switch v := v.(type) {
 	case nil:
 	case string:
-		if !words {
+		if !f.Words {
 			add(v)
 			break
 		}
@@ -282,6 +287,9 @@ func appendNames(names []string, v any, words bool) ([]string, bool) {
 			add(s)
 		}
 	case map[string]any:
+		if !f.Objects {
+			return nil, false
+		}
 		for _, name := range slices.Sorted(maps.Keys(v)) {
 			if value := v[name]; value != nil && value != false {
 				add(name)

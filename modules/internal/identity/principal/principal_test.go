@@ -29,11 +29,18 @@ func TestListsOfNamesAreRead(t *testing.T) {
 	} {
 		claims := NewClaims([]byte(`{"in":` + c.in + `}`))
 		for words, want := range map[bool][]string{true: c.words, false: c.one} {
-			got, ok := claims.Names(Pointer{"in"}, words)
+			got, ok := claims.Names(Pointer{"in"}, Form{Words: words, Objects: true})
 			if ok != c.ok || !slices.Equal(got, want) {
 				t.Errorf("%s, words %v: got %q, %v, want %q, %v", c.in, words, got, ok, want, c.ok)
 			}
 		}
+	}
+}
+
+func TestObjectIsAListOnlyWhereSomebodyAsksForIt(t *testing.T) {
+	claims := NewClaims([]byte(`{"roles":{"admin":{"org":"x"}}}`))
+	if got, ok := claims.Names(Pointer{"roles"}, Form{}); ok {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -46,11 +53,11 @@ func TestWildcardReadsNamesOfEveryElement(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := claims.Names(p, false); !ok || !slices.Equal(got, want) {
+		if got, ok := claims.Names(p, Form{}); !ok || !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, %v, want %q", path, got, ok, want)
 		}
 	}
-	if got, ok := claims.Names(Pointer{"bad", "*", "name"}, false); ok {
+	if got, ok := claims.Names(Pointer{"bad", "*", "name"}, Form{}); ok {
 		t.Errorf("a name that is a number: got %q", got)
 	}
 	if _, ok := claims.Lookup(Pointer{"roles", "*", "name"}); ok {

@@ -3,6 +3,7 @@ package token
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 	"unicode"
@@ -205,9 +206,24 @@ func (c *claims) accept(iss *issuer) *Error {
 
 // subject finds who the token is about.
 func (c *claims) subject(iss *issuer) ([]byte, bool) {
-	value, ok := c.lookup(iss.Subject)
-	if !ok {
-		return nil, false
+	text, ok := c.subjectAt(iss.Subject)
+	if !ok || len(text) > 0 {
+		return text, ok && !slices.ContainsFunc(iss.labels, func(label string) bool { return bytes.HasPrefix(text, []byte(label)) })
+	}
+	for i, p := range iss.OtherSubjects {
+		if text, ok = c.subjectAt(p); !ok || len(text) > 0 {
+			return append([]byte(iss.labels[i]), text...), ok
+		}
+	}
+	return nil, false
+}
+
+// subjectAt returns the id that a pointer finds, nothing if it finds none. It
+// is false if what it finds cannot be one.
+func (c *claims) subjectAt(p principal.Pointer) ([]byte, bool) {
+	value, ok := c.lookup(p)
+	if !ok || strictjson.IsNull(value) {
+		return nil, true
 	}
 	text, ok := strictjson.Text(value)
 	if !ok {
@@ -218,7 +234,7 @@ func (c *claims) subject(iss *issuer) ([]byte, bool) {
 		}
 		text = value
 	}
-	return text, len(text) > 0 && printable(text) && !padded(text)
+	return text, printable(text) && !padded(text)
 }
 
 // padded reports whether text begins or ends with white space, which HTTP
@@ -272,9 +288,9 @@ func (c *claims) list(dst [][]byte, from *nameList) ([][]byte, bool) {
 	for i, p := range from.pointers {
 		before, ok := len(dst), true
 		if value, found := c.members.Find(p[0]); found {
-			dst, ok = namesAt(dst, value, p[1:], from.words[i])
+			dst, ok = namesAt(dst, value, p[1:], from.forms[i])
 		} else if p[0] == principal.Wildcard {
-			dst, ok = c.namesBelow(dst, p[1:], from.words[i])
+			dst, ok = c.namesBelow(dst, p[1:], from.forms[i])
 		}
 		switch {
 		case ok:
@@ -288,10 +304,10 @@ func (c *claims) list(dst [][]byte, from *nameList) ([][]byte, bool) {
 }
 
 // namesBelow is for a pointer that begins with a wildcard.
-func (c *claims) namesBelow(dst [][]byte, rest principal.Pointer, words bool) ([][]byte, bool) {
+func (c *claims) namesBelow(dst [][]byte, rest principal.Pointer, f principal.Form) ([][]byte, bool) {
 	for i := range c.members.Len() {
 		var ok bool
-		if dst, ok = namesAt(dst, c.members.Member(i).Value, rest, words); !ok {
+		if dst, ok = namesAt(dst, c.members.Member(i).Value, rest, f); !ok {
 			return dst, false
 		}
 	}
@@ -300,10 +316,10 @@ func (c *claims) namesBelow(dst [][]byte, rest principal.Pointer, words bool) ([
 
 // namesAt appends to dst the names that p points at below value, as
 // [principal.Claims.Names] reads them. On false, dst has some of them.
-func namesAt(dst [][]byte, value []byte, p principal.Pointer, words bool) ([][]byte, bool) {
+func namesAt(dst [][]byte, value []byte, p principal.Pointer, f principal.Form) ([][]byte, bool) {
 	for len(p) > 0 {
 		if p[0] == principal.Wildcard {
-			return namesInEach(dst, value, p[1:], words)
+			return namesInEach(dst, value, p[1:], f)
 		}
 		var ok bool
 		if value, ok = strictjson.Lookup(value, p[0]); !ok {
@@ -311,25 +327,25 @@ func namesAt(dst [][]byte, value []byte, p principal.Pointer, words bool) ([][]b
 		}
 		p = p[1:]
 	}
-	return names(dst, value, words)
+	return names(dst, value, f)
 }
 
-func namesInEach(dst [][]byte, value []byte, rest principal.Pointer, words bool) ([][]byte, bool) {
+func namesInEach(dst [][]byte, value []byte, rest principal.Pointer, f principal.Form) ([][]byte, bool) {
 	done := true
 	if list, ok := strictjson.Array(value); ok {
 		for e, ok := list.Next(); ok && done; e, ok = list.Next() {
-			dst, done = namesAt(dst, e, rest, words)
+			dst, done = namesAt(dst, e, rest, f)
 		}
 	} else if object, ok := strictjson.Object(value); ok {
 		for _, v, ok := object.Next(); ok && done; _, v, ok = object.Next() {
-			dst, done = namesAt(dst, v, rest, words)
+			dst, done = namesAt(dst, v, rest, f)
 		}
 	}
 	return dst, done
 }
 
 // names appends to dst the names in value.
-func names(dst [][]byte, value []byte, words bool) ([][]byte, bool) {
+func names(dst [][]byte, value []byte, f principal.Form) ([][]byte, bool) {
 	if strictjson.IsNull(value) {
 		return dst, true
 	}
@@ -345,7 +361,7 @@ func names(dst [][]byte, value []byte, words bool) ([][]byte, bool) {
 		}
 		return dst, true
 	}
-	if object, ok := strictjson.Object(value); ok {
+	if object, ok := strictjson.Object(value); ok && f.Objects {
 		for name, v, ok := object.Next(); ok; name, v, ok = object.Next() {
 			if strictjson.IsNull(v) || strictjson.IsFalse(v) || len(name) == 0 {
 				continue
@@ -361,7 +377,7 @@ func names(dst [][]byte, value []byte, words bool) ([][]byte, bool) {
 	if !ok || !printable(text) {
 		return dst, false
 	}
-	for words {
+	for f.Words {
 		end := bytes.IndexByte(text, ' ')
 		if end < 0 {
 			break

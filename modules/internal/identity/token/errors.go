@@ -16,7 +16,7 @@ type Reason string
 // The reasons.
 const (
 	ReasonMalformed  Reason = "malformed"   // not a JWT, or a claim of the wrong type
-	ReasonHeader     Reason = "header"      // crit, jku, x5u, jwk, b64, zip, enc, or a nested token
+	ReasonHeader     Reason = "header"      // crit, jwk, b64, enc, or a nested token
 	ReasonType       Reason = "type"        // typ is not the one asked for
 	ReasonAlgorithm  Reason = "algorithm"   // none, not supported, not allowed, or not the key's
 	ReasonIssuer     Reason = "issuer"      // iss is missing or not a configured one

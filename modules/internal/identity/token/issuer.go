@@ -33,11 +33,11 @@ type Issuer struct {
 	// keys are for.
 	Algorithms []string
 
-	// Type is the typ that tokens must have, such as at+jwt (RFC 9068).
-	// Empty means JWT, at+jwt or none at all; a token made for another
+	// Types are the typ that tokens must have one of, such as at+jwt (RFC 9068).
+	// None means JWT, at+jwt or none at all; a token made for another
 	// purpose, such as dpop+jwt or logout+jwt, is no credential (RFC 8725
 	// section 3.11).
-	Type string
+	Types []string
 
 	// MaxAge is how long after its iat a token is accepted. 0 means that
 	// only exp counts.
@@ -62,6 +62,12 @@ type Issuer struct {
 	// Subject is where the identity is: a string or an integer. Nil means
 	// sub. A token without it is refused.
 	Subject principal.Pointer
+
+	// OtherSubjects are where it is if Subject has none, or an empty text: the
+	// first that has one counts. Who comes from there has the name of the
+	// claim before his, as in client_id:app, so that no id of one claim is that
+	// of another; an id in Subject that begins like that is refused.
+	OtherSubjects []principal.Pointer
 }
 
 // Requirement is one claim that a token must have.
@@ -83,20 +89,21 @@ type issuer struct {
 	missing []*Error // by Require
 	roles   nameList
 	scopes  nameList
-	listed  bool // iss has no name here, but a requirement compares it
+	labels  []string // by OtherSubjects: what stands before their ids
+	listed  bool     // iss has no name here, but a requirement compares it
 }
 
 // nameList is where a list of names is.
 type nameList struct {
 	pointers []principal.Pointer
-	words    []bool // by pointer: a text is a list of names, and not one
+	forms    []principal.Form // by pointer
 	lenient  bool
 }
 
 func newNameList(pointers []principal.Pointer, scopes, lenient bool) nameList {
 	l := nameList{pointers: pointers, lenient: lenient}
 	for _, p := range pointers {
-		l.words = append(l.words, scopes || p.IsScope())
+		l.forms = append(l.forms, principal.Form{Words: scopes || p.IsScope(), Objects: !lenient})
 	}
 	return l
 }
@@ -132,8 +139,14 @@ func newIssuer(i Issuer, o Options) (*issuer, error) {
 	for _, r := range i.Require {
 		iss.missing = append(iss.missing, errClaim("claim "+r.Claim.String()+" does not meet `require`"))
 	}
-	iss.Type = strings.TrimPrefix(strings.ToLower(i.Type), "application/")
-	single := append(claimsOf(i.Require), iss.Subject)
+	iss.Types = nil
+	for _, typ := range i.Types {
+		iss.Types = append(iss.Types, strings.TrimPrefix(strings.ToLower(typ), "application/"))
+	}
+	for _, p := range i.OtherSubjects {
+		iss.labels = append(iss.labels, SubjectLabel(p))
+	}
+	single := append(append(claimsOf(i.Require), iss.Subject), i.OtherSubjects...)
 	for _, p := range slices.Concat(single, iss.Roles, iss.Scopes) {
 		if len(p) == 0 {
 			return nil, errors.New("a claim pointer is empty")
@@ -155,8 +168,17 @@ func claimsOf(list []Requirement) (out []principal.Pointer) {
 }
 
 func (iss *issuer) acceptsType(typ []byte) bool {
-	if iss.Type != "" {
-		return sameType(typ, iss.Type)
+	if len(iss.Types) > 0 {
+		return slices.ContainsFunc(iss.Types, func(want string) bool { return sameType(typ, want) })
 	}
 	return typ == nil || sameType(typ, "JWT") || sameType(typ, "at+jwt")
+}
+
+// SubjectLabel returns what stands before an id from one of the OtherSubjects.
+func SubjectLabel(p principal.Pointer) string {
+	name := p.String()
+	if len(p) == 1 {
+		name = p[0]
+	}
+	return strings.NewReplacer("%", "%25", ":", "%3A").Replace(name) + ":"
 }

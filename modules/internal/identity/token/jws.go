@@ -126,13 +126,23 @@ func (h *head) set(m strictjson.Member, embedded bool) *Error {
 			return errHeader
 		}
 		h.jwk = m.Value
-	case "crit", "b64", "jku", "x5u", "zip", "enc":
+	case "crit", "b64", "enc":
 		return errHeader
+	case "jku", "x5u", "zip":
+		// Where keys might be found is never asked, and nothing is ever
+		// unpacked: what is not used must be ignored (RFC 7515 section 4), and
+		// some providers write it into every token. A proof has its key in it.
+		if embedded {
+			return errHeader
+		}
 	}
 	return nil
 }
 
 func setText(to *[]byte, value []byte) *Error {
+	if strictjson.IsNull(value) {
+		return nil // as if it were not there
+	}
 	text, ok := strictjson.Text(value)
 	if !ok {
 		return errMalformed

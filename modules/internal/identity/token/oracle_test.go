@@ -81,7 +81,7 @@ func sameAsClaims(t *testing.T, tok *Token) {
 	} {
 		var want []string
 		for _, p := range list.where {
-			names, ok := who.Claims.Names(p, list.scopes)
+			names, ok := who.Claims.Names(p, principal.Form{Words: list.scopes, Objects: !list.scopes})
 			if ok = ok && !slices.ContainsFunc(names, func(n string) bool { return !printable([]byte(n)) }); !ok && !list.scopes {
 				t.Fatalf("%v is no list of names", p)
 			} else if !ok {

@@ -118,23 +118,19 @@ func TestHeadersThatAreNotAcceptedAreRefused(t *testing.T) {
 		`{"alg":"RS256"}`: ReasonAlgorithm,
 		`{"alg":"EdDSA"}`: ReasonAlgorithm,
 		// Extensions, keys from strangers, encryption, nesting.
-		`{"alg":"ES256","crit":["exp"],"exp":1}`:       ReasonHeader,
-		`{"alg":"ES256","crit":[]}`:                    ReasonHeader,
-		`{"alg":"ES256","crit":null}`:                  ReasonHeader,
-		`{"alg":"ES256","crit":["b64"],"b64":false}`:   ReasonHeader,
-		`{"alg":"ES256","b64":false}`:                  ReasonHeader,
-		`{"alg":"ES256","b64":true}`:                   ReasonHeader,
-		`{"alg":"ES256","jku":"https://evil.example"}`: ReasonHeader,
-		`{"alg":"ES256","x5u":"https://evil.example"}`: ReasonHeader,
-		`{"alg":"ES256","jwk":{"kty":"EC"}}`:           ReasonHeader,
-		`{"alg":"ES256","j\u0077k":{"kty":"EC"}}`:      ReasonHeader,
-		`{"alg":"ES256","zip":"DEF"}`:                  ReasonHeader,
-		`{"alg":"ES256","enc":"A128GCM"}`:              ReasonHeader,
-		`{"alg":"ES256","cty":"JWT"}`:                  ReasonHeader,
-		`{"alg":"ES256","cty":"application/jwt"}`:      ReasonHeader,
+		`{"alg":"ES256","crit":["exp"],"exp":1}`:     ReasonHeader,
+		`{"alg":"ES256","crit":[]}`:                  ReasonHeader,
+		`{"alg":"ES256","crit":null}`:                ReasonHeader,
+		`{"alg":"ES256","crit":["b64"],"b64":false}`: ReasonHeader,
+		`{"alg":"ES256","b64":false}`:                ReasonHeader,
+		`{"alg":"ES256","b64":true}`:                 ReasonHeader,
+		`{"alg":"ES256","jwk":{"kty":"EC"}}`:         ReasonHeader,
+		`{"alg":"ES256","j\u0077k":{"kty":"EC"}}`:    ReasonHeader,
+		`{"alg":"ES256","enc":"A128GCM"}`:            ReasonHeader,
+		`{"alg":"ES256","cty":"JWT"}`:                ReasonHeader,
+		`{"alg":"ES256","cty":"application/jwt"}`:    ReasonHeader,
 		// Types.
 		`{"alg":"ES256","kid":1}`:                 ReasonMalformed,
-		`{"alg":"ES256","kid":null}`:              ReasonMalformed,
 		`{"alg":"ES256","typ":1}`:                 ReasonMalformed,
 		`{"alg":"ES256","cty":{}}`:                ReasonMalformed,
 		`{"alg":"ES256","typ":"dpop+jwt"}`:        ReasonType,
@@ -624,7 +620,7 @@ func TestTypeOfTheIssuerIsAskedFor(t *testing.T) {
 	p := families()["ES256"]
 	for _, typ := range []string{"at+jwt", "application/AT+JWT"} {
 		iss := standard(p)
-		iss.Type = typ
+		iss.Types = []string{typ}
 		v := verifier(t, Options{}, iss)
 		for header, want := range map[string]Reason{
 			`{"alg":"ES256"}`:                                 ReasonType,
@@ -715,6 +711,78 @@ func TestExpiryMayBeLeftOutOnlyIfAllowed(t *testing.T) {
 		}
 	}
 	refused(t, v, sign(t, p, claimsWith("exp", "1")), ReasonExpired)
+}
+
+// TestHeaderParametersWithoutUseAreIgnored has what providers write into every
+// token, RFC 7515 section 4.
+func TestHeaderParametersWithoutUseAreIgnored(t *testing.T) {
+	p := families()["ES256"]
+	v := verifier(t, Options{}, standard(p))
+	for _, header := range []string{
+		`{"alg":"ES256","jku":"https://tenant.example/token_keys"}`, `{"alg":"ES256","x5u":null}`, `{"alg":"ES256","x5u":"https://x"}`,
+		`{"alg":"ES256","zip":"NONE"}`, `{"alg":"ES256","zip":"DEF"}`, `{"alg":"ES256","x5c":[],"x5t":"AA","extra":{"a":[1]}}`,
+		`{"alg":"ES256","kid":null,"typ":null,"cty":null}`,
+	} {
+		if _, err := v.Verify(context.Background(), signParts(t, p, header, goodClaims), now); err != nil {
+			t.Errorf("%s: %v", header, err)
+		}
+	}
+	refused(t, v, signParts(t, p, `{"alg":"ES256","jku":"https://x","crit":["jku"]}`, goodClaims), ReasonHeader)
+}
+
+func TestSeveralTypesMayBeAccepted(t *testing.T) {
+	p := families()["ES256"]
+	iss := standard(p)
+	iss.Types = []string{"at+jwt", "JOSE"}
+	v := verifier(t, Options{}, iss)
+	for header, want := range map[string]Reason{
+		`{"alg":"ES256","typ":"JOSE"}`: "", `{"alg":"ES256","typ":"application/at+jwt"}`: "",
+		`{"alg":"ES256","typ":"JWT"}`: ReasonType, `{"alg":"ES256"}`: ReasonType, `{"alg":"ES256","typ":null}`: ReasonType,
+	} {
+		raw := signParts(t, p, header, goodClaims)
+		if want != "" {
+			refused(t, v, raw, want)
+		} else if _, err := v.Verify(context.Background(), raw, now); err != nil {
+			t.Errorf("%s: %v", header, err)
+		}
+	}
+}
+
+// TestFirstSubjectThatIsThereCounts holds that ids of several claims are tried
+// in turn, and that nobody can choose one that is another's.
+func TestFirstSubjectThatIsThereCounts(t *testing.T) {
+	p := families()["HS256"]
+	iss := standard(p)
+	iss.OtherSubjects = []principal.Pointer{{"common_name"}, {"act", "id"}, {"a:b"}, {"a"}}
+	v := verifier(t, Options{}, iss)
+	for _, c := range []struct {
+		claims []string
+		want   string // empty: refused
+	}{
+		{[]string{"sub", `"alice"`, "common_name", `"x"`}, "alice"},
+		{[]string{"sub", `""`, "common_name", `"x.access"`}, "common_name:x.access"},
+		{[]string{"sub", "", "common_name", `"x.access"`}, "common_name:x.access"},
+		{[]string{"sub", "", "common_name", `""`, "act", `{"id":7}`}, "/act/id:7"},
+		{[]string{"sub", "", "common_name", "null", "act", `{"id":"y"}`}, "/act/id:y"},
+		{[]string{"sub", "", "a:b", `"c"`}, "a%3Ab:c"},
+		{[]string{"sub", "", "a", `"b:c"`}, "a:b:c"},
+		{[]string{"sub", `"common_name:x.access"`}, ""},
+		{[]string{"sub", `"/act/id:7"`, "common_name", `"x"`}, ""},
+		{[]string{"sub", `"common_name"`}, "common_name"},
+		{[]string{"sub", `" alice"`, "common_name", `"x"`}, ""},
+		{[]string{"sub", "", "common_name", `{"x":1}`, "a", `"b"`}, ""},
+		{[]string{"sub", "", "common_name", `" x"`, "a", `"b"`}, ""},
+		{[]string{"sub", `""`}, ""},
+	} {
+		raw := sign(t, p, claimsWith(c.claims...))
+		if c.want == "" {
+			refused(t, v, raw, ReasonClaims)
+			continue
+		}
+		if tok, err := v.Verify(context.Background(), raw, now); err != nil || tok.Principal.ID != c.want {
+			t.Errorf("%q: got %+v, %v, want %s", c.claims, tok, err, c.want)
+		}
+	}
 }
 
 func TestSubjectMayBeAnotherClaim(t *testing.T) {

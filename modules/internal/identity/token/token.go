@@ -3,8 +3,9 @@
 //
 // A token is verified only with keys of the issuer it names, only with the
 // algorithm that a key is for, and only if there is no second way to read it:
-// one spelling of base64url, one JSON text without duplicate names. What a
-// token says of its own keys (jku, x5u, jwk) refuses it. After that, only the
+// one spelling of base64url, one JSON text without duplicate names. Where a
+// token says that its keys are (jku, x5u) is never looked at, and a token that
+// brings its key along (jwk) is refused. After that, only the
 // verified object is used.
 package token
 
