@@ -185,7 +185,23 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 		return nil, restricted(c, "address")
 	}
 	c.Touch(now)
+	reqctx.Grant(r, &right{p.store, text})
 	return c.Principal, nil
+}
+
+// right is how long a key is good. It implements credential.Right.
+type right struct {
+	store *store
+	key   string
+}
+
+// Until is unknown: a key may be changed in the store.
+func (k *right) Until() time.Time { return time.Time{} }
+
+// Over reports whether the key is no longer accepted.
+func (k *right) Over(now time.Time) bool {
+	_, err := k.store.Check(k.key, now)
+	return err != nil
 }
 
 // explain turns the engine's refusal into what the client is told. The

@@ -18,6 +18,8 @@ import (
 //		strip
 //		optional
 //		preflight
+//		stream_expiry keep
+//		origin <origin>...|any
 //	}
 //
 // store and pepper are required; from and forward may be repeated. Claims to

@@ -77,6 +77,9 @@ func (p *Provider) read(r *http.Request) (string, error) { return p.from.Read(r)
 // Sources returns the names of the places where keys may stand.
 func (p *Provider) Sources() []string { return p.from.Names() }
 
+// CookieOf implements credential.InCookie.
+func (p *Provider) CookieOf(r *http.Request) string { return p.from.CookieOf(r) }
+
 // ReadsHeader implements credential.InHeader.
 func (p *Provider) ReadsHeader(name string) bool { return p.from.ReadsHeader(name) }
 

@@ -64,6 +64,8 @@ func init() {
 //   - 401 missing_credentials: no method found one
 //   - 401 invalid_token, invalid_credentials: one that is not accepted
 //   - 403 insufficient_scope: a valid one that grants too little
+//   - 403 cross_origin: a credential in a cookie, with a request that a page of
+//     another origin has sent
 //   - 425 too_early: the request came in TLS early data (0-RTT) and has a
 //     credential or a method that is not safe (RFC 8470); clients send it again
 //   - 503 identity_provider_unavailable, with Retry-After
@@ -108,6 +110,21 @@ type Handler struct {
 
 	// Claims of the application to hand to the upstream in the same way.
 	AppForward []credential.Forward `json:"app_forward,omitempty"`
+
+	// The origins of other sites, such as https://app.example.com, whose pages may
+	// send requests with a credential in a cookie that are not safe or upgrade
+	// the connection. Others get 403 cross_origin: browsers send cookies whoever
+	// asks them to (CSRF). Where a request comes from is in Sec-Fetch-Site, or
+	// else in Origin, whose host must then be that of the request; one that has
+	// neither does not come from a browser, and passes. "any" turns this off.
+	Origins []string `json:"origins,omitempty"`
+
+	// Whether streams go on when the credential that they were asked for with
+	// has expired (with its leeway) or was revoked. By default they end then:
+	// server-sent events and all other responses without a Content-Length, but
+	// for attachments, are closed, WebSockets with the status 1008, and other
+	// upgraded connections. The record has the decision stream_ended.
+	KeepStreams bool `json:"keep_streams,omitempty"`
 
 	// Further header names that are removed in the same way and not set.
 	// This is for the requests that another handler's matcher leaves out:
@@ -376,6 +393,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 	earlier, _ := reqctx.Vars(r)[principal.Var].(*principal.Principal)
 	won, p, err := h.identify(w, r)
+	if err != nil && err.ExpiredCookie != "" && h.Optional {
+		// The login page must not be out of reach for the one who needs it.
+		forgetCookie(w, r, err.ExpiredCookie)
+		err = credential.ErrMissing
+	}
+	if err == nil && h.crossOrigin(r) {
+		h.decide(r, decision.Deny, "origin", CodeCrossOrigin)
+		return reqctx.Refuse(w, r, errCrossOrigin)
+	}
 	if err == nil && another(earlier, p) {
 		err = errTwo
 	}
@@ -403,6 +429,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			m.Clean(r)
 		}
 	}
+	if right, ok := reqctx.Vars(r)[credential.RightVar].(credential.Right); ok && !h.KeepStreams {
+		return h.ending(right, w, r, next, won, p)
+	}
+	return h.serve(w, r, next, won, p)
+}
+
+// serve lets the request of p go on.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, won winners, p *principal.Principal) error {
 	if p.App != nil {
 		if log := reqctx.Decisions(r); log != nil {
 			log.Note(h.memo.Of(decision.Decision{Layer: h.Name, Result: decision.Allow, Rule: "app " + h.ruleOf(won.app, p.App)}))

@@ -27,6 +27,8 @@ import (
 //		optional
 //		preflight
 //		forward <claim pointer> <header>
+//		stream_expiry keep
+//		origin <origin>...|any
 //	}
 //
 // A method is jwt_auth, api_key_auth or client_cert_auth, or basic in the
@@ -51,6 +53,14 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		switch name := d.Val(); name {
 		case "optional", "preflight":
 			if err := option.Flag(d, map[string]*bool{"optional": &h.Optional, "preflight": &h.Preflight}[name]); err != nil {
+				return err
+			}
+		case "origin":
+			if err := option.Origin(d, &h.Origins); err != nil {
+				return err
+			}
+		case "stream_expiry":
+			if err := option.StreamExpiry(d, &h.KeepStreams); err != nil {
 				return err
 			}
 		case "forward":
@@ -157,6 +167,8 @@ func (h *Handler) unmarshalProvider(d *caddyfile.Dispenser, name, whose string) 
 		if o.Optional || o.Preflight {
 			return nil, d.Errf("optional and preflight are about the request, not about %s: write them directly in the %s block", name, h.Name)
 		}
+		h.KeepStreams = h.KeepStreams || o.KeepStreams
+		h.Origins = append(h.Origins, o.Origins...)
 		h.addStrip(o.Strip)
 		for _, f := range o.Forward {
 			if err := h.addForward(f, whose); err != nil {
@@ -236,7 +248,8 @@ func Wrap(name string, provider any) *Handler {
 	}
 	if m, ok := provider.(credential.WithOptions); ok {
 		o := m.HandlerOptions()
-		h.Optional, h.Preflight, h.Forward = o.Optional, o.Preflight, o.Forward
+		h.Optional, h.Preflight, h.Forward, h.KeepStreams = o.Optional, o.Preflight, o.Forward, o.KeepStreams
+		h.Origins = o.Origins
 		h.addStrip(o.Strip)
 	}
 	return h

@@ -21,6 +21,8 @@ import (
 //		forward            <claim pointer> <header>
 //		optional
 //		preflight
+//		stream_expiry keep
+//		origin <origin>...|any
 //	}
 //
 // All of it is optional, but the site needs `tls { client_auth { … } }` with a

@@ -3,6 +3,7 @@
 package clientcertauth
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -228,7 +229,24 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 	if err != nil {
 		return nil, explain(id, err)
 	}
+	reqctx.Grant(r, &right{p, r.TLS.VerifiedChains})
 	return id.Principal, nil
+}
+
+// right is how long a certificate of a connection is good. It implements
+// credential.Right.
+type right struct {
+	p      *Provider
+	chains [][]*x509.Certificate
+}
+
+// Until is when the certificate expires.
+func (c *right) Until() time.Time { return c.chains[0][0].NotAfter }
+
+// Over reports whether the certificate is no longer accepted.
+func (c *right) Over(now time.Time) bool {
+	_, err := c.p.verifier.Connection(c.chains, now)
+	return err != nil
 }
 
 // errUnverified is the refusal of a certificate that Caddy was not told to

@@ -48,6 +48,8 @@ import (
 //		strip
 //		optional
 //		preflight
+//		stream_expiry keep
+//		origin <origin>...|any
 //		revocations <file>
 //		cache       <entries>|off
 //		bind        tls | dpop [nonce]

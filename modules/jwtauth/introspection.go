@@ -181,6 +181,7 @@ func (p *Provider) identifyOpaque(r *http.Request, raw string) (*principal.Princ
 	if err := lacking(t.Principal, p.opaqueNeeds); err != nil {
 		return nil, err
 	}
+	p.grant(r, &token.Token{Principal: t.Principal, IssuedAt: t.IssuedAt, Expires: t.Expires})
 	return t.Principal, nil
 }
 

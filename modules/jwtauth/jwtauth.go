@@ -3,10 +3,13 @@ package jwtauth
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -249,7 +252,12 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 	}
 	tok, verr := p.verifier.Verify(r.Context(), raw, p.now())
 	if verr != nil {
-		return nil, explain(verr)
+		e := explain(verr)
+		var te *token.Error
+		if errors.As(verr, &te) && te.Reason == token.ReasonExpired && p.wasGood(r, raw) {
+			e.ExpiredCookie = p.from.CookieOf(r)
+		}
+		return nil, e
 	}
 	if err := p.checkBinding(r, raw, tok.Confirmation); err != nil {
 		return nil, err
@@ -257,7 +265,62 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 	if err := p.checkScopes(tok.Principal); err != nil {
 		return nil, err
 	}
+	p.grant(r, tok)
 	return tok.Principal, nil
+}
+
+// wasGood reports whether a token in a cookie, which has expired, was good right
+// before: made with one of our keys, and not by somebody who writes what he
+// likes.
+func (p *Provider) wasGood(r *http.Request, raw string) bool {
+	if p.from.CookieOf(r) == "" {
+		return false
+	}
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 {
+		return false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return false
+	}
+	var claims struct {
+		Expires float64 `json:"exp"`
+	}
+	if json.Unmarshal(payload, &claims) != nil || claims.Expires < 1 || claims.Expires > 1<<40 {
+		return false
+	}
+	_, err = p.verifier.Verify(r.Context(), raw, time.Unix(int64(claims.Expires)-1, 0))
+	return err == nil
+}
+
+// grant leaves word of how long the token is good.
+func (p *Provider) grant(r *http.Request, tok *token.Token) {
+	reqctx.Grant(r, &right{p, tok})
+}
+
+// right is how long a token is good. It implements credential.Right.
+type right struct {
+	p   *Provider
+	tok *token.Token
+}
+
+// Until is the token's exp, with leeway.
+func (t *right) Until() time.Time {
+	if t.tok.Expires.IsZero() {
+		return time.Time{}
+	}
+	leeway := defaultLeeway
+	if t.p.Leeway != nil {
+		leeway = time.Duration(*t.p.Leeway)
+	}
+	return t.tok.Expires.Add(leeway)
+}
+
+// Over reports whether the token has expired or was revoked.
+func (t *right) Over(now time.Time) bool {
+	until := t.Until()
+	return !until.IsZero() && !now.Before(until) || t.p.revoked(t.tok)
 }
 
 // explain turns the engine's refusal into what the client is told.

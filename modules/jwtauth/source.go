@@ -85,6 +85,9 @@ func (p *Provider) read(r *http.Request) (string, error) {
 // Sources returns the names of the places where tokens may stand.
 func (p *Provider) Sources() []string { return p.from.Names() }
 
+// CookieOf implements credential.InCookie.
+func (p *Provider) CookieOf(r *http.Request) string { return p.from.CookieOf(r) }
+
 // ReadsHeader implements credential.InHeader.
 func (p *Provider) ReadsHeader(name string) bool { return p.from.ReadsHeader(name) }
 

@@ -40,6 +40,8 @@ import (
 //		strip
 //		optional
 //		preflight
+//		stream_expiry keep
+//		origin <origin>...|any
 //	}
 //
 // At least one key, or a file of keys, is needed; key and forward may be

@@ -4,6 +4,7 @@
 package option
 
 import (
+	"net/url"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -14,7 +15,7 @@ import (
 
 // UnmarshalOption reads an option that every authentication method has and
 // that is not the method's to do but the handler's that holds it: forward,
-// optional and preflight. known is false where the option is another one, of
+// optional, preflight, origin and stream_expiry. known is false where the option is another one, of
 // which nothing has been read then.
 func UnmarshalOption(d *caddyfile.Dispenser, o *credential.Options) (known bool, err error) {
 	switch d.Val() {
@@ -34,6 +35,10 @@ func UnmarshalOption(d *caddyfile.Dispenser, o *credential.Options) (known bool,
 		return true, Flag(d, &o.Optional)
 	case "preflight":
 		return true, Flag(d, &o.Preflight)
+	case "origin":
+		return true, Origin(d, &o.Origins)
+	case "stream_expiry":
+		return true, StreamExpiry(d, &o.KeepStreams)
 	}
 	return false, nil
 }
@@ -67,6 +72,38 @@ func UnmarshalBlock(d *caddyfile.Dispenser, o *credential.Options, repeatable st
 		}
 	}
 	return nil
+}
+
+// Origin reads the rest of a line origin <origin>...|any.
+func Origin(d *caddyfile.Dispenser, list *[]string) error {
+	if len(*list) > 0 {
+		return d.Errf("%s already specified", d.Val())
+	}
+	args := d.RemainingArgs()
+	for _, arg := range args {
+		u, err := url.Parse(arg)
+		if any := arg == "any" && len(args) == 1; !any && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "") {
+			return d.Errf("origin: '%s' is not an origin: write https://app.example.com, without a path, or any alone", arg)
+		}
+	}
+	if len(args) == 0 {
+		return d.ArgErr()
+	}
+	*list = args
+	return NoBlock(d)
+}
+
+// StreamExpiry reads the rest of a line stream_expiry keep.
+func StreamExpiry(d *caddyfile.Dispenser, keep *bool) error {
+	var word string
+	if *keep {
+		return d.Errf("%s already specified", d.Val())
+	}
+	if !d.AllArgs(&word) || word != "keep" {
+		return d.Err("stream_expiry takes keep: streams then go on when the credential has expired or was revoked; leave it out to end them")
+	}
+	*keep = true
+	return NoBlock(d)
 }
 
 // UnmarshalForward reads the rest of a line `forward <claim pointer> <header>`.

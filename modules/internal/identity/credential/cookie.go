@@ -83,6 +83,10 @@ func isCookieOf(pair, name string) bool {
 	return false
 }
 
+// RemoveCookie takes the cookies of that name out of the header and leaves the
+// others as they are.
+func RemoveCookie(h http.Header, name string) { removeCookie(h, name) }
+
 // removeCookie takes the cookies of that name out of the header and leaves
 // the others as they are.
 func removeCookie(h http.Header, name string) {

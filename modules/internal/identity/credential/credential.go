@@ -112,6 +112,10 @@ type Error struct {
 	Caller *principal.Principal
 
 	Cause error
+
+	// ExpiredCookie is the name of the cookie of a token that was good until it
+	// expired: a browser that comes back after a while, and means no harm.
+	ExpiredCookie string
 }
 
 // Error returns the code and the detail.
@@ -158,7 +162,15 @@ type Forward struct {
 type Options struct {
 	Optional  bool
 	Preflight bool
-	Forward   []Forward
+
+	// Origins are those of other sites whose pages may send requests with a
+	// credential in a cookie.
+	Origins []string
+
+	// KeepStreams lets streams go on when their right has ended.
+	KeepStreams bool
+
+	Forward []Forward
 
 	// Strip are names of headers that mean something to the method, and that
 	// no client may hand to the upstream.
@@ -170,6 +182,13 @@ type WithOptions interface {
 	HandlerOptions() Options
 }
 
+// InCookie is a method whose credential may stand in a cookie.
+type InCookie interface {
+	// CookieOf returns the name of the cookie that has the credential of the
+	// request, if one has.
+	CookieOf(r *http.Request) string
+}
+
 // InHeader is a method whose credential may stand in header fields that its
 // configuration names.
 type InHeader interface {
@@ -177,6 +196,21 @@ type InHeader interface {
 	// in one that a server could take for it.
 	ReadsHeader(name string) bool
 }
+
+// Right is how long a verified credential is good.
+type Right interface {
+	// Until is when it expires, with the leeway of clocks. Zero where it does
+	// not expire by itself.
+	Until() time.Time
+
+	// Over reports whether it has expired or was revoked. It is asked from
+	// other goroutines than that of the request.
+	Over(now time.Time) bool
+}
+
+// RightVar is the key of the request's variable table under which a method that
+// identifies somebody may leave the Right.
+const RightVar = "moat.right"
 
 // Recognizer is a method that knows some credentials for its own by their
 // looks, where other methods would take them for theirs: an API key behind

@@ -138,6 +138,18 @@ func (l *Sources) Names() []string {
 	return names
 }
 
+// CookieOf returns the name of the cookie that has a credential, if one has.
+func (l *Sources) CookieOf(r *http.Request) string {
+	for i := range l.list {
+		if name := l.list[i].Cookie; name != "" {
+			if _, n := cookies(r.Header["Cookie"], name); n > 0 {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
 // ReadsHeader reports whether a header field of that name, or of one that a
 // server could take for it, is one of the sources.
 func (l *Sources) ReadsHeader(name string) bool {
