@@ -84,7 +84,7 @@ type room struct {
 
 // tools are engines that know none of the promises. What stands in no room and
 // is no tool is what modules share in being Caddy modules.
-var tools = []string{"filelock", "filewatch", "keyform", "problem", "query", "strictjson"}
+var tools = []string{"filelock", "filewatch", "keyform", "problem", "query", "strictjson", "suggest"}
 
 // rooms hold the engines, by what the product promises.
 var rooms = []room{

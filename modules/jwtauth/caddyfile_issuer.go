@@ -207,7 +207,7 @@ func checkJWKS(d *caddyfile.Dispenser, where string) error {
 func (i *Issuer) unmarshalKey(d *caddyfile.Dispenser) error {
 	var k Key
 	if !d.AllArgs(&k.Algorithm, &k.Value) {
-		return d.Err("key takes an algorithm and a key: key RS256 /etc/keys/public.pem, key HS256 {env.SECRET}")
+		return d.Err("key takes an algorithm and a key: key RS256 /etc/keys/public.pem, key HS256 {env.SECRET}; where {$NAME} stands, the environment variable may be empty")
 	}
 	if err := checkAlgorithm(d, k.Algorithm); err != nil {
 		return err

@@ -266,7 +266,11 @@ func compile(env *cel.Env, text string, vars []string) (*Program, error) {
 	}
 	// A dynamic result, such as a claim, is looked at when it is there.
 	if t := checked.OutputType(); t != cel.BoolType && t != cel.DynType {
-		return nil, fmt.Errorf("the condition gives %s, where true or false is needed", cel.FormatCELType(t))
+		hint := ""
+		if strings.HasPrefix(text, "'") {
+			hint = ": a Caddyfile takes single quotes for a part of the text; write the condition in backquotes"
+		}
+		return nil, fmt.Errorf("the condition gives %s, where true or false is needed%s", cel.FormatCELType(t), hint)
 	}
 	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	expr := checked.NativeRep().Expr()

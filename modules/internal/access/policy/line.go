@@ -89,6 +89,11 @@ func ParseArgs(args []string) (Line, error) {
 	if l.Methods, err = parseMethods(args[0]); err != nil {
 		return Line{}, err
 	}
+	if len(args) > 2 && strings.HasPrefix(args[2], "/") && !strings.HasPrefix(args[1], "/") {
+		if _, err := parseMethods(args[1]); err == nil {
+			return Line{}, fmt.Errorf("'%s %s': methods are joined by commas, without spaces: %s,%s", args[0], args[1], args[0], args[1])
+		}
+	}
 	l.Path = args[1]
 	if len(args) > 2 && args[2] == slashesWord {
 		l.Slashes = true
@@ -125,10 +130,10 @@ func parseMethods(s string) ([]string, error) {
 		switch {
 		case m == "":
 			return nil, fmt.Errorf("methods '%s': a method is missing beside a comma; write them without spaces: GET,POST", s)
-		case strings.Contains(m, "*"):
-			return nil, fmt.Errorf("methods '%s': '*' is every method and stands alone", s)
 		case strings.HasPrefix(m, "/"):
 			return nil, fmt.Errorf("'%s' where a method is expected; %s", m, example)
+		case strings.Contains(m, "*"):
+			return nil, fmt.Errorf("methods '%s': '*' is every method and stands alone", s)
 		case !token(m):
 			return nil, fmt.Errorf("method '%s' is not a method", m)
 		case strings.ToUpper(m) != m:

@@ -42,7 +42,7 @@ func TestFaultyRuleLinesSayWhatToWrite(t *testing.T) {
 		"/orders GET":      "'/orders' where a method is expected",
 		"GET *":            "path '*': write '/*' for every path",
 		"get /a":           "method 'get': methods are case-sensitive; write 'GET'",
-		"GET POST /a":      "path 'POST' must begin with '/'",
+		"GET POST /a":      "'GET POST': methods are joined by commas, without spaces: GET,POST",
 		"GET, POST /a":     "methods 'GET,': a method is missing beside a comma; write them without spaces: GET,POST",
 		"GET,* /a":         "'*' is every method and stands alone",
 		"GET,GET /a":       "'GET' is repeated",

@@ -3,7 +3,33 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
+
+// registered are the methods of the HTTP Method Registry (RFC 9110 section
+// 16.1.1, as of 2026), and QUERY and PURGE, which are in use.
+var registered = strings.Fields(`ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE GET HEAD LABEL LINK LOCK MERGE
+	MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND PROPPATCH PUT REBIND
+	REPORT SEARCH TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL QUERY PURGE`)
+
+// unlikely returns what in a rule is hardly meant as it is written.
+func (l *Line) unlikely() []string {
+	var all []string
+	for _, m := range l.Methods {
+		if !slices.Contains(registered, m) {
+			all = append(all, m+" is no registered HTTP method, and this rule is for no other"+suggest.DidYouMean(m, registered))
+		}
+	}
+	for wide, narrow := range map[string]string{"＊": "*", "／": "/", "｛": "{", "｝": "}"} {
+		if strings.Contains(l.Path, wide) {
+			all = append(all, "the path has the full-width character "+wide+", which stands for itself; did you mean '"+narrow+"'?")
+		}
+	}
+	slices.Sort(all)
+	return all
+}
 
 // Warnings returns what is likely a mistake though it can be meant: rules
 // that never decide anything, because others always do before them, and rules
@@ -17,6 +43,9 @@ func (p *Policy) Warnings() []string {
 		}
 		if r.Allow && r.subject == anyone && r.when == nil && r.Line.Methods == nil && r.Line.Path == "/*" {
 			all = append(all, fmt.Sprintf("%s%s: everything is allowed to everyone that no rule denies", at, r))
+		}
+		for _, w := range r.Line.unlikely() {
+			all = append(all, fmt.Sprintf("%s%s: %s", at, r, w))
 		}
 		if by := p.coveredBy(uint32(i)); by != nil {
 			what := "never decides anything"
