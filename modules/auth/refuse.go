@@ -44,18 +44,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 	if err.Caller != nil {
 		reqctx.Decisions(r).SetCaller(err.Caller)
 	}
-	// At debug level: a flood of bad tokens must not become a flood of lines.
-	// What is the administrator's business, such as a provider that is down,
-	// is logged once, by the one that notices.
-	if c := h.logger.Check(zapcore.DebugLevel, "request refused"); c != nil {
-		c.Write(
-			zap.String("layer", h.Name),
-			zap.String("code", err.Code),
-			zap.String("detail", err.Detail),
-			zap.String("rule", rule),
-			zap.NamedError("cause", err.Cause),
-		)
-	}
+	h.logRejection(err, rule, conceal.Tokens(why))
 	if err.Kind == credential.Missing || err.Kind == credential.Bad {
 		for i := range h.methods {
 			if a, ok := h.methods[i].Method.(credential.Advertiser); ok {
@@ -67,6 +56,27 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 		w.Header()[name] = append([]string(nil), values...)
 	}
 	return reqctx.Refuse(w, r, p)
+}
+
+// logRejection tells the administrator why a credential was rejected: each
+// rejection at level debug, and each cause once a minute as a warning. What is
+// not the client's fault, such as a provider that is down, is logged by the one
+// that notices.
+func (h *Handler) logRejection(err *credential.Error, rule, why string) {
+	level := zapcore.DebugLevel
+	if err.Kind != credential.Missing && err.Kind != credential.Unavailable &&
+		warned.due(h.Name+"\x00"+rule+"\x00"+err.Code+"\x00"+err.Detail, time.Now()) {
+		level = zapcore.WarnLevel
+	}
+	if c := h.logger.Check(level, "credential rejected"); c != nil {
+		c.Write(
+			zap.String("layer", h.Name),
+			zap.String("code", err.Code),
+			zap.String("detail", err.Detail),
+			zap.String("rule", rule),
+			zap.String("cause", why),
+		)
+	}
 }
 
 // defaultRetryAfter is said where nobody knows better. The life of a key set

@@ -304,6 +304,7 @@ func (h *Handler) Validate() error {
 
 // ServeHTTP redacts the request body and then the answer of next.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	reqctx.Answer(r)
 	vars, repl := reqctx.Vars(r), reqctx.Replacer(r)
 	count := counterOf(vars, repl)
 	p := reqctx.PrincipalIn(vars, repl)

@@ -16,6 +16,7 @@ const (
 	appPrefix    = "http.auth.app."
 	userPrefix   = "http.auth.user."
 	callerKey    = "http.moat.caller"
+	codeKey      = "http.moat.code"
 	claimsPrefix = "claims."
 
 	// answeringVar is the key of the request's variable table that is there
@@ -64,12 +65,12 @@ func Identify(r *http.Request, p *principal.Principal) {
 }
 
 // Answer gives the placeholders {http.auth.user.*} of a request without an
-// identity their empty values, and {http.moat.caller} that of its client.
+// identity their empty values, {http.moat.caller} that of its client, and
+// {http.moat.code} of a request that no layer of ours has rejected.
 // Where nobody knows a placeholder, Caddy passes its name on to the upstream,
 // which could take that for an identity.
 //
-// auth and rbac both call it, since nobody knows which one a request meets
-// first. What another authenticator sets is not touched.
+// Every layer calls it, since nobody knows which one a request meets first. What another authenticator sets is not touched.
 func Answer(r *http.Request) {
 	if vars, repl := Vars(r), Replacer(r); vars != nil && repl != nil {
 		answer(vars, repl)
@@ -92,8 +93,11 @@ func answer(vars map[string]any, repl *caddy.Replacer) {
 	repl.Map(func(key string) (any, bool) {
 		name, ok := strings.CutPrefix(key, userPrefix)
 		if !ok {
-			if key == callerKey {
+			switch key {
+			case callerKey:
 				return caller(vars, repl), true
+			case codeKey:
+				return foreignCode(repl), true
 			}
 			if name, ok = strings.CutPrefix(key, appPrefix); ok {
 				return placeholder(application(vars, repl), name)
@@ -109,6 +113,15 @@ func answer(vars map[string]any, repl *caddy.Replacer) {
 		}
 		return placeholder(p, name)
 	})
+}
+
+// foreignCode returns {http.moat.code} of a request that no layer of ours has
+// rejected: that of a rate limit, or none.
+func foreignCode(repl *caddy.Replacer) string {
+	if status, _ := repl.GetString("http.error.status_code"); status == "429" {
+		return "rate_limited"
+	}
+	return ""
 }
 
 // caller returns {http.moat.caller}.

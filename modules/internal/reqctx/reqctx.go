@@ -66,7 +66,7 @@ func Decisions(r *http.Request) *decision.Log { return decision.From(Vars(r)) }
 func Refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) error {
 	Decisions(r).SetCode(p.Code)
 	if repl := Replacer(r); repl != nil {
-		repl.Set("http.moat.code", p.Code)
+		repl.Set(codeKey, p.Code)
 	}
 	p.SetHeader(w.Header())
 	if HasErrorRoutes(r) {

@@ -12,7 +12,7 @@ import (
 // its text. The Token keeps a copy, which is returned too.
 func accept(t *jws, c *claims, iss *issuer, key *jwk.Key, now time.Time, raw string) (*Token, string, *Error) {
 	if !iss.acceptsType(t.head.typ) {
-		return nil, "", errType
+		return nil, "", errType.because("typ is %s, and must be %s", orMissing(t.head.typ), listed(iss.types()))
 	}
 	if err := c.times(iss, now); err != nil {
 		return nil, "", err

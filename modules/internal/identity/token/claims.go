@@ -176,7 +176,7 @@ func (c *claims) expiry(iss *issuer, now time.Time) *Error {
 		return nil
 	}
 	if !now.Before(c.exp.Add(iss.leeway)) {
-		return errExpired
+		return errExpired.because("exp was %s", c.exp.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
@@ -188,7 +188,7 @@ func (c *claims) accept(iss *issuer) *Error {
 	case iss.AnyAudience:
 	case len(iss.Audience) > 0:
 		if c.aud == nil || !hasText(c.aud, iss.Audience) {
-			return errAudience
+			return errAudience.because("aud is %s, and must be or hold %s", orMissing(c.aud), listed(iss.Audience))
 		}
 	case c.aud != nil && isEmptyList(c.aud):
 		return errEmptyAudience

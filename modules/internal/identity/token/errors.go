@@ -1,6 +1,11 @@
 package token
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // ErrInvalid is what errors.Is finds in every refusal of a token, whatever the
 // reason. The refusals are all of type *Error.
@@ -35,8 +40,9 @@ type Error struct {
 	// Reason is the category.
 	Reason Reason
 
-	// Detail says more, for the log alone: which claim of the configuration
-	// was not met. It holds nothing from the token either.
+	// Detail says more, for record and log alone: which claim of the
+	// configuration was not met, what came and what was expected. What came
+	// from the token is cut and quoted, and perhaps nobody has vouched for it.
 	Detail string
 
 	text string
@@ -44,6 +50,41 @@ type Error struct {
 
 // Error returns what may be told to the client.
 func (e *Error) Error() string { return e.text }
+
+// because returns the refusal with more detail.
+func (e *Error) because(format string, args ...any) *Error {
+	why := *e
+	why.Detail = fmt.Sprintf(format, args...)
+	return &why
+}
+
+// maxShown is how many bytes of a text of a token are shown.
+const maxShown = 100
+
+// shown quotes a text that came with a token, and cuts it.
+func shown(text []byte) string {
+	if len(text) <= maxShown {
+		return strconv.QuoteToASCII(string(text))
+	}
+	return strconv.QuoteToASCII(strings.ToValidUTF8(string(text[:maxShown]), "")) + "…"
+}
+
+// orMissing is shown of a claim that may not be there.
+func orMissing(value []byte) string {
+	if value == nil {
+		return "missing"
+	}
+	return shown(value)
+}
+
+// listed names what was expected.
+func listed(names []string) string {
+	const most = 5
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
 
 // Is makes every refusal an ErrInvalid.
 func (e *Error) Is(target error) bool { return target == ErrInvalid }

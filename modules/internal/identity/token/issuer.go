@@ -182,3 +182,11 @@ func SubjectLabel(p principal.Pointer) string {
 	}
 	return strings.NewReplacer("%", "%25", ":", "%3A").Replace(name) + ":"
 }
+
+// types are the types that tokens may have.
+func (iss *issuer) types() []string {
+	if len(iss.Types) > 0 {
+		return iss.Types
+	}
+	return []string{"JWT", "at+jwt or missing"}
+}

@@ -107,7 +107,7 @@ func (h *head) set(m strictjson.Member, embedded bool) *Error {
 			return errMalformed
 		}
 		if h.alg, ok = jwk.Supported(alg); !ok {
-			return errAlgorithm
+			return errAlgorithm.because("alg is %s, which is not supported", shown(alg))
 		}
 	case "kid":
 		return setText(&h.kid, m.Value)
@@ -119,7 +119,7 @@ func (h *head) set(m strictjson.Member, embedded bool) *Error {
 			return err
 		}
 		if sameType(cty, "JWT") { // nested, RFC 7519 section 5.2
-			return errHeader
+			return errHeader.because("cty says that the token is nested in another")
 		}
 	case "jwk":
 		if !embedded {
@@ -127,13 +127,13 @@ func (h *head) set(m strictjson.Member, embedded bool) *Error {
 		}
 		h.jwk = m.Value
 	case "crit", "b64", "enc":
-		return errHeader
+		return errHeader.because("the header parameter %s is not understood here", m.Name)
 	case "jku", "x5u", "zip":
 		// Where keys might be found is never asked, and nothing is ever
 		// unpacked: what is not used must be ignored (RFC 7515 section 4), and
 		// some providers write it into every token. A proof has its key in it.
 		if embedded {
-			return errHeader
+			return errHeader.because("the header parameter %s is not accepted in a proof", m.Name)
 		}
 	}
 	return nil
@@ -202,7 +202,7 @@ func (t *jws) try(ctx context.Context, source KeySource) (*jwk.Key, error) {
 		return nil, err
 	}
 	if len(keys) == 0 {
-		return nil, errUnknownKey
+		return nil, errUnknownKey.because("the issuer has no key with kid %s that is for %s", orMissing(t.head.kid), t.head.alg)
 	}
 	fit := 0
 	for _, k := range keys {
@@ -212,7 +212,7 @@ func (t *jws) try(ctx context.Context, source KeySource) (*jwk.Key, error) {
 	}
 	switch {
 	case fit == 0:
-		return nil, errAlgorithm
+		return nil, errAlgorithm.because("the key with kid %s is not for %s", orMissing(t.head.kid), t.head.alg)
 	case fit > maxCandidates:
 		return nil, errManyKeys
 	}

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -138,7 +139,7 @@ func NewVerifier(issuers []Issuer, o Options) (*Verifier, error) {
 // says nothing about the token.
 func (v *Verifier) Verify(ctx context.Context, raw string, now time.Time) (*Token, error) {
 	if len(raw) > v.max {
-		return nil, errMalformed
+		return nil, errMalformed.because("the token has %d bytes, and at most %d are read", len(raw), v.max)
 	}
 	var t *Token
 	if v.cache != nil {
@@ -206,11 +207,11 @@ func (v *Verifier) admit(t *jws, c *claims, now time.Time) (*issuer, *Error) {
 	iss := v.only
 	if iss == nil {
 		if iss = v.issuers[string(c.iss)]; iss == nil {
-			return nil, errIssuer
+			return nil, errIssuer.because("iss is %s, and must be %s", shown(c.iss), listed(slices.Sorted(maps.Keys(v.issuers))))
 		}
 	}
 	if len(iss.Algorithms) > 0 && !slices.Contains(iss.Algorithms, t.head.alg) {
-		return nil, errAlgorithm
+		return nil, errAlgorithm.because("alg is %s, and must be %s", t.head.alg, listed(iss.Algorithms))
 	}
 	return iss, c.expiry(iss, now)
 }
