@@ -1,6 +1,7 @@
 // Package moat is a plugin for the Caddy web server that puts layered API
 // security in front of any HTTP service: authentication (jwt_auth,
-// api_key_auth, signature_auth, client_cert_auth, auth), authorization (rbac),
+// api_key_auth, signature_auth, client_cert_auth,
+// trusted_header_auth, auth), authorization (rbac),
 // redaction of responses (redact) and a tamper-evident audit trail (audit),
 // beside rate limits by mholt/caddy-ratelimit.
 //
@@ -22,4 +23,5 @@ import (
 	_ "github.com/caddy-moat/caddy-moat/modules/rbac"
 	_ "github.com/caddy-moat/caddy-moat/modules/redact"
 	_ "github.com/caddy-moat/caddy-moat/modules/signatureauth"
+	_ "github.com/caddy-moat/caddy-moat/modules/trustedheaderauth"
 )

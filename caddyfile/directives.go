@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/rbac"
 	"github.com/caddy-moat/caddy-moat/modules/redact"
 	"github.com/caddy-moat/caddy-moat/modules/signatureauth"
+	"github.com/caddy-moat/caddy-moat/modules/trustedheaderauth"
 )
 
 // directive is one row of the table: a directive, how it is set up, and where
@@ -69,6 +70,10 @@ var directives = []directive{
 		"beside api_key_auth and for the same reason",
 	},
 	// rate_limit: registered by caddy-ratelimit itself, before "basic_auth".
+	{
+		"trusted_header_auth", credentials[trustedheaderauth.Provider](), httpcaddyfile.Before, "request_header",
+		"right behind forward_auth, whose answer it reads, and before rbac; rate_limit orders itself before forward_auth, so limits by user need `order forward_auth before auth` and this method in auth { … }, or a route block",
+	},
 	{
 		"rbac", setup[rbac.Handler](), httpcaddyfile.Before, "request_header",
 		"after every authenticator, basic_auth and forward_auth included, and after all rewrites: it decides on the path the upstream will see",

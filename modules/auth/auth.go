@@ -47,7 +47,7 @@ func init() {
 // `{http.auth.user.roles}` and `{http.auth.user.scopes}` (separated by commas;
 // a comma in a name is percent-encoded), `{http.auth.user.issuer}` (empty for
 // credentials without one), `{http.auth.user.kind}` (jwt, opaque, api_key,
-// client_cert, signature, basic or other) and
+// client_cert, signature, trusted_header, basic or other) and
 // `{http.auth.user.claims.<path>}`. The path is a JSON Pointer if it begins
 // with a slash; else it is the name of a top-level claim or, if there is none
 // of that name, names separated by slashes or, without slashes, by dots. Values
@@ -337,6 +337,18 @@ func (h *Handler) HeaderNames() []string {
 		}
 	}
 	return all
+}
+
+// CopiedFields returns the fields that a method expects forward_auth to have
+// copied.
+func (h *Handler) CopiedFields() []credential.Copied {
+	var fields []credential.Copied
+	for _, m := range h.methods {
+		if c, ok := m.Method.(credential.FromCopied); ok {
+			fields = append(fields, c.CopiedFields()...)
+		}
+	}
+	return fields
 }
 
 // LayerName returns the directive that the handler stands for.

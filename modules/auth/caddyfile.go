@@ -98,7 +98,7 @@ const (
 
 // usual is whom a method in an all block is for where nothing else is written.
 var usual = map[string]string{
-	"jwt_auth": user, "basic": user, "basic_auth": user, "http_basic": user,
+	"jwt_auth": user, "basic": user, "basic_auth": user, "http_basic": user, "trusted_header_auth": user,
 	"api_key_auth": app, "client_cert_auth": app, "signature_auth": app,
 }
 

@@ -133,10 +133,7 @@ func escapeCommas(text string) string {
 	return b.String()
 }
 
-// forwardedVar is the key of the request's variable table under which the
-// names stand of the headers that a handler of this package has set. Another
-// one that the request meets later must not take them for the client's.
-const forwardedVar = "moat.forwarded"
+const forwardedVar = credential.ForwardedVar
 
 // aliases are header names that no client may send, by length: the spellings
 // of one name differ in case, and in `_` or `.` for `-`, which servers

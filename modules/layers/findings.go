@@ -54,9 +54,15 @@ func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 		for _, u := range unreachables(errors.Routes) {
 			e.unreachable(u)
 		}
+		for _, u := range uncopiedFields(errors.Routes) {
+			e.uncopied(u)
+		}
 	}
 	e.identity(routes)
 	e.users(routes)
+	for _, u := range uncopiedFields(routes) {
+		e.uncopied(u)
+	}
 	for _, p := range twice(routes) {
 		e.twice(p)
 	}

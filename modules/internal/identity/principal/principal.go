@@ -21,8 +21,9 @@ const (
 	KindJWT         = "jwt"
 	KindOpaque      = "opaque" // an OAuth 2.0 token resolved by introspection, RFC 7662
 	KindAPIKey      = "api_key"
-	KindCertificate = "client_cert" // of a TLS connection, or one that a proxy has seen (RFC 9440)
-	KindSignature   = "signature"   // of an HTTP message, RFC 9421
+	KindCertificate = "client_cert"    // of a TLS connection, or one that a proxy has seen (RFC 9440)
+	KindSignature   = "signature"      // of an HTTP message, RFC 9421
+	KindHeader      = "trusted_header" // of a request that forward_auth has let pass
 	KindBasic       = "basic"
 	KindOther       = "other" // an authenticator that is not ours
 )

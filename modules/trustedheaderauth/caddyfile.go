@@ -1,0 +1,79 @@
+package trustedheaderauth
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
+)
+
+// UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
+//
+//	trusted_header_auth [<matcher>] {
+//		user      <field>
+//		groups    <field> [<separator>]
+//		claim     <name> <field>
+//		issuer    <name>
+//		realm     <text>
+//		forward   <claim pointer> <header>
+//		optional
+//		preflight
+//	}
+//
+// user is required. A field is written as in copy_headers of forward_auth: one
+// name, or <from>><to> where it is copied under another. The separator is a
+// comma by default. claim and forward may be repeated. The directive's matcher
+// is the business of who registers the directive.
+func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if err := option.UnmarshalBlock(d, &p.options, "claim", p.unmarshalOption); err != nil {
+		return err
+	}
+	if err := p.compile(); err != nil {
+		return d.Errf("%s: %v", Name, err)
+	}
+	return nil
+}
+
+func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch name := d.Val(); name {
+	case "user":
+		return option.OneArg(d, &p.User)
+	case "groups":
+		args := d.RemainingArgs()
+		switch len(args) {
+		case 2:
+			if p.Separator = args[1]; p.Separator == "" {
+				return d.ArgErr()
+			}
+			fallthrough
+		case 1:
+			p.Groups = args[0]
+			return nil
+		}
+		return d.Err("groups takes the name of a field and, if it is no comma, the separator: groups X-Authentik-Groups |")
+	case "claim":
+		var claim, field string
+		if !d.AllArgs(&claim, &field) {
+			return d.Err("claim takes the name of a claim and that of a field: claim email Remote-Email")
+		}
+		if _, ok := p.Claims[claim]; ok {
+			return d.Errf("claim %s already specified", claim)
+		}
+		if p.Claims == nil {
+			p.Claims = make(map[string]string)
+		}
+		p.Claims[claim] = field
+		return nil
+	case "issuer":
+		return option.OneArg(d, &p.Issuer)
+	case "realm":
+		return option.OneArg(d, &p.Realm)
+	case "uri", "copy_headers":
+		return d.Errf("%s is an option of forward_auth: write forward_auth <service> { … } beside %s, and here which of the copied fields are the user and the groups", name, Name)
+	case "strip":
+		return d.Err("strip: what clients send under these names is removed in any case; request_header -<name> keeps what forward_auth has copied from the upstream")
+	}
+	return d.Errf("unrecognized subdirective '%s'", d.Val())
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Provider)(nil)

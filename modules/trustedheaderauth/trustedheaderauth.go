@@ -1,0 +1,283 @@
+// Package trustedheaderauth authenticates requests by the header fields that
+// Caddy's forward_auth has copied from the answer of an authentication service.
+package trustedheaderauth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
+)
+
+func init() {
+	caddy.RegisterModule(Provider{})
+}
+
+const (
+	// Name is the name of the provider and of its directive.
+	Name = "trusted_header_auth"
+
+	defaultRealm = "restricted"
+	scheme       = "ForwardAuth"
+)
+
+// Provider authenticates requests by the header fields that Caddy's
+// forward_auth copied from the answer of an authentication service (Authelia,
+// Authentik, oauth2-proxy, tailscale-nginx-auth and the like), which is known
+// as trusted header single sign-on.
+//
+// Only what the service has answered in this very request counts. A field is
+// believed if the service's answer has the status 2xx and the request has the
+// field once, with exactly the value of the answer. Whatever a client sends
+// under these names is removed in every spelling, on the requests, too, that
+// did not come through forward_auth; they are anonymous. A configuration in
+// which no forward_auth with these names in copy_headers stands before it is
+// refused.
+//
+// The directive stands behind forward_auth by itself. In `auth { … }` it does
+// where forward_auth is ordered before auth, or in a route block.
+//
+// `{http.auth.user.id}` is the user and `{http.auth.user.roles}` are the groups.
+// Claims, for `forward` and `{http.auth.user.claims.<name>}`, are sub (the
+// user), groups (a list), and those that `claim` names. The fields reach the
+// upstream as the service wrote them.
+//
+// Refusals have the codes missing_credentials (401: the request did not come
+// through forward_auth, or the service named nobody) and invalid_credentials
+// (401: a value that is not clear).
+//
+// There is no registered scheme for WWW-Authenticate (RFC 9110 section 11.6.1)
+// for this. The challenge is `ForwardAuth`, which clients pass over.
+type Provider struct {
+	// The field that names the user, as copy_headers of forward_auth says it:
+	// one name, or `<from>><to>` for a field that is copied under another name.
+	// A value with a comma is refused: it could be two values. Required
+	User string `json:"user,omitempty"`
+
+	// The field that names the groups, which become roles. White space round
+	// a group is removed. Default: there are no groups
+	Groups string `json:"groups,omitempty"`
+
+	// What stands between two groups: one character, no letter and no digit.
+	// Authelia and oauth2-proxy separate by commas, Authentik by `|`.
+	// Default: a comma
+	Separator string `json:"separator,omitempty"`
+
+	// Further claims, by name, with the field of each.
+	Claims map[string]string `json:"claims,omitempty"`
+
+	// Who vouches for the users, in rules (`from`), limits and records.
+	// Default: none; the users are then told from others by their kind,
+	// trusted_header
+	Issuer string `json:"issuer,omitempty"`
+
+	// The realm of the challenge. Default: restricted
+	Realm string `json:"realm,omitempty"`
+
+	options credential.Options
+	user    credential.Copied
+	groups  credential.Copied
+	claims  map[string]credential.Copied
+}
+
+// CaddyModule returns the Caddy module information.
+func (Provider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.authentication.providers.trusted_header_auth",
+		New: func() caddy.Module { return new(Provider) },
+	}
+}
+
+// Provision reads the names of the fields.
+func (p *Provider) Provision(ctx caddy.Context) error {
+	if err := p.compile(); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	lifecycle.CheckLayers(ctx)
+	return nil
+}
+
+// compile reads the options and refuses what means nothing.
+func (p *Provider) compile() (err error) {
+	if p.User == "" {
+		return errors.New("who is the user? write the field that forward_auth copies: user Remote-User")
+	}
+	if p.user, err = credential.ParseCopied(p.User); err != nil {
+		return fmt.Errorf("user: %w", err)
+	}
+	if p.Groups == "" && p.Separator != "" {
+		return errors.New("a separator is for groups: write the field of the groups, too")
+	}
+	if p.Groups != "" {
+		if p.groups, err = credential.ParseCopied(p.Groups); err != nil {
+			return fmt.Errorf("groups: %w", err)
+		}
+	}
+	if p.Separator != "" && (len(p.Separator) != 1 || !strings.Contains(",|;:/ ", p.Separator)) {
+		return fmt.Errorf("groups: the separator is one of , | ; : / and a space, not %q", p.Separator)
+	}
+	p.claims = make(map[string]credential.Copied, len(p.Claims))
+	for name, field := range p.Claims {
+		if name == "" || name == "sub" || name == "groups" {
+			return fmt.Errorf("claim %q: choose another name; sub and groups are what user and groups say", name)
+		}
+		if p.claims[name], err = credential.ParseCopied(field); err != nil {
+			return fmt.Errorf("claim %s: %w", name, err)
+		}
+	}
+	return p.distinct()
+}
+
+// distinct refuses a field of the request that is to be two things.
+func (p *Provider) distinct() error {
+	seen := make(map[string]bool)
+	for _, f := range p.CopiedFields() {
+		if seen[f.To] {
+			return fmt.Errorf("the field %s is named twice: the user, the groups and each claim have a field of their own", f.To)
+		}
+		seen[f.To] = true
+	}
+	return nil
+}
+
+// CopiedFields returns the fields that forward_auth has to copy.
+func (p *Provider) CopiedFields() []credential.Copied {
+	all := []credential.Copied{p.user}
+	if p.Groups != "" {
+		all = append(all, p.groups)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.claims)) {
+		all = append(all, p.claims[name])
+	}
+	return all
+}
+
+// Identify says whom the authentication service has named.
+func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
+	values := taken(r, p)
+	user := values[p.user.To]
+	if user == "" {
+		return nil, credential.ErrMissing
+	}
+	if strings.Contains(user, ",") {
+		return nil, p.unclear(p.user, "has a comma in it, and could be two users")
+	}
+	who := &principal.Principal{ID: user, Issuer: p.Issuer, Kind: principal.KindHeader}
+	for _, field := range p.CopiedFields() {
+		if v := values[field.To]; !principal.Printable(v) {
+			return nil, p.unclear(field, "has characters in it that cannot be printed")
+		}
+	}
+	claims := map[string]any{"sub": user}
+	if p.Groups != "" {
+		who.Roles = p.split(values[p.groups.To])
+		claims["groups"] = who.Roles
+	}
+	for name, field := range p.claims {
+		if v, ok := values[field.To]; ok {
+			claims[name] = v
+		}
+	}
+	raw, err := json.Marshal(claims)
+	if err != nil {
+		return nil, p.unclear(p.user, err.Error())
+	}
+	who.Claims = principal.NewClaims(raw)
+	return who, nil
+}
+
+// split returns the groups, each once.
+func (p *Provider) split(text string) []string {
+	separator := p.Separator
+	if separator == "" {
+		separator = ","
+	}
+	groups := []string{}
+	for group := range strings.SplitSeq(text, separator) {
+		if group = strings.TrimSpace(group); group != "" && !slices.Contains(groups, group) {
+			groups = append(groups, group)
+		}
+	}
+	return groups
+}
+
+func (p *Provider) unclear(field credential.Copied, why string) *credential.Error {
+	return &credential.Error{
+		Kind: credential.Bad, Code: credential.CodeInvalidCredentials, Detail: "the identity that was forwarded is not accepted",
+		Rule: p.Issuer, Cause: fmt.Errorf("what forward_auth copied to %s %s", field.To, why),
+	}
+}
+
+// Places returns the field of the user, if the service has named one.
+func (p *Provider) Places(r *http.Request) []credential.Place {
+	if taken(r, p)[p.user.To] == "" {
+		return nil
+	}
+	return []credential.Place{{Kind: principal.KindHeader, At: "header " + p.user.To}}
+}
+
+// Challenges returns the value of WWW-Authenticate (RFC 9110 section 11.6.1).
+func (p *Provider) Challenges(why *credential.Error) []string {
+	realm := p.Realm
+	if realm == "" {
+		realm = defaultRealm
+	}
+	if why == nil || why.Kind == credential.Missing {
+		return []string{credential.Challenge(scheme, "realm", realm)}
+	}
+	return []string{credential.Challenge(scheme, "realm", realm, "error", why.Code, "error_description", why.Detail)}
+}
+
+// Clean does nothing: the fields are gone already.
+func (*Provider) Clean(*http.Request) {}
+
+// Vouches returns who vouches for the callers.
+func (p *Provider) Vouches() []principal.Source {
+	return []principal.Source{{Kind: principal.KindHeader, Issuer: p.Issuer}}
+}
+
+// HandlerOptions returns what the directive says that the handler does.
+func (p *Provider) HandlerOptions() credential.Options {
+	o := p.options
+	if p.user.To == "" && p.compile() != nil {
+		return o
+	}
+	for _, f := range p.CopiedFields() {
+		o.Strip = append(o.Strip, f.To)
+	}
+	return o
+}
+
+// Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
+func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	p.Take(r)
+	p.drop(r.Header)
+	user, ok, err := reqctx.Authenticate(p, w, r)
+	if ok {
+		p.restore(r)
+	}
+	return user, ok, err
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner       = (*Provider)(nil)
+	_ caddyauth.Authenticator = (*Provider)(nil)
+	_ credential.Method       = (*Provider)(nil)
+	_ credential.Taker        = (*Provider)(nil)
+	_ credential.Answerer     = (*Provider)(nil)
+	_ credential.Voucher      = (*Provider)(nil)
+	_ credential.FromCopied   = (*Provider)(nil)
+	_ credential.WithOptions  = (*Provider)(nil)
+)
