@@ -71,6 +71,13 @@ func policies(file string) ([]*loaded, error) {
 	if len(raws) == 0 {
 		return nil, fmt.Errorf("%s has no rbac directive", file)
 	}
+	before, err := fronts(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: following the routes: %w", file, err)
+	}
+	if len(before) != len(raws) {
+		return nil, fmt.Errorf("%s: %d rbac handlers, of which %d are in routes", file, len(raws), len(before))
+	}
 	all := make([]*loaded, len(raws))
 	for i, raw := range raws {
 		h := new(Handler)
@@ -85,6 +92,7 @@ func policies(file string) ([]*loaded, error) {
 		if all[i], err = h.load(); err != nil {
 			return nil, fmt.Errorf("%s: rbac: %w", file, err)
 		}
+		all[i].front = before[i]
 	}
 	return all, nil
 }
@@ -123,6 +131,8 @@ type question struct {
 	IP      string         `yaml:"client_ip" json:"client_ip"`
 	Now     string         `yaml:"now" json:"now"` // RFC 3339
 	Body    any            `yaml:"body" json:"body"`
+
+	front front // what stands before rbac
 }
 
 // anonymous reports whether nothing says who asks.
@@ -231,11 +241,15 @@ type verdict struct {
 	rule   string
 	d      policy.Decision
 	r      *policy.Request
+	front  bool // it is the authenticator before rbac that refuses
 }
 
 func (q *question) decide(p *policy.Policy) (verdict, error) {
 	r, err := q.ask(p)
 	var two requestpath.Error
+	if method, _, _ := strings.Cut(strings.TrimSpace(q.Request), " "); q.anonymous() && q.front.rejects(method) && (err == nil || errors.As(err, &two)) {
+		return verdict{status: http.StatusUnauthorized, rule: q.front.String(), r: r, front: true}, nil
+	}
 	if errors.As(err, &two) {
 		return verdict{status: http.StatusBadRequest, rule: "the path itself: " + two.Error()}, nil
 	}
@@ -302,7 +316,7 @@ and 2 if there is no answer.`,
 			if err != nil {
 				return err
 			}
-			q.Request = args[0] + " " + args[1]
+			q.Request, q.front = args[0]+" "+args[1], l.front
 			return explain(cmd.OutOrStdout(), l.policy, &q, why)
 		}),
 	}
@@ -338,7 +352,10 @@ func explain(w io.Writer, p *policy.Policy, q *question, why bool) error {
 	for _, s := range unknownNames(p, q) {
 		fmt.Fprintln(w, "note:", s)
 	}
-	if v.r != nil {
+	switch {
+	case v.front && v.r != nil:
+		considered(w, p, v)
+	case v.r != nil:
 		fmt.Fprintf(w, "because %s\n", because(v.d))
 		considered(w, p, v)
 	}

@@ -168,6 +168,7 @@ func tryAll(w io.Writer, config string, l *loaded, e *expectations) error {
 	failed := 0
 	for i := range e.Tests {
 		t := &e.Tests[i]
+		t.front = l.front
 		v, err := t.decide(l.policy)
 		if err != nil {
 			return fmt.Errorf("test %d: %w", i+1, err)

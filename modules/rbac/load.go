@@ -21,6 +21,7 @@ type loaded struct {
 	policy *policy.Policy
 	doc    *policy.Document
 	digest string
+	front  front // what stands before the handler, for commands
 }
 
 // policyFiles are the gauges of policy files.

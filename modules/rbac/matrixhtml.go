@@ -68,7 +68,7 @@ type htmlRule struct{ Text, Place string }
 
 // matrixHTML writes the table as a page.
 func matrixHTML(w io.Writer, l *loaded) error {
-	rows := matrixRows(l.policy.Matrix())
+	rows := matrixRows(l.matrix())
 	page := struct {
 		Digest string
 		Head   []string

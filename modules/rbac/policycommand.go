@@ -38,7 +38,8 @@ func matrixCommand() *cobra.Command {
 names; it stands for the requests that match it and no more specific path of
 another row. There is a column for everyone, for callers with an identity, and
 for each role and scope; what a role inherits, and what everybody may do, is in
-its column too.
+its column too. Where the authentication before rbac is not optional, the column
+for everyone is empty: nobody comes to rbac without a credential.
 
 A cell lists the methods that are allowed: * for every method, (other) for those
 that no rule names, and a question mark behind a method that a condition
@@ -53,9 +54,9 @@ decides about. HEAD is not listed where GET is.`,
 				return matrixHTML(cmd.OutOrStdout(), l)
 			}
 			if asCSV {
-				return matrixCSV(cmd.OutOrStdout(), l.policy.Matrix())
+				return matrixCSV(cmd.OutOrStdout(), l.matrix())
 			}
-			return matrixText(cmd.OutOrStdout(), l.policy.Matrix())
+			return matrixText(cmd.OutOrStdout(), l.matrix())
 		}),
 	}
 	f := cmd.Flags()
@@ -66,6 +67,9 @@ decides about. HEAD is not listed where GET is.`,
 	cmd.MarkFlagsMutuallyExclusive("csv", "html")
 	return cmd
 }
+
+// matrix returns the table of who may do what.
+func (l *loaded) matrix() *policy.Matrix { return l.front.hide(l.policy.Matrix()) }
 
 // matrixRows returns the table as text, its head first.
 func matrixRows(m *policy.Matrix) [][]string {
