@@ -33,6 +33,7 @@ import (
 //			<rules, except and only as above>
 //			pass <media type>...
 //			match_case
+//			max_body <size>
 //		}
 //
 //		unreadable  block|pass
@@ -209,6 +210,11 @@ func (h *Handler) unmarshalRequests(d *caddyfile.Dispenser) error {
 			err = unmarshalList(d, &h.Requests.Pass, "a media type, such as application/xml")
 		case name == "match_case":
 			err = unmarshalFlag(d, &h.Requests.MatchCase)
+		case name == "max_body":
+			if h.Requests.MaxBody != 0 {
+				return d.Errf("%s already specified", name)
+			}
+			err = unmarshalSize(d, &h.Requests.MaxBody)
 		default:
 			err = d.Errf("unrecognized subdirective '%s' in requests", name)
 		}

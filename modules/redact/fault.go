@@ -3,6 +3,7 @@ package redact
 import (
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
 )
@@ -97,6 +98,18 @@ func unsupportedRequestBody(f *fault) *problem.Problem {
 		Code:   "unsupported_request_body",
 		Detail: "The media type, charset or coding of the request body is not accepted here.",
 		Cause:  f,
+	}
+}
+
+func largeRequestBody(limit int) *problem.Problem {
+	return &problem.Problem{
+		Status: http.StatusRequestEntityTooLarge,
+		Code:   "request_body_too_large",
+		Detail: "The request body is too large.",
+		Cause: &fault{
+			reason: "too_large", detail: "the upstream must be told the length, and the body is larger than " + strconv.Itoa(limit) + " bytes",
+			hint: "raise max_body in requests",
+		},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -164,6 +165,7 @@ type Handler struct {
 	requests *views
 	pass     mediaTypes
 	reqPass  mediaTypes
+	servers  sync.Map // of bool by *caddyhttp.Server: whether a request body needs a length
 	errors   *errorMasker
 	metrics  metrics
 	logger   *zap.Logger

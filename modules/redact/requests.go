@@ -80,6 +80,9 @@ func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*reque
 		b.plain(r, first, c.name != "")
 		return nil, nil
 	}
+	if h.needsLength(r) {
+		return b, b.whole(r, first, h.Requests.MaxBody)
+	}
 	return b, b.start(r, first, h.Hold)
 }
 
@@ -171,6 +174,20 @@ func (b *requestBody) start(r *http.Request, first []byte, hold int) error {
 	}
 	r.ContentLength = -1
 	r.Header.Del("Content-Length")
+	return nil
+}
+
+// whole redacts all of the body, so that its length is known.
+func (b *requestBody) whole(r *http.Request, first []byte, limit int) error {
+	if limit == 0 {
+		limit = defaultMaxBody
+	}
+	if err := b.start(r, first, limit); err != nil {
+		return err
+	}
+	if !b.ended || b.out.Len() > limit {
+		return largeRequestBody(limit)
+	}
 	return nil
 }
 

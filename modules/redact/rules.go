@@ -114,6 +114,12 @@ type Requests struct {
 	// Makes names match only as they are spelled. It is for an upstream to
 	// which names that differ in case are different members. Default: false.
 	MatchCase bool `json:"match_case,omitempty"`
+
+	// The largest body in bytes, after the rules, for an upstream that must be
+	// told its length before it, as those of php_fastcgi. It is kept in memory;
+	// a larger one is 413 request_body_too_large. Other upstreams take bodies
+	// of any size as they come. Default: 10485760
+	MaxBody int `json:"max_body,omitempty"`
 }
 
 // parseRule reads a rule from the words of one line, the action first.
