@@ -29,6 +29,8 @@ func TestDeadWordsAreToldOf(t *testing.T) {
 		"a header in a condition":      {site: "rbac {\nanyone {\nallow GET /* when `headers[\"x.tenant\"] == \"a\"`\n}\n}\n", want: []string{"header_never_arrives", "x.tenant", "expected_dot_headers"}},
 		"a header that is expected":    {head: "{\nservers {\nexpected_underscore_headers x_tenant\n}\n}\n", site: "audit {$HOME}/trail {\nrecord headers X_Tenant\n}\n"},
 		"one place of two":             {site: strings.Replace(auth, "internal", "internal\nfrom header api_key\nfrom cookie id", 1), want: []string{"credential_never_arrives", "can never match"}},
+		"a claim with dots":            {site: strings.Replace(auth, "internal", "internal {\nroles realm_access.roles\nsubject user.id\n}\nforward /realm_access.name X-Name", 1), want: []string{"claim_name_separated", "did you mean /realm_access/roles?", "/user/id", "Caddyfile:"}},
+		"keys over clear text":         {site: "jwt_auth {\nissuer http://id.example.com {\njwks http://192.0.2.1/keys\n}\n}\n", want: []string{"clear_text_http", "write jwks https://192.0.2.1/keys"}},
 		"nothing wrong":                {site: optional + limit("{http.moat.caller}")},
 		"a limit for all":              {site: auth + limit("static")},
 		"a claim":                      {site: auth + limit("{http.auth.user.claims.tenant}")},

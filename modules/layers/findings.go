@@ -78,6 +78,7 @@ func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 			Text: "handle_errors hands requests to an upstream as they came, past this layer: write rewrite before its reverse_proxy, so that it answers with error pages alone, or the layer in handle_errors too",
 		}, "layer", layer)
 	}
+	e.doubts(routes)
 	e.fields(server, routes)
 	for _, site := range sites(routes) {
 		e.site(site)

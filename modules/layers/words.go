@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	caddyrl "github.com/mholt/caddy-ratelimit"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
@@ -139,6 +140,17 @@ func rejectsAnonymous(h caddyhttp.MiddlewareHandler) string {
 		return ""
 	}
 	return nameOf(h)
+}
+
+// doubts tells of what the authenticators themselves find doubtful.
+func (e *examination) doubts(routes caddyhttp.RouteList) {
+	meet(routes, false, func(h caddyhttp.MiddlewareHandler, _ bool) {
+		if d, ok := h.(credential.Doubter); ok {
+			for _, doubt := range d.Doubts() {
+				e.add(Finding{ID: doubt.ID, Severity: Warning, Place: placeOf(h), Text: nameOf(h) + ": " + doubt.Text})
+			}
+		}
+	}, nil)
 }
 
 // severalDeciders looks for requests that more than one rbac decides on.

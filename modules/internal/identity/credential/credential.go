@@ -6,6 +6,7 @@ package credential
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
@@ -225,6 +226,33 @@ type Recognizer interface {
 // it identifies.
 type Voucher interface {
 	Vouches() []principal.Source
+}
+
+// Doubt is something in the configuration of a method that works and is
+// probably not meant.
+type Doubt struct {
+	ID   string // what kind it is, which stays the same
+	Text string // what is wrong, and what to write instead
+}
+
+// Doubter is a method that can say what is doubtful in its configuration.
+type Doubter interface {
+	Doubts() []Doubt
+}
+
+// ClaimDoubt returns what is doubtful about a text that was written where an
+// option takes a claim pointer.
+func ClaimDoubt(option, text string) (Doubt, bool) {
+	meant := principal.Meant(text)
+	mark := "a dot"
+	if strings.Contains(text, "/") {
+		mark = "a slash"
+	}
+	return Doubt{
+		ID: "claim_name_separated",
+		Text: option + " " + text + ": without a leading slash this is one claim with " + mark + " in its name; did you mean " + meant +
+			"? A claim that is really named so is written " + principal.Pointer{text}.String(),
+	}, meant != ""
 }
 
 // Taker is a method whose credential stands in header fields that all clients

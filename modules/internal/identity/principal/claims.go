@@ -164,6 +164,28 @@ func ParseSingle(s string) (Pointer, error) {
 	return p, err
 }
 
+// Meant returns the JSON Pointer that somebody probably meant who wrote the
+// name of one claim with separators in it, "" if the text is a pointer or may
+// well be a name: that of a claim whose name is a URL or URN, or begins with a
+// domain (RFC 7519 section 4.2).
+func Meant(text string) string {
+	bare := strings.TrimPrefix(text, "$.")
+	if text == "" || text[0] == '/' || strings.Contains(text, ":") {
+		return ""
+	}
+	first, _, slashed := strings.Cut(bare, "/")
+	if slashed && strings.Contains(first, ".") {
+		return ""
+	}
+	if !slashed {
+		bare = strings.ReplaceAll(bare, ".", "/")
+	}
+	if !strings.Contains(bare, "/") && bare == text || strings.HasPrefix(bare, "/") || strings.HasSuffix(bare, "/") || strings.Contains(bare, "//") {
+		return ""
+	}
+	return "/" + bare
+}
+
 // String prints the pointer in RFC 6901 form.
 func (p Pointer) String() string {
 	var b strings.Builder

@@ -104,3 +104,16 @@ func FuzzParsePointer(f *testing.F) {
 		}
 	})
 }
+
+func TestNameWithSeparatorsIsProbablyAPointer(t *testing.T) {
+	for text, want := range map[string]string{
+		"realm_access.roles": "/realm_access/roles", "resource_access.my-app.roles": "/resource_access/my-app/roles",
+		"$.realm_access.roles": "/realm_access/roles", "realm_access/roles": "/realm_access/roles", "$.roles": "/roles",
+		"": "", "/": "", "roles": "", "/realm_access.roles": "", "/realm_access/roles": "", "cognito:groups": "", "urn:a.b": "",
+		"https://example.com/roles": "", "example.com/roles": "", ".a": "", "a.": "", "a..b": "",
+	} {
+		if got := Meant(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
