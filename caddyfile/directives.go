@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/redact"
 	"github.com/caddy-moat/caddy-moat/modules/signatureauth"
 	"github.com/caddy-moat/caddy-moat/modules/trustedheaderauth"
+	"github.com/caddy-moat/caddy-moat/modules/webhookauth"
 )
 
 // directive is one row of the table: a directive, how it is set up, and where
@@ -67,6 +68,10 @@ var directives = []directive{
 	},
 	{
 		"client_cert_auth", credentials[clientcertauth.Provider](), httpcaddyfile.Before, "basicauth",
+		"beside api_key_auth and for the same reason",
+	},
+	{
+		"webhook_auth", credentials[webhookauth.Provider](), httpcaddyfile.Before, "basicauth",
 		"beside api_key_auth and for the same reason",
 	},
 	// rate_limit: registered by caddy-ratelimit itself, before "basic_auth".

@@ -514,6 +514,18 @@ func TestExampleSignedWebhooks(t *testing.T) {
 	}
 }
 
+func TestExampleWebhooks(t *testing.T) {
+	if out := failsToLoadExample(t, "webhooks", "STRIPE_SECRET=whsec_0123456789abcdef"); !strings.Contains(out, "webhook_auth: github {env.GITHUB_SECRET}") {
+		t.Errorf("without a secret, it says\n%s", out)
+	}
+	const secret, endpoint = "a secret of a webhook of GitHub", "whsec_a secret of an endpoint of Stripe"
+	s := startExample(t, "webhooks", "GITHUB_SECRET="+secret, "STRIPE_SECRET="+endpoint)
+	replay(t, s, "webhooks")
+	if log := s.log.String(); strings.Contains(log, secret) || strings.Contains(log, endpoint) {
+		t.Error("a secret stands in the log")
+	}
+}
+
 // TestEveryExampleHasATestAndAReadme finds examples that nobody runs.
 func TestEveryExampleHasATestAndAReadme(t *testing.T) {
 	body, err := os.ReadFile("examples_test.go")

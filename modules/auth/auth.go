@@ -47,7 +47,7 @@ func init() {
 // `{http.auth.user.roles}` and `{http.auth.user.scopes}` (separated by commas;
 // a comma in a name is percent-encoded), `{http.auth.user.issuer}` (empty for
 // credentials without one), `{http.auth.user.kind}` (jwt, opaque, api_key,
-// client_cert, signature, trusted_header, basic or other) and
+// client_cert, signature, webhook, trusted_header, basic or other) and
 // `{http.auth.user.claims.<path>}`. The path is a JSON Pointer if it begins
 // with a slash; else it is the name of a top-level claim or, if there is none
 // of that name, names separated by slashes or, without slashes, by dots. Values

@@ -39,10 +39,11 @@ import (
 // all stands in the place of methods and asks for two credentials, that of the
 // application which sends the request and that of the user for whom it does.
 // The user is the caller; the application is {http.auth.app.*}. jwt_auth and
-// basic are for the user, api_key_auth, client_cert_auth and signature_auth for
-// the application, unless app or user stands before them. Several methods for
-// one of the two are tried in the order they are written. What a method
-// forwards is about its own caller; forward beside all is about the user.
+// basic are for the user, api_key_auth, client_cert_auth, signature_auth and
+// webhook_auth for the application, unless app or user stands before them.
+// Several methods for one of the two are tried in the order they are written.
+// What a method forwards is about its own caller; forward beside all is about
+// the user.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	h.Name = d.Val()
@@ -99,7 +100,7 @@ const (
 // usual is whom a method in an all block is for where nothing else is written.
 var usual = map[string]string{
 	"jwt_auth": user, "basic": user, "basic_auth": user, "http_basic": user, "trusted_header_auth": user,
-	"api_key_auth": app, "client_cert_auth": app, "signature_auth": app,
+	"api_key_auth": app, "client_cert_auth": app, "signature_auth": app, "webhook_auth": app,
 }
 
 // unmarshalAll reads the block of methods of which two have to accept.

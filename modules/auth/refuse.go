@@ -26,7 +26,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 		if p.RetryAfter <= 0 {
 			p.RetryAfter = defaultRetryAfter
 		}
-	case credential.Conflict: // another credential would not help
+	case credential.Conflict, credential.TooLarge: // another credential would not help
 	case credential.Missing, credential.Bad, credential.Insufficient, credential.Malformed:
 		p.Challenges = h.challenges(r, won, err)
 	}

@@ -326,7 +326,7 @@ and 2 if there is no answer.`,
 	f.BoolVar(&why, "why-not", false, "say what is missing if the request is refused")
 	f.StringVar(&q.User, "user", "", "the caller's id")
 	f.StringVar(&q.Issuer, "issuer", "", "who vouches for the caller: the name of an issuer, or internal")
-	f.StringVar(&q.Kind, "kind", "", "kind of the credential: jwt, opaque, api_key, client_cert, signature, trusted_header, basic or other")
+	f.StringVar(&q.Kind, "kind", "", "kind of the credential: jwt, opaque, api_key, client_cert, signature, webhook, trusted_header, basic or other")
 	f.StringArrayVar(&q.Roles, "role", nil, "a role of the caller; repeatable")
 	f.StringArrayVar(&q.Scopes, "scope", nil, "a scope of the caller; repeatable")
 	f.StringVar(&claims, "claims", "", "the caller's claims, as JSON")

@@ -66,6 +66,9 @@ const (
 	// HTTP 409.
 	Conflict
 
+	// TooLarge: content that is too large to be verified. HTTP 413.
+	TooLarge
+
 	// Unavailable: whoever could verify the credential cannot be
 	// reached. HTTP 503.
 	Unavailable
@@ -139,6 +142,8 @@ func (e *Error) Status() int {
 		return http.StatusForbidden
 	case Conflict:
 		return http.StatusConflict
+	case TooLarge:
+		return http.StatusRequestEntityTooLarge
 	case Unavailable:
 		return http.StatusServiceUnavailable
 	}

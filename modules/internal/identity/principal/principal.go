@@ -24,6 +24,7 @@ const (
 	KindCertificate = "client_cert"    // of a TLS connection, or one that a proxy has seen (RFC 9440)
 	KindSignature   = "signature"      // of an HTTP message, RFC 9421
 	KindHeader      = "trusted_header" // of a request that forward_auth has let pass
+	KindWebhook     = "webhook"        // signed as its sender does
 	KindBasic       = "basic"
 	KindOther       = "other" // an authenticator that is not ours
 )
