@@ -60,7 +60,7 @@ func forwardAuth(t testing.TB, options, more string) string {
 			allow GET /files/*
 		}
 		authenticated {
-			allow GET /app/*
+			allow GET,POST /app/*
 		}
 		` + more + `
 	}
@@ -154,6 +154,41 @@ func TestWithoutForwardAuthNobodyIsKnown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPagesOfOtherSitesCannotUseTheSession: the browser sends the cookie of the
+// service whoever asks it to.
+func TestPagesOfOtherSitesCannotUseTheSession(t *testing.T) {
+	overEachProtocol(t, func(t *testing.T, protocol string) {
+		s := startOver(t, protocol, forwardAuth(t, "origin https://partner.example", ""))
+		for _, test := range []struct {
+			method, from string
+			status       int
+		}{
+			{"POST", "X: y", 200},
+			{"POST", "Sec-Fetch-Site: same-origin", 200},
+			{"POST", "Sec-Fetch-Site: cross-site", 403},
+			{"POST", "Origin: https://evil.example", 403},
+			{"POST", "Origin: https://partner.example", 200},
+			{"GET", "Sec-Fetch-Site: cross-site", 200},
+		} {
+			a := s.do("PORT", test.method, "/app/a", "", "Cookie: session=alice", test.from)
+			if a.StatusCode != test.status || test.status == 403 && a.code() != "cross_origin" {
+				t.Errorf("%s, %s %s: %d, want %d: %s", protocol, test.method, test.from, a.StatusCode, test.status, a.body)
+			}
+		}
+		if a := s.do("PORT", "GET", "/open/a", "", "Cookie: session=alice", "Remote-User: alice"); a.StatusCode != 401 {
+			t.Errorf("%s: %d: %s", protocol, a.StatusCode, a.body)
+		}
+		for _, field := range spoofed {
+			if a := s.do("PORT", "GET", "/admin/a", "", "Cookie: session=bob", field); a.StatusCode != 403 {
+				t.Errorf("%s: %s: %d: %s", protocol, field, a.StatusCode, a.body)
+			}
+			if a := s.do("PORT", "GET", "/app/a", "", "Cookie: session=bob", field); a.StatusCode != 200 || strings.Contains(a.body, "root") {
+				t.Errorf("%s: %s: %d: %s", protocol, field, a.StatusCode, a.body)
+			}
+		}
+	})
 }
 
 // TestMatcherOfTrustedHeaders: what the matcher leaves out is nobody's, and the

@@ -17,6 +17,7 @@ import (
 //		forward   <claim pointer> <header>
 //		optional
 //		preflight
+//		origin <origin>...|any
 //	}
 //
 // user is required. A field is written as in copy_headers of forward_auth: one
@@ -26,6 +27,9 @@ import (
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := option.UnmarshalBlock(d, &p.options, "claim", p.unmarshalOption); err != nil {
 		return err
+	}
+	if p.options.KeepStreams {
+		return d.Errf("%s: stream_expiry is for credentials that expire: how long a session of the service lasts is not known here, and streams do not end with it", Name)
 	}
 	if err := p.compile(); err != nil {
 		return d.Errf("%s: %v", Name, err)

@@ -79,6 +79,16 @@ func taken(r *http.Request, p *Provider) map[string]string {
 	return nil
 }
 
+// CookieOf says that what the caller is known by is what browsers send whoever
+// asks them to: a cookie of the service, or the address in a network. A page of
+// another site must not change anything with it.
+func (p *Provider) CookieOf(r *http.Request) string {
+	if taken(r, p)[p.user.To] == "" {
+		return ""
+	}
+	return "Cookie"
+}
+
 // Answer puts the fields back that this provider has identified the caller by:
 // the upstream may know its users by them. Others' callers do not get them.
 func (p *Provider) Answer(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, func(error) error) {

@@ -53,6 +53,10 @@ const (
 // user), groups (a list), and those that `claim` names. The fields reach the
 // upstream as the service wrote them.
 //
+// What a browser has shown the service, a cookie or its address in a network,
+// it sends along for any page. Unsafe requests and upgrades of pages of other
+// sites are refused (403 cross_origin), unless `origin` names them.
+//
 // Refusals have the codes missing_credentials (401: the request did not come
 // through forward_auth, or the service named nobody) and invalid_credentials
 // (401: a value that is not clear).
@@ -279,5 +283,6 @@ var (
 	_ credential.Answerer     = (*Provider)(nil)
 	_ credential.Voucher      = (*Provider)(nil)
 	_ credential.FromCopied   = (*Provider)(nil)
+	_ credential.InCookie     = (*Provider)(nil)
 	_ credential.WithOptions  = (*Provider)(nil)
 )
