@@ -63,7 +63,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "key", "keys":
 		return d.Errf("%s: keys stand in the store, make them with `caddy moat key new`", name)
 	}
-	return d.Errf("unrecognized subdirective '%s'", d.Val())
+	return option.Unrecognized(d, Name, []string{"store", "pepper", "from", "realm", "last_used", "strip"}, option.Common)
 }
 
 func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {

@@ -50,7 +50,7 @@ store; its owner and its permissions stay as they are.
 The pepper, from which the hashes in the store are made, comes from the
 configuration, or from --pepper '{env.NAME}' or '{file./path}', by default
 ` + defaultPepper + `. Only new and rotate need it.`,
-		Args: cobra.NoArgs,
+		Args: cli.NoCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	p := cmd.PersistentFlags()

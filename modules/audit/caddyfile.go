@@ -1,6 +1,9 @@
 package audit
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
@@ -71,7 +75,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		option := d.Val()
 		parse, ok := options[option]
 		if !ok {
-			return d.Errf("unrecognized subdirective '%s': audit knows sync, on_failure, site, record, hash, mask, remove, path, roll, keep, sign, checkpoint, origin, witness, quorum, tiles and deliver", option)
+			return d.Errf("unrecognized subdirective '%s'%s audit knows sync, on_failure, site, record, hash, mask, remove, path, roll, keep, sign, checkpoint, origin, witness, quorum, tiles and deliver", option,
+				cmp.Or(suggest.DidYouMean(option, slices.Sorted(maps.Keys(options))), ":"))
 		}
 		if seen[option] && !repeatable[option] {
 			return d.Errf("%s already specified", option)

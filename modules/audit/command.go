@@ -33,7 +33,7 @@ func command() *cobra.Command {
 Works on the trail of an audit directive: the directory that was written in
 the Caddyfile. The server may be running; nothing is locked or changed.
 `,
-		Args: cobra.NoArgs,
+		Args: cli.NoCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(verifyCommand(), searchCommand(), tailCommand(), statsCommand(), reportCommand(), exportCommand(), keyCommand(), proveCommand(), checkProofCommand(), tilesCommand())

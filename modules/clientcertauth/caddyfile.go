@@ -67,7 +67,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "ca", "client_auth", "trust_pool":
 		return d.Errf("%s: who is trusted for connections is said in the site: tls { client_auth { mode require_and_verify; trust_pool file <ca.pem> } }, one option a line", name)
 	}
-	return d.Errf("unrecognized subdirective '%s'", d.Val())
+	return option.Unrecognized(d, Name, []string{"identity", "trust_domain", "map", "allow_unmapped", "pin", "roles", "client_cert_header", "trust", "realm"}, option.Common)
 }
 
 // list reads the rest of a line, which has something in it.

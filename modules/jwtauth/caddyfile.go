@@ -137,7 +137,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) err
 	case "publish", "rotate", "name":
 		return d.Errf("%s belongs in the block of 'issuer internal'", name)
 	}
-	return d.Errf("unrecognized subdirective '%s'", name)
+	return option.Unrecognized(d, Name, []string{"issuer"}, ofIssuers, ofAll, option.Common)
 }
 
 func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {

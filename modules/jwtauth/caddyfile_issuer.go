@@ -15,6 +15,14 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
+// The options of jwt_auth: of every issuer (the first two not of the internal
+// one), of the internal issuer alone, and of the whole directive.
+var (
+	ofIssuers  = []string{"jwks", "key", "audience", "algorithms", "typ", "max_age", "require", "roles", "scopes", "subject"}
+	ofInternal = []string{"name", "rotate", "publish"}
+	ofAll      = []string{"introspection", "bind", "from", "strip", "realm", "leeway", "revocations", "cache"}
+)
+
 // unmarshalIssuer reads an issuer and its block.
 func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
 	args := d.RemainingArgs()
@@ -43,7 +51,13 @@ func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
 			return nil, err
 		}
 		if !known {
-			return nil, d.Errf("unrecognized subdirective '%s' in issuer: if it is about all issuers, write it outside the block", d.Val())
+			if slices.Contains(ofAll, d.Val()) || slices.Contains(option.Common, d.Val()) {
+				return nil, d.Errf("unrecognized subdirective '%s' in issuer: it is about all issuers, write it outside the block", d.Val())
+			}
+			if i.Internal != nil {
+				return nil, option.Unrecognized(d, "issuer internal", ofInternal, ofIssuers[2:])
+			}
+			return nil, option.Unrecognized(d, "issuer", ofIssuers)
 		}
 	}
 	return i, nil

@@ -240,7 +240,7 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 			return err
 		}
 		if !known {
-			return d.Errf("unrecognized subdirective '%s' in introspection", name)
+			return option.Unrecognized(d, "introspection", []string{"endpoint", "client_id", "client_secret", "cache", "issuer", "audience", "require", "roles", "scopes", "subject"})
 		}
 	}
 	for _, need := range []struct{ name, value string }{

@@ -1,11 +1,14 @@
 package layers
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
 // Findings returns all that is wrong with the layers of a configuration whose
@@ -161,10 +164,11 @@ func (e *examination) site(site caddyhttp.RouteList) {
 	e.limits(site)
 	e.behindAuthentication(site)
 	e.severalDeciders(site)
-	for _, stranger := range strangers(site) {
+	unknown, known := strangers(site)
+	for _, stranger := range unknown {
 		e.add(Finding{
 			ID: "redact_unknown_name", Severity: Warning,
-			Text: "redact names somebody for whom rbac has no rules: is it a slip of the pen?",
+			Text: "redact names somebody for whom rbac has no rules" + cmp.Or(suggest.DidYouMean(stranger, known), ": is it a slip of the pen?"),
 		}, "name", stranger)
 	}
 	if files := filesBehindRedact(site); files != nil {

@@ -3,6 +3,7 @@ package layers
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
@@ -103,8 +104,9 @@ func blind(routes caddyhttp.RouteList) []string {
 }
 
 // strangers returns the roles and scopes that a redact handler names and for
-// which no rbac of the same site has rules. Sites without rbac have none.
-func strangers(site caddyhttp.RouteList) []string {
+// which no rbac of the same site has rules, and those for which one has.
+// Sites without rbac have none.
+func strangers(site caddyhttp.RouteList) (unknown, ruled []string) {
 	known := make(map[string]bool)
 	var named []string
 	decides := false
@@ -124,11 +126,11 @@ func strangers(site caddyhttp.RouteList) []string {
 		}
 	}, nil)
 	if !decides {
-		return nil
+		return nil, nil
 	}
 	named = slices.DeleteFunc(named, func(name string) bool { return known[name] })
 	slices.Sort(named)
-	return slices.Compact(named)
+	return slices.Compact(named), slices.Sorted(maps.Keys(known))
 }
 
 // namedBy returns the roles and scopes of the except and only blocks of a

@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
 type next struct{}
@@ -104,11 +106,14 @@ func TestNamesThatOnlyRedactKnowsAreFound(t *testing.T) {
 		{"of": "user", "names": []string{"bob"}},
 	}}
 	rules := gate{roles: []string{"clerk", "manager"}}
-	got := strangers(caddyhttp.RouteList{route(sub(route(rules), route(redact)))})
+	got, known := strangers(caddyhttp.RouteList{route(sub(route(rules), route(redact)))})
+	if near := suggest.Nearest(got[0], known); near != "role manager" {
+		t.Errorf("got %q", near)
+	}
 	if want := []string{"role manger", "scope write"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := strangers(caddyhttp.RouteList{route(sub(route(redact)))}); got != nil {
+	if got, _ := strangers(caddyhttp.RouteList{route(sub(route(redact)))}); got != nil {
 		t.Errorf("without rbac: got %q", got)
 	}
 }

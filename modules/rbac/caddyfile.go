@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
 // UnmarshalCaddyfile sets up the handler. Syntax:
@@ -114,7 +115,8 @@ func (p *parser) option() error {
 	case "allow", "deny":
 		return p.Errf("rbac: %s must stand inside a role, scope, anyone or authenticated block", p.Val())
 	default:
-		return p.Errf("rbac: unrecognized subdirective '%s'; it has role, scope, anyone, authenticated, user, policy, max_body, ignore_case and dry_run", p.Val())
+		return p.Errf("rbac: unrecognized subdirective '%s'; it has role, scope, anyone, authenticated, user, policy, max_body, ignore_case and dry_run%s", p.Val(),
+			suggest.DidYouMean(p.Val(), []string{"role", "scope", "anyone", "authenticated", "user", "policy", "max_body", "ignore_case", "dry_run"}))
 	}
 	return nil
 }

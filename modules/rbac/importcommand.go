@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/casbin"
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 )
 
@@ -20,7 +21,7 @@ func importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import",
 		Short: "Makes a policy file of another system's policy",
-		Args:  cobra.NoArgs,
+		Args:  cli.NoCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(importCasbinCommand())

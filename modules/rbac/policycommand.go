@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 )
 
@@ -20,7 +21,7 @@ func policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
 		Short: "Prints, tests, compares and imports rbac policies",
-		Args:  cobra.NoArgs,
+		Args:  cli.NoCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(matrixCommand(), testCommand(), diffCommand(), importCommand(), schemaCommand())

@@ -1,11 +1,14 @@
 package redact
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
@@ -143,7 +146,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 	case "hash_key":
 		return unmarshalKey(d, &h.HashKey)
 	}
-	return d.Errf("unrecognized subdirective '%s'", name)
+	return option.Unrecognized(d, "redact", slices.Sorted(maps.Keys(actions)), []string{"except", "only", "requests", "unreadable", "pass", "hold", "max_depth", "max_value", "max_event", "hide_errors", "websocket", "etag", "graphql_names", "xssi_prefix", "hash_key", "encrypt_key"})
 }
 
 func unmarshalRule(d *caddyfile.Dispenser, to *[]Rule) error {
@@ -216,7 +219,7 @@ func (h *Handler) unmarshalRequests(d *caddyfile.Dispenser) error {
 			}
 			err = unmarshalSize(d, &h.Requests.MaxBody)
 		default:
-			err = d.Errf("unrecognized subdirective '%s' in requests", name)
+			err = option.Unrecognized(d, "requests", slices.Sorted(maps.Keys(actions)), []string{"except", "only", "pass", "match_case"})
 		}
 		if err != nil {
 			return err

@@ -102,7 +102,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "algorithms", "algorithm":
 		return d.Errf("%s: the algorithm is that of the key: write key <keyid> <alg> <key>", name)
 	}
-	return d.Errf("unrecognized subdirective '%s'", d.Val())
+	return option.Unrecognized(d, Name, []string{"key", "keys", "components", "label", "tag", "max_age", "leeway", "replay", "remember", "body", "cavage", "sign_responses", "realm", "strip"}, option.Common)
 }
 
 func (p *Provider) unmarshalKey(d *caddyfile.Dispenser) error {

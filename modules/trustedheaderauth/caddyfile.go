@@ -76,7 +76,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "strip":
 		return d.Err("strip: what clients send under these names is removed in any case; request_header -<name> keeps what forward_auth has copied from the upstream")
 	}
-	return d.Errf("unrecognized subdirective '%s'", d.Val())
+	return option.Unrecognized(d, Name, []string{"user", "groups", "claim", "issuer", "realm"}, option.Common)
 }
 
 // Interface guard

@@ -4,17 +4,21 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
 var (
@@ -31,7 +35,7 @@ func RegisterCommand(make func() *cobra.Command) {
 			Name:  "moat",
 			Short: "API security: tokens, policies, redaction and the audit trail",
 			CobraFunc: func(root *cobra.Command) {
-				root.Args = cobra.NoArgs
+				root.Args = NoCommand
 				root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 				// Caddy's own template, which the root of all commands
 				// has, sends the reader to Caddy's manual.
@@ -42,6 +46,23 @@ func RegisterCommand(make func() *cobra.Command) {
 			},
 		})
 	})
+}
+
+// NoCommand is for a command that has others below it: what stands in the
+// place of the name of one is none, and the error says which was probably
+// meant.
+func NoCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	slices.Sort(names)
+	return fmt.Errorf("unknown command %q for %q%s %s has %s", args[0], cmd.CommandPath(), cmp.Or(suggest.DidYouMean(args[0], names), ";"), cmd.CommandPath(), strings.Join(names, ", "))
 }
 
 // mark is a type of this package, which knows the path of the module.

@@ -5,12 +5,14 @@ package option
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
 // UnmarshalOption reads an option that every authentication method has and
@@ -148,6 +150,21 @@ func NoBlock(d *caddyfile.Dispenser) error {
 		return d.Errf("a block is not expected here: '%s'", d.Val())
 	}
 	return nil
+}
+
+// Common are the options that every authentication directive has.
+var Common = []string{"forward", "optional", "preflight", "stream_expiry", "origin"}
+
+// Unrecognized refuses the word that the dispenser stands at as an option, and
+// says which options there are in the block of what.
+func Unrecognized(d *caddyfile.Dispenser, what string, lists ...[]string) error {
+	known := slices.Concat(lists...)
+	has := "; it has "
+	if near := suggest.DidYouMean(d.Val(), known); near != "" {
+		has = near + " It has "
+	}
+	last := len(known) - 1
+	return d.Errf("unrecognized subdirective '%s' in %s%s%s and %s", d.Val(), what, has, strings.Join(known[:last], ", "), known[last])
 }
 
 // Once remembers which options of a block have been written.
