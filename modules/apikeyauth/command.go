@@ -97,7 +97,7 @@ keeps a hash. What is not restricted by --cidr or --method is not restricted.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.owner, "owner", "", "who the key is for: the user id of its requests (required)")
-	fl.StringVar(&f.expires, "expires", "", "how long or until when the key is good: 90d, 2027-01-31T00:00:00Z, or never (required)")
+	fl.StringVar(&f.expires, "expires", "", "how long or until when the key is good: 90d, 2027-01-31 (until that day begins here), 2027-01-31T00:00:00Z, or never (required)")
 	fl.StringVar(&f.notBefore, "not-before", "", "when the key begins to be good, such as 2027-01-01T00:00:00Z")
 	fl.StringArrayVar(&f.roles, "role", nil, "role to grant, repeatable")
 	fl.StringArrayVar(&f.scopes, "scope", nil, "scope to grant, repeatable")

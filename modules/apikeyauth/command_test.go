@@ -58,6 +58,8 @@ func TestMistakesOnTheCommandLineAreRefused(t *testing.T) {
 		{[]string{"new", "--owner", "a\nb", "--expires", "1d"}, "--owner"},
 		{[]string{"new", "--owner", "a", "--expires", "soon"}, "--expires"},
 		{[]string{"new", "--owner", "a", "--expires", "-1h"}, "that has passed"},
+		{[]string{"new", "--owner", "a", "--expires", "2020-01-31"}, "that has passed"},
+		{[]string{"new", "--owner", "a", "--expires", "2099-02-31"}, "nor a date such as 2027-01-31"},
 		{[]string{"new", "--owner", "a", "--expires", "2020-01-01T00:00:00Z"}, "that has passed"},
 		{append(good, "--not-before", "2d"), "expire before it begins"},
 		{append(good, "--role", "a,b"), "--role"},

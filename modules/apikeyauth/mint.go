@@ -74,7 +74,7 @@ func (f *keyFlags) entry() (e apikey.Entry, err error) {
 	}
 	switch f.expires {
 	case "":
-		return e, errors.New("--expires is required: a duration such as 90d, a time such as 2027-01-31T00:00:00Z, or never")
+		return e, errors.New("--expires is required: a duration such as 90d, a date such as 2027-01-31, a time such as 2027-01-31T00:00:00Z, or never")
 	case "never":
 	default:
 		if e.Expires, err = f.moment("expires", f.expires); err != nil {
@@ -122,9 +122,13 @@ func (f *keyFlags) moment(flag, text string) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t.UTC().Truncate(time.Second), nil
 	}
+	// A date is the moment at which that day begins, where the command runs.
+	if t, err := time.ParseInLocation(time.DateOnly, text, f.now().Location()); err == nil {
+		return t.UTC(), nil
+	}
 	d, err := caddy.ParseDuration(text)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("--%s: '%s' is neither a duration such as 90d nor a time such as 2027-01-31T00:00:00Z", flag, text)
+		return time.Time{}, fmt.Errorf("--%s: '%s' is neither a duration such as 90d, nor a date such as 2027-01-31, nor a time such as 2027-01-31T00:00:00Z", flag, text)
 	}
 	return f.now().Add(d).UTC().Truncate(time.Second), nil
 }

@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/mask"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
@@ -132,7 +133,11 @@ func parseRule(words []string) (Rule, error) {
 		return rule, err
 	}
 	if len(selectors) == 0 {
-		return rule, fmt.Errorf("%s needs a selector: write %s", rule.Action, actions[rule.Action].usage())
+		err := fmt.Errorf("%s needs a selector: write %s", rule.Action, actions[rule.Action].usage())
+		if rule.Action == "mask" {
+			err = fmt.Errorf("%w, such as mask mobile phone; the presets are %s", err, strings.Join(mask.Presets(), ", "))
+		}
+		return rule, err
 	}
 	rule.Selectors = selectors
 	return rule, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -71,6 +72,8 @@ const (
 	notText   = "not text: put it in quotes: " // followed by item.text
 )
 
+var indentedByTab = regexp.MustCompile(`(?m)^ *\t`)
+
 func readYAML(content []byte) (*item, error) {
 	d := yaml.NewDecoder(bytes.NewReader(content))
 	var n yaml.Node
@@ -78,7 +81,11 @@ func readYAML(content []byte) (*item, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, errors.New("the file is empty")
 		}
-		return nil, fmt.Errorf("not YAML: %s", strings.TrimPrefix(oneLine(err.Error()), "yaml: "))
+		text := "not YAML: " + strings.TrimPrefix(oneLine(err.Error()), "yaml: ")
+		if indentedByTab.Match(content) {
+			text += "; a line begins with a tab: YAML is indented with spaces"
+		}
+		return nil, errors.New(text)
 	}
 	var more yaml.Node
 	if err := d.Decode(&more); !errors.Is(err, io.EOF) {

@@ -74,6 +74,7 @@ func TestFaultyPolicyFilesAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                 "p.yaml: the file is empty",
 		"# nothing\n":                      "p.yaml: the file is empty",
+		"roles:\n\tclerk:\n\t\tallow: x\n": "YAML is indented with spaces",
 		"a: [":                             "p.yaml: not YAML",
 		"- a":                              "p.yaml:1: the policy must be a mapping and is a list",
 		"text":                             "p.yaml:1: the policy must be a mapping and is text",
