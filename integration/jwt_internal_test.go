@@ -30,7 +30,7 @@ func TestMintedTokenIsAcceptedAtOnce(t *testing.T) {
 	store := t.TempDir()
 	s := prepare(t, internalSite, "STORE="+store)
 	// Minted before the server has ever run: the key is made here.
-	early := s.token("--sub", "early")
+	early := s.token("--sub", "early", "--new-key")
 	s.run()
 	s.wait()
 	if a := s.get("PORT", "/", bearer(early)); a.StatusCode != 200 || !strings.HasPrefix(a.body, "early ") {

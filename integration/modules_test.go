@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var moduleID = regexp.MustCompile(`(?:\bID:\s+|\bconst \w+App = )"([a-z0-9_.]+)"`)
+var moduleID = regexp.MustCompile(`(?:\bcaddy\.ModuleInfo\{\s+ID:\s+|\b\w+App = )"([a-z0-9_.]+)"`)
 
 // TestListModulesShowsWhatTheSourcesRegister compares the module IDs in the
 // sources with what the binary says.

@@ -5,8 +5,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
 func init() {
@@ -22,7 +20,7 @@ type handler struct{}
 // CaddyModule returns the Caddy module information.
 func (*handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  "http.handlers." + lifecycle.LayersHandler,
+		ID:  "http.handlers.moat_layers",
 		New: func() caddy.Module { return new(handler) },
 	}
 }

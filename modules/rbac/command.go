@@ -45,15 +45,15 @@ func run(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, [
 		// In the words of the other commands, and not as a line of the log.
 		fmt.Fprintln(cmd.ErrOrStderr(), "Error:", err)
 		cmd.SilenceErrors = true
-		return &noAnswer{err, caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return 2, nil })(cmd, args)}
+		return &statusError{err, caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return 2, nil })(cmd, args)}
 	}
 }
 
-// noAnswer is an error that ends a command with the status of exit.
-type noAnswer struct{ err, exit error }
+// statusError is an error that ends a command with the status of exit.
+type statusError struct{ err, exit error }
 
-func (e *noAnswer) Error() string   { return e.err.Error() }
-func (e *noAnswer) Unwrap() []error { return []error{e.err, e.exit} }
+func (e *statusError) Error() string   { return e.err.Error() }
+func (e *statusError) Unwrap() []error { return []error{e.err, e.exit} }
 
 // policies returns the rbac handlers of a configuration file, loaded.
 func policies(file string) ([]*loaded, error) {
