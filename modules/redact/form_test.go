@@ -125,6 +125,8 @@ func TestRulesApplyToTheFieldsOfMultipartForms(t *testing.T) {
 		part(`name="is_admin"`, "1") + a + end:     a + end,
 		a + part(`name="Is_Admin"`, "1") + a + end: a + a + end,
 		part(`NAME=is_admin`, "1") + a + end:       a + end,
+		part(`name= "is_admin"`, "1") + a + end:    a + end,
+		part("name\t=\t\"is_admin\"", "1") + end:    end,
 		part(`name="user[role]"`, "1") + a + end:   a + end,
 		part(`name="is%5Fadmin"`, "1") + a + end:   a + end,
 		part(`name="is_admin"; filename="x"`, strings.Repeat("z", 90_000)) + end: end,
@@ -161,6 +163,8 @@ func TestMultipartFormsWithTwoReadingsAreRefused(t *testing.T) {
 		strings.ReplaceAll(ok, "\r\n", "\n") + "--XX--",
 		part(`name="a"; name="is_admin"`, "1") + "--XX--",
 		part(`name*=utf-8''is_admin`, "1") + "--XX--",
+		part(`name='is_admin'`, "1") + "--XX--",
+		part(`name= 'a'`, "1") + "--XX--",
 		part(`name="a"; name*=utf-8''is_admin`, "1") + "--XX--",
 		part(`name="is\_admin"`, "1") + "--XX--",
 		part(`name="a\"; filename="x"`, "1") + "--XX--",
@@ -189,6 +193,28 @@ func TestMultipartFormsWithTwoReadingsAreRefused(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint("415 ", i), func(t *testing.T) { s.get(post(c[0], c[1])).refused(t, 415, "unsupported_request_body") })
 	}
+}
+
+// TestValuesOfAPatchThatMoveAreNotReplaced holds that a rule which replaces is
+// not passed by a copy with a value that nobody reads.
+func TestValuesOfAPatchThatMoveAreNotReplaced(t *testing.T) {
+	s, got := requestSite(t, "replace user role")
+	patch := func(r *http.Request) { r.Method = http.MethodPatch }
+	in := `[{"op":"add","path":"/x","value":"admin"},{"op":"copy","from":"/x","path":"/role","value":"z"}]`
+	if e := sent(t, s, got, "application/json-patch+json", in, patch); e != `[{"op":"add","path":"/x","value":"admin"}]` {
+		t.Errorf("the upstream got %s", e)
+	}
+	for name, change := range map[string]func(*http.Request){
+		"by a header":     func(r *http.Request) { r.Header.Set("X-HTTP-Method-Override", "PATCH") },
+		"by the query":    func(r *http.Request) { r.URL.RawQuery = "_method=patch" },
+		"by its own sort": func(r *http.Request) { r.Header.Set("Content-Type", "application/vnd.x-patch+json") },
+	} {
+		if e := sent(t, s, got, "application/json", `[{"op":"add","path":"/role","value":"admin"}]`, change); e != `[{"op":"add","path":"/role","value":"user"}]` {
+			t.Errorf("%s: the upstream got %s", name, e)
+		}
+	}
+	s, _ = requestSite(t, "remove $.user.level")
+	s.get(post("application/json-patch+json", `[{"op":"add","path":"/t","value":{"level":9}},{"op":"move","from":"/t","path":"/user"}]`, patch)).refused(t, 400, "invalid_request_body")
 }
 
 func TestRulesApplyToThePlacesOfJSONPatch(t *testing.T) {

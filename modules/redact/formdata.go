@@ -172,6 +172,12 @@ func parameter(s string) (key, value, rest string, ok bool) {
 	if !ok || !isToken(key) {
 		return "", "", "", false
 	}
+	// Readers differ in what they make of space before the value: some take
+	// the quotes for a part of it. Single quotes are quotes to PHP alone.
+	rest = strings.TrimSpace(rest)
+	if strings.HasPrefix(rest, "'") {
+		return "", "", "", false
+	}
 	if quoted, isQuoted := strings.CutPrefix(rest, `"`); isQuoted {
 		value, rest, ok = strings.Cut(quoted, `"`)
 		ok = ok && !strings.HasSuffix(value, `\`)

@@ -21,6 +21,7 @@ type patchRewriter struct {
 	dst  io.Writer
 	most int  // bytes of a patch
 	sure bool // it is labelled as one, so what is no patch is a fault
+	path bool // a rule names a path, which a value can be moved to in pieces
 
 	text []byte
 }
@@ -70,9 +71,14 @@ func (f *fields) run(dst io.Writer, text []byte) (texts int64, err error) {
 // operation is one of a patch.
 type operation struct {
 	raw        json.RawMessage
-	value      json.RawMessage // nil if it has none
+	op         string          // in lower case
+	value      json.RawMessage // nil if it has none, or none that counts
 	path, from *string
 }
+
+// moves reports whether the operation puts a value somewhere that stands
+// elsewhere.
+func (o *operation) moves() bool { return o.op == "move" || o.op == "copy" }
 
 // operations reads a patch. It reports false if text is none: no array, or
 // one of other things than operations with one path each.
@@ -112,6 +118,9 @@ func (o *operation) read(raw json.RawMessage) bool {
 		}
 		seen[name] = true
 		switch name {
+		case "op":
+			ok = json.Unmarshal(v, &o.op) == nil
+			o.op = strings.ToLower(strings.TrimSpace(o.op))
 		case "path":
 			ok = json.Unmarshal(v, &o.path) == nil
 		case "from":
@@ -122,6 +131,9 @@ func (o *operation) read(raw json.RawMessage) bool {
 		if !ok {
 			return false
 		}
+	}
+	if o.moves() {
+		o.value = nil // what moves is what stands at from (RFC 6902 section 4.4)
 	}
 	return o.path != nil && seen["op"]
 }
@@ -169,7 +181,12 @@ func (p *patchRewriter) apply(o *operation) ([]byte, error) {
 		}
 		value = out
 	}
-	if bytes.Equal(value, o.value) {
+	switch {
+	case o.moves() && p.path:
+		// What moves may have been put together elsewhere, out of parts that
+		// no rule names there.
+		return nil, formFault("a JSON Patch that moves or copies a value, where a rule names a path")
+	case bytes.Equal(value, o.value):
 		return o.raw, nil
 	}
 	return replaceValue(o.raw, value)

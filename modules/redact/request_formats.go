@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
@@ -21,6 +22,7 @@ type rewriter interface {
 // requestText is what is known of a request body before it is read.
 type requestText struct {
 	method string
+	query  string
 	header http.Header
 	label  label
 	kind   kind // what judge has made of it
@@ -59,7 +61,7 @@ func newRequestRewriter(t *requestText, h *Handler, v *view, caller string, dst 
 	case t.kind == envelopes:
 		return newEnveloped(t.header, h, common, dst), fault{}
 	case t.isPatch():
-		return &patchRewriter{fields: common, dst: dst, most: h.MaxEvent, sure: t.isLabelledPatch()}, fault{}
+		return &patchRewriter{fields: common, dst: dst, most: h.MaxEvent, sure: t.isLabelledPatch(), path: h.Requests.namesPaths()}, fault{}
 	}
 	text := &jsonBody{Rewriter: v.program.NewRewriter(dst), document: t.kind == document, ascii: t.label.charset == superCharset}
 	text.SetCaller(caller)
@@ -78,7 +80,21 @@ func (t *requestText) isPatch() bool {
 		return false
 	}
 	text := trimSpace(bytes.TrimPrefix(t.first, bom))
-	return t.isLabelledPatch() || t.method == http.MethodPatch && len(text) > 0 && text[0] == '['
+	return t.isLabelledPatch() || t.mayPatch() && len(text) > 0 && text[0] == '['
+}
+
+// mayPatch reports whether somebody may take the request for one that patches:
+// by its method, by another label, or by one of the ways to say another method.
+func (t *requestText) mayPatch() bool {
+	if t.method == http.MethodPatch || strings.Contains(t.label.mediaType, "patch") || strings.Contains(strings.ToLower(t.query), "patch") {
+		return true
+	}
+	for name, values := range t.header {
+		if strings.Contains(name, "Method") && slices.ContainsFunc(values, func(v string) bool { return strings.Contains(strings.ToLower(v), "patch") }) {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *requestText) isLabelledPatch() bool {

@@ -69,7 +69,7 @@ func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*reque
 		delete(r.Header, "Content-Encoding")
 	}
 	if !f.is() && reads(k) {
-		f = b.read(&requestText{r.Method, r.Header, l, k, r.ContentLength >= 0, first}, h, v, callerName(p))
+		f = b.read(&requestText{r.Method, r.URL.RawQuery, r.Header, l, k, r.ContentLength >= 0, first}, h, v, callerName(p))
 		if f.is() {
 			if err := h.unreadableRequest(f); err != nil {
 				return nil, err

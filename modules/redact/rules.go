@@ -123,6 +123,19 @@ type Requests struct {
 	MaxBody int `json:"max_body,omitempty"`
 }
 
+// namesPaths reports whether a selector is a path, and not the name of a member
+// wherever it stands.
+func (r *Requests) namesPaths() bool {
+	path := func(rule Rule) bool {
+		return slices.ContainsFunc(rule.Selectors, func(s string) bool {
+			name, anywhere := strings.CutPrefix(s, "$..")
+			return strings.HasPrefix(s, "$") && (!anywhere || strings.ContainsAny(name, ".[*"))
+		})
+	}
+	return slices.ContainsFunc(r.Rules, path) ||
+		slices.ContainsFunc(r.Groups, func(g Group) bool { return slices.ContainsFunc(g.Rules, path) })
+}
+
 // parseRule reads a rule from the words of one line, the action first.
 func parseRule(words []string) (Rule, error) {
 	if words[0] == "detect" {
