@@ -528,9 +528,17 @@ func TestExampleWebhooks(t *testing.T) {
 
 // TestEveryExampleHasATestAndAReadme finds examples that nobody runs.
 func TestEveryExampleHasATestAndAReadme(t *testing.T) {
-	body, err := os.ReadFile("examples_test.go")
+	tests, err := filepath.Glob("*_test.go")
 	if err != nil {
 		t.Fatal(err)
+	}
+	var body []byte
+	for _, name := range tests {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body = append(body, text...)
 	}
 	entries, err := os.ReadDir("../examples")
 	if err != nil {

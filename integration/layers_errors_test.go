@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -32,6 +33,15 @@ func TestErrorRoutesThatPassRequestsOnAreWarnedOf(t *testing.T) {
 		"redacted":             {redact, redact + proxy, "", ""},
 		"a stand-in":           {rbac, "@down expression `{err.status_code} == 502`\nhandle @down {\n" + proxy + "}\n", "", ""},
 		"a stand-in, redacted": {redact + rbac, "@down expression `{err.status_code} == 502`\nhandle @down {\n" + proxy + "}\n", "redact", ""},
+		"for rejections":       {rbac, "@a expression `{err.status_code} in [401, 403]`\nhandle @a {\n" + proxy + "}\n", "auth rbac", ""},
+		"another method":       {rbac, "method GET\n" + proxy, "auth rbac", ""},
+		"a part taken off":     {rbac, "uri strip_prefix /zz\n" + proxy, "auth rbac", ""},
+		"rewritten to itself":  {rbac, "rewrite * {uri}\n" + proxy, "auth rbac", ""},
+		"rewritten sometimes":  {rbac, "rewrite /nope /err\n" + proxy, "auth rbac", ""},
+		"rewritten by proxy":   {rbac, "reverse_proxy " + up + " {\nmethod GET\nrewrite {uri}\n}\n", "auth rbac", ""},
+		"behind another layer": {rbac, redact + proxy, "auth rbac", ""},
+		"files":                {rbac, "root * .\nfile_server\n", "auth rbac", ""},
+		"pages in files":       {rbac, "rewrite * /{err.status_code}.html\nfile_server\n", "", ""},
 		"a page":               {redact + rbac, "respond sorry\n", "", ""},
 		"no layer":             {"", proxy, "", ""},
 		"of another site":      {redact, "respond sorry\n", "", "http://other.test:{$PORT} {\n" + proxy + "\thandle_errors {\n" + proxy + "}\n}\n"},
@@ -55,5 +65,40 @@ func TestErrorRoutesThatPassRequestsOnAreWarnedOf(t *testing.T) {
 				t.Errorf("warned of %q, want %q", got, tc.warned)
 			}
 		})
+	}
+}
+
+// TestWarningsComeWithoutTheAdminEndpoint holds that turning it off, as
+// hardening guides say, does not turn off what is said of the configuration; and
+// that it is said once where it is on.
+func TestWarningsComeWithoutTheAdminEndpoint(t *testing.T) {
+	for name, admin := range map[string]string{"on": "admin {$CADDY_ADMIN}\n", "off": "admin off\n"} {
+		s := prepare(t, "{\n"+admin+"auto_https off\n}\n"+`http://localhost:{$PORT} {
+	jwt_auth {
+		issuer internal
+	}
+	rbac {
+		authenticated {
+			allow * /*
+		}
+	}
+	respond ok
+	handle_errors {
+		reverse_proxy 127.0.0.1:1
+	}
+}
+`)
+		s.run()
+		eventually(t, func() error {
+			c, err := net.Dial("tcp", s.addr("PORT"))
+			if err == nil {
+				_ = c.Close()
+			}
+			return err
+		})
+		s.stop()
+		if n := strings.Count(s.log.String(), `"id":"error_route_bypass"`); n != 2 { // for auth and for rbac
+			t.Errorf("admin %s: %d warnings, want 2", name, n)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package layers
 
 import (
+	"sync"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -34,8 +36,13 @@ func init() {
 // all this is what stands in the routes of sites, without named routes and
 // certificates.
 type App struct {
-	ctx caddy.Context
+	ctx    caddy.Context
+	server *caddyhttp.App // whose findings it has logged
 }
+
+// logged has the configurations whose warnings App has logged: Check, which
+// every configuration has whose admin endpoint is on, need not log them again.
+var logged sync.Map // by *caddyhttp.App
 
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
@@ -57,11 +64,23 @@ func (a *App) Start() error {
 	if err != nil {
 		return nil // a configuration without a server
 	}
-	return refusal(Findings(a.ctx, app.(*caddyhttp.App)))
+	a.server = app.(*caddyhttp.App)
+	found := Findings(a.ctx, a.server)
+	if err := refusal(found); err != nil {
+		return err
+	}
+	logged.Store(a.server, true)
+	for _, f := range found {
+		f.log(a.ctx.Logger(a))
+	}
+	return nil
 }
 
-// Stop does nothing.
-func (*App) Stop() error { return nil }
+// Stop forgets the configuration.
+func (a *App) Stop() error {
+	logged.Delete(a.server)
+	return nil
+}
 
 // Interface guards
 var (

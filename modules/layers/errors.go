@@ -1,29 +1,35 @@
 package layers
 
 import (
+	"context"
+	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
 // roundErrors returns the layers of a server's sites that a request comes round
-// by being refused: error routes stand outside of them, and one that hands the
-// request to an upstream as it came gets it the answer that it was refused, or
-// the answer unredacted.
+// by being rejected: error routes stand outside of them, and one that hands the
+// request to an application, or serves files by its path, gets it the response
+// that it was refused, or the response unredacted.
 //
-// A rewrite before the upstream makes an error page of it, which is usual and
-// harmless. So is an error route for some errors alone, as for a stand-in when
-// the upstream is down, where nothing is redacted.
-func roundErrors(routes caddyhttp.RouteList, errors *caddyhttp.HTTPErrorConfig) []string {
-	if errors == nil {
+// A rewrite to a fixed place makes an error page of it, which is usual and
+// harmless. So is an error route for errors of the upstream alone, as for a
+// stand-in when it is down, where nothing is redacted.
+func roundErrors(routes caddyhttp.RouteList, server *caddyhttp.Server) []string {
+	if server == nil || server.Errors == nil {
 		return nil
 	}
 	var found []string
-	for _, route := range errors.Routes {
-		reached, always := passesOn(caddyhttp.RouteList{route}, true)
-		if !reached {
+	for _, route := range server.Errors.Routes {
+		passed := errorWalk{named: server.NamedRoutes}
+		passed.routes(caddyhttp.RouteList{route}, errorState{site: true, rejections: true}, 0)
+		if !passed.reached {
 			continue
 		}
 		for _, site := range routes {
@@ -32,7 +38,7 @@ func roundErrors(routes caddyhttp.RouteList, errors *caddyhttp.HTTPErrorConfig) 
 				continue
 			}
 			for _, layer := range layersOf(caddyhttp.RouteList{site}) {
-				if (always || layer == "redact") && !slices.Contains(found, layer) {
+				if (passed.rejected || layer == "redact") && !slices.Contains(passed.covered, layer) && !slices.Contains(found, layer) {
 					found = append(found, layer)
 				}
 			}
@@ -42,29 +48,116 @@ func roundErrors(routes caddyhttp.RouteList, errors *caddyhttp.HTTPErrorConfig) 
 	return found
 }
 
-// passesOn reports whether error routes hand the request to an upstream as it
-// came, and whether they do so for all errors.
-func passesOn(routes caddyhttp.RouteList, site bool) (reached, always bool) {
+// errorWalk goes through error routes in the order in which requests meet them.
+type errorWalk struct {
+	named map[string]*caddyhttp.Route
+
+	reached  bool     // an application answers some error
+	rejected bool     // and a rejection among them
+	covered  []string // layers that stand in the error routes too
+}
+
+// errorState is what is known of the requests that come to a route.
+type errorState struct {
+	site       bool // the matchers are the hosts of the site
+	rejections bool // those that a layer has rejected come here
+	fixed      bool // their path has been rewritten to a fixed place
+}
+
+// maxErrorNesting bounds how deep error routes are looked at: named ones may
+// invoke themselves.
+const maxErrorNesting = 30
+
+// routes walks routes and returns whether the path is fixed behind them.
+func (w *errorWalk) routes(routes caddyhttp.RouteList, at errorState, depth int) (fixed bool) {
+	if depth > maxErrorNesting {
+		return at.fixed
+	}
 	for _, route := range routes {
-		conditional := !site && !meetsAll(route) // those of a site are its hosts
+		inside := at
+		always := at.site || meetsAll(route)
+		inside.site, inside.rejections = false, at.rejections && (at.site || meetsRejections(route))
 		for _, h := range route.Handlers {
-			switch h := h.(type) {
-			case *caddyhttp.Subroute:
-				r, a := passesOn(h.Routes, false)
-				reached, always = reached || r, always || a && !conditional
-			case *reverseproxy.Handler:
-				if h.Rewrite == nil || h.Rewrite.URI == "" {
-					reached, always = true, always || !conditional
-				}
-			case caddy.Module:
-				switch h.CaddyModule().ID {
-				case "http.handlers.rewrite", "http.handlers.redact", "http.handlers.rbac":
-					return reached, always
-				}
+			w.handler(h, &inside, always, depth)
+		}
+		at.fixed = at.fixed || inside.fixed && always
+	}
+	return at.fixed
+}
+
+func (w *errorWalk) handler(h caddyhttp.MiddlewareHandler, at *errorState, always bool, depth int) {
+	switch h := h.(type) {
+	case *caddyhttp.Subroute:
+		at.fixed = w.routes(h.Routes, *at, depth+1)
+	case *caddyhttp.Invoke:
+		if named := w.named[h.Name]; named != nil {
+			at.fixed = w.routes(caddyhttp.RouteList{*named}, *at, depth+1)
+		}
+	case *rewrite.Rewrite:
+		at.fixed = at.fixed || isFixed(h.URI)
+	case *reverseproxy.Handler:
+		if !at.fixed && (h.Rewrite == nil || !isFixed(h.Rewrite.URI)) {
+			w.reach(at)
+		}
+	case *fileserver.FileServer:
+		if !at.fixed {
+			w.reach(at)
+		}
+	case caddy.Module:
+		name := h.CaddyModule().ID.Name()
+		if always && slices.Contains([]string{"auth", "authentication", "rbac", "redact"}, name) {
+			w.covered = append(w.covered, name)
+			if name == "rbac" {
+				w.covered = append(w.covered, "auth", "authentication")
 			}
 		}
 	}
-	return reached, always
+}
+
+func (w *errorWalk) reach(at *errorState) {
+	w.reached, w.rejected = true, w.rejected || at.rejections
+}
+
+// isFixed reports whether a rewrite leads to one place for each error, whatever
+// was asked for.
+func isFixed(uri string) bool {
+	return uri != "" && !strings.Contains(strings.ReplaceAll(uri, "{http.error.", ""), "{")
+}
+
+// meetsRejections reports whether a request that a layer has rejected may meet
+// the route. Matchers that look at the error alone are asked; others may match.
+func meetsRejections(route caddyhttp.Route) bool {
+	if len(route.MatcherSets) == 0 {
+		return true
+	}
+	for _, set := range route.MatcherSets {
+		for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest} {
+			if mayMatch(set, status) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func mayMatch(set caddyhttp.MatcherSet, status int) bool {
+	repl := caddy.NewReplacer()
+	repl.Set("http.error.status_code", status)
+	ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, repl)
+	r, err := http.NewRequestWithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}), http.MethodGet, "/", nil)
+	if err != nil {
+		return true
+	}
+	for _, m := range set {
+		e, ok := m.(*caddyhttp.MatchExpression)
+		if !ok || !strings.Contains(e.Expr, "err") {
+			continue // depends on the request, which may be any
+		}
+		if matches, err := e.MatchWithError(r); err == nil && !matches {
+			return false
+		}
+	}
+	return true
 }
 
 // layersOf returns those of our layers in routes that a request must not come

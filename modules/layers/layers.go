@@ -38,7 +38,8 @@ func init() {
 // that have refused it.
 //
 // It is loaded with every configuration whose admin endpoint is on, has no
-// options and serves no path.
+// options and serves no path. In a configuration with layers of ours App has
+// said it all before, whether or not the admin endpoint is on.
 type Check struct {
 	ctx    caddy.Context
 	logger *zap.Logger
@@ -72,6 +73,9 @@ func (c *Check) Handle(context.Context, caddy.Event) error {
 	app, err := c.ctx.AppIfConfigured("http")
 	if err != nil {
 		return nil // a configuration without a server
+	}
+	if _, done := logged.Load(app); done {
+		return nil
 	}
 	for _, f := range Findings(c.ctx, app.(*caddyhttp.App)) {
 		f.log(c.logger)
