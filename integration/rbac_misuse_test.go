@@ -79,7 +79,7 @@ func TestMisuseOfIdentityIsWarnedOf(t *testing.T) {
 	s.get("PORT3", "/").want(t, 200)
 	log := s.log.String()
 	for _, want := range []string{
-		"before anything has found out", `"matcher": "role"`, "a slip of the pen", `"name": "role manger"`,
+		"before anything has found out", `"matcher": "role"`, "did you mean 'role manager'?", `"name": "role manger"`,
 		"without dry_run it would refuse every request", "everything is allowed to everyone that no rule denies",
 	} {
 		if !strings.Contains(strings.ReplaceAll(log, `":"`, `": "`), want) {

@@ -168,7 +168,7 @@ func (e *examination) site(site caddyhttp.RouteList) {
 	for _, stranger := range unknown {
 		e.add(Finding{
 			ID: "redact_unknown_name", Severity: Warning,
-			Text: "redact names somebody for whom rbac has no rules" + cmp.Or(suggest.DidYouMean(stranger, known), ": is it a slip of the pen?"),
+			Text: "redact names somebody for whom rbac has no rules" + cmp.Or(suggest.DidYouMean(stranger, known), ": possible typo"),
 		}, "name", stranger)
 	}
 	if files := filesBehindRedact(site); files != nil {
