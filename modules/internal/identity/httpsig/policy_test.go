@@ -148,15 +148,15 @@ func TestSignRefusesWhatWouldBeRefused(t *testing.T) {
 	}
 }
 
-// RFC 9421 section 5: created has no value, tag has its own; keyid, alg and
+// RFC 9421 section 5: created and keyid have no value, tag has its own; alg and
 // nonce would have values that the server chooses.
 func TestAcceptSignature(t *testing.T) {
 	for _, c := range []struct {
 		o    Options
 		want string
 	}{
-		{Options{}, `sig1=("@method" "@target-uri" "content-digest");created`},
-		{Options{Label: "x", Tag: `a"b`, RequireNonce: true, Components: []string{"date", `@query-param;name="id"`}}, `x=("date" "@query-param";name="id");created;tag="a\"b"`},
+		{Options{}, `sig1=("@method" "@target-uri" "content-digest");created;keyid`},
+		{Options{Label: "x", Tag: `a"b`, RequireNonce: true, Components: []string{"date", `@query-param;name="id"`}}, `x=("date" "@query-param";name="id");created;keyid;tag="a\"b"`},
 	} {
 		c.o.MaxAge = time.Minute
 		p, err := NewPolicy(c.o)

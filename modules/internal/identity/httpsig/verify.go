@@ -385,8 +385,9 @@ var decoy = func() *Key {
 const decoyKey = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`
 
 // AcceptSignature returns the value of the field by which a server says what it
-// would accept (RFC 9421 section 5.1). It does not tell that keyid and, where it
-// is so, nonce are required: there they have values that the server chooses.
+// would accept (RFC 9421 section 5.1). A keyid without a value asks for that of
+// whichever key the signer has, as created without one asks for its time; a nonce
+// would have to be a value that the server chooses.
 func (p *Policy) AcceptSignature() string {
 	label := p.label
 	if label == "" {
@@ -396,7 +397,7 @@ func (p *Policy) AcceptSignature() string {
 	if items == nil {
 		items = []item{method, targetURI, contentDigest}
 	}
-	params := []param{{"created", true}}
+	params := []param{{"created", true}, {"keyid", true}}
 	if p.tag != "" {
 		params = append(params, param{"tag", p.tag})
 	}
