@@ -2,7 +2,7 @@ module github.com/caddy-moat/caddy-moat/modules/internal/access/policy/casbin
 
 go 1.26.4
 
-replace github.com/caddy-moat/caddy-moat => ../../../..
+replace github.com/caddy-moat/caddy-moat => ../../../../..
 
 require (
 	github.com/caddy-moat/caddy-moat v0.0.0-00010101000000-000000000000

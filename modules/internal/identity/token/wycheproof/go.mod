@@ -2,7 +2,7 @@ module github.com/caddy-moat/caddy-moat/modules/internal/identity/token/wychepro
 
 go 1.26.4
 
-replace github.com/caddy-moat/caddy-moat => ../../../..
+replace github.com/caddy-moat/caddy-moat => ../../../../..
 
 require (
 	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
