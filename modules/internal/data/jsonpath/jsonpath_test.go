@@ -72,7 +72,7 @@ type ctsCase struct {
 }
 
 func cts(t testing.TB) []ctsCase {
-	data, err := os.ReadFile("../../../../shared/vectors/jsonpath-cts/cts.json")
+	data, err := os.ReadFile("../../../../../shared/vectors/jsonpath-cts/cts.json")
 	if err != nil {
 		t.Skip("the JSONPath compliance test suite is not beside this repository:", err)
 	}

@@ -414,7 +414,7 @@ func TestSpaceBeforeWhatMayBeRemovedIsBounded(t *testing.T) {
 }
 
 func TestSuite(t *testing.T) {
-	files, _ := filepath.Glob("../../../../shared/vectors/JSONTestSuite/test_parsing/*.json")
+	files, _ := filepath.Glob("../../../../../shared/vectors/JSONTestSuite/test_parsing/*.json")
 	if len(files) == 0 {
 		t.Skip("JSONTestSuite is not beside this repository")
 	}

@@ -91,7 +91,7 @@ func TestEncryptedElementCountedFromTheEnd(t *testing.T) {
 }
 
 func TestComplianceSuiteSelectsTheSameNodes(t *testing.T) {
-	data, err := os.ReadFile("../../../../shared/vectors/jsonpath-cts/cts.json")
+	data, err := os.ReadFile("../../../../../shared/vectors/jsonpath-cts/cts.json")
 	if err != nil {
 		t.Skip("the JSONPath compliance test suite is not beside this repository:", err)
 	}

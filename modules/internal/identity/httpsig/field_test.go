@@ -115,7 +115,7 @@ func checkBytes(t *testing.T, line string) (accepted bool) {
 // The cases of httpwg/structured-field-tests, as they are and as parts of a
 // signature.
 func TestStructuredFieldSuite(t *testing.T) {
-	files, _ := filepath.Glob("../../../../shared/vectors/structured-fields/*.json")
+	files, _ := filepath.Glob("../../../../../shared/vectors/structured-fields/*.json")
 	if len(files) == 0 {
 		t.Skip("the files of structured-field-tests are not beside the repository")
 	}
