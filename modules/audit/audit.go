@@ -200,7 +200,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the handler.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.Locate(h)
-	lifecycle.CheckLayers(ctx)
+	if err := lifecycle.CheckLayers(ctx); err != nil {
+		return h.At(err)
+	}
 	return h.At(h.provision(ctx))
 }
 
@@ -240,8 +242,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		h.logger.Warn("records are kept for less than 180 days, which is what many rules ask for",
 			zap.String("trail", h.Path), zap.Duration("keep", time.Duration(h.Keep)))
 	}
-	h.announce(ctx)
-	return nil
+	return h.announce(ctx)
 }
 
 // check refuses what the Caddyfile would have refused, in configurations that

@@ -21,10 +21,14 @@ var loaded sync.Map // site and path → hash
 
 // announce tells the trail that a configuration with this handler was loaded.
 // Who asked for it is not known to modules; the process and its user are.
-func (h *Handler) announce(ctx caddy.Context) {
+func (h *Handler) announce(ctx caddy.Context) error {
+	tell, err := lifecycle.Changes(ctx)
+	if err != nil {
+		return err
+	}
 	raw, err := json.Marshal(h)
 	if err != nil {
-		return
+		return err
 	}
 	sum := sha256.Sum256(raw)
 	now := hex.EncodeToString(sum[:])
@@ -33,10 +37,11 @@ func (h *Handler) announce(ctx caddy.Context) {
 	if old, ok := loaded.Swap(key, now); ok {
 		before = old.(string)
 	}
-	lifecycle.Changes(ctx)(lifecycle.Change{
+	tell(lifecycle.Change{
 		Layer: "audit", What: "configuration loaded", Source: configSource(), By: processUser(),
 		Old: before, New: now, Detail: "options of the audit directive, as JSON: SHA-256 in new",
 	})
+	return nil
 }
 
 // configSource says how this process got its configuration, as far as its

@@ -168,7 +168,9 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision loads the methods.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.Locate(h)
-	lifecycle.CheckLayers(ctx)
+	if err := lifecycle.CheckLayers(ctx); err != nil {
+		return h.At(err)
+	}
 	return h.At(h.provision(ctx))
 }
 

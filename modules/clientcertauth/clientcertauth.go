@@ -178,8 +178,7 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	lifecycle.CheckLayers(ctx)
-	return nil
+	return lifecycle.CheckLayers(ctx)
 }
 
 // check refuses what means nothing. It needs no file, so that the Caddyfile

@@ -116,7 +116,11 @@ func (p *Provider) sharedIssuer(name string, rotate time.Duration) (*issuer.Issu
 // openRevocations opens the revocation file, if one is configured, and the
 // revocations that are made while running.
 func (p *Provider) openRevocations(ctx caddy.Context) (err error) {
-	trails.enlist(listener{p, lifecycle.Changes(ctx)})
+	announce, err := lifecycle.Changes(ctx)
+	if err != nil {
+		return err
+	}
+	trails.enlist(listener{p, announce})
 	p.held.Add(func() { trails.drop(p) })
 	storage := p.storage
 	p.store, err = lifecycle.Share(&p.held, stores, identity(storage), func() (*revocation.Store, func(), error) {

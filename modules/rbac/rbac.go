@@ -157,14 +157,18 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the policy and begins to watch its file.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.Locate(h)
-	lifecycle.CheckLayers(ctx)
+	if err := lifecycle.CheckLayers(ctx); err != nil {
+		return h.At(err)
+	}
 	return h.At(h.provision(ctx))
 }
 
 func (h *Handler) provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	h.changes = lifecycle.Changes(ctx)
 	var err error
+	if h.changes, err = lifecycle.Changes(ctx); err != nil {
+		return err
+	}
 	if h.decided, err = lifecycle.Decided(ctx); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}

@@ -182,7 +182,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the rules and resolves the keys.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.Locate(h)
-	lifecycle.CheckLayers(ctx)
+	if err := lifecycle.CheckLayers(ctx); err != nil {
+		return h.At(err)
+	}
 	return h.At(h.provision(ctx))
 }
 

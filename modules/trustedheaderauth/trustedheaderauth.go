@@ -108,8 +108,7 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 	if err := p.compile(); err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
-	lifecycle.CheckLayers(ctx)
-	return nil
+	return lifecycle.CheckLayers(ctx)
 }
 
 // compile reads the options and refuses what means nothing.

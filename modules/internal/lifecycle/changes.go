@@ -35,26 +35,32 @@ type ChangeRecorder interface {
 // from any goroutine, and does not block. What is announced before the
 // configuration has started is recorded once it has, and never if it does
 // not. Without an audit trail, or in a build without audit, the function does
-// nothing.
-func Changes(ctx caddy.Context) func(Change) {
-	if r := changeRecorder(ctx); r != nil {
-		return r.RecordChange
+// nothing. An audit app that cannot be loaded is an error.
+func Changes(ctx caddy.Context) (func(Change), error) {
+	a, err := app(ctx, AuditApp)
+	if err != nil {
+		return nil, err
 	}
-	return func(Change) {}
+	if r, ok := a.(ChangeRecorder); ok {
+		return r.RecordChange, nil
+	}
+	return func(Change) {}, nil
 }
 
-func changeRecorder(ctx caddy.Context) (r ChangeRecorder) {
-	// A context that was not made from a configuration, as in tests, has no
-	// apps, and asking it for one panics.
-	defer func() {
-		if recover() != nil {
-			r = nil
-		}
-	}()
-	app, err := ctx.App(AuditApp)
-	if err != nil {
-		return nil
+// app returns one of our apps, nil in a build without it and for a context that
+// was not made from a configuration, as in tests.
+func app(ctx caddy.Context, id string) (any, error) {
+	if _, err := caddy.GetModule(id); err != nil || !configured(ctx) {
+		return nil, nil
 	}
-	r, _ = app.(ChangeRecorder)
-	return r
+	return ctx.App(id)
+}
+
+// configured reports whether ctx was made from a configuration. Caddy cannot be
+// asked: a context without one panics. What is called here runs no module, so
+// that nothing else can be taken for that panic, such as a bug in a check.
+func configured(ctx caddy.Context) (yes bool) {
+	defer func() { yes = recover() == nil }()
+	_ = ctx.Storage()
+	return
 }

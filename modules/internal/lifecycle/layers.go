@@ -18,13 +18,14 @@ const (
 )
 
 // CheckLayers has the configuration that ctx belongs to checked before it
-// starts. Modules call it while they are being provisioned. In a build without
-// the app it does nothing.
-func CheckLayers(ctx caddy.Context) {
-	// As in changeRecorder: a context without a configuration panics.
-	defer func() { _ = recover() }()
-	_, _ = ctx.App(LayersApp)
+// starts. Modules call it while they are being provisioned, and fail where it
+// does. In a build without the app it does nothing.
+func CheckLayers(ctx caddy.Context) error {
+	if _, err := app(ctx, LayersApp); err != nil {
+		return err
+	}
 	checkServer(ctx)
+	return nil
 }
 
 // checkServer has the routes of the server that is being loaded checked when

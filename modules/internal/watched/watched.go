@@ -98,7 +98,11 @@ func Open[F File](ctx caddy.Context, held *lifecycle.Held, kind *Kind, written s
 	if err != nil {
 		return none, fmt.Errorf("%s %s: %w", kind.Option, written, oneLine(err))
 	}
-	held.Add(s.announcer.enlist(lifecycle.Changes(ctx)))
+	announce, err := lifecycle.Changes(ctx)
+	if err != nil {
+		return none, err
+	}
+	held.Add(s.announcer.enlist(announce))
 	return s.file.(F), kind.Metrics.Add(ctx, written, s.file)
 }
 
