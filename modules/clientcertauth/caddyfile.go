@@ -1,6 +1,9 @@
 package clientcertauth
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
@@ -15,7 +18,7 @@ import (
 //		allow_unmapped
 //		pin                <spki>...
 //		roles              <role>...
-//		client_cert_header from <cidr>...
+//		client_cert_header [<header> pem_escaped|der_base64|xfcc] from <cidr>...
 //		trust              <ca file>...
 //		realm              <text>
 //		forward            <claim pointer> <header>
@@ -54,10 +57,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "roles":
 		return list(d, &p.Roles)
 	case "client_cert_header":
-		if !d.NextArg() || d.Val() != "from" {
-			return d.Err("client_cert_header takes: from <cidr>..., the addresses of the proxies that send Client-Cert")
-		}
-		return list(d, &p.Proxies)
+		return p.unmarshalHeader(d)
 	case "trust":
 		return list(d, &p.Trust)
 	case "realm":
@@ -68,6 +68,29 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 		return d.Errf("%s: who is trusted for connections is said in the site: tls { client_auth { mode require_and_verify; trust_pool file <ca.pem> } }, one option a line", name)
 	}
 	return option.Unrecognized(d, Name, []string{"identity", "trust_domain", "map", "allow_unmapped", "pin", "roles", "client_cert_header", "trust", "realm"}, option.Common)
+}
+
+// unmarshalHeader reads the rest of a line client_cert_header.
+func (p *Provider) unmarshalHeader(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	from := slices.Index(args, "from")
+	if from < 0 || from == len(args)-1 {
+		return d.Err("client_cert_header takes: from <cidr>..., the addresses of the proxies that send Client-Cert (RFC 9440); for other fields, their name and form come first: client_cert_header X-SSL-Cert pem_escaped from <cidr>...")
+	}
+	switch from {
+	case 0:
+	case 1:
+		if form := usual(args[0]); form != "" {
+			return d.Errf("client_cert_header %s: the form is missing: write client_cert_header %s %s from %s", args[0], args[0], form, strings.Join(args[2:], " "))
+		}
+		return d.Errf("client_cert_header %s: the form is missing: write one of %s before from", args[0], forms())
+	case 2:
+		p.Header, p.HeaderForm = args[0], args[1]
+	default:
+		return d.Errf("client_cert_header takes one header and its form before from, not '%s'", strings.Join(args[:from], " "))
+	}
+	p.Proxies = args[from+1:]
+	return nil
 }
 
 // list reads the rest of a line, which has something in it.

@@ -64,11 +64,11 @@ const (
 // A token that is bad is refused in either case, where it is looked at.
 //
 // Behind a proxy that ends TLS, the certificate comes in the field Client-Cert
-// (RFC 9440), from the proxies that are listed and from nobody else, and is
-// verified here. From them, the certificate of the connection is the proxy's
-// own, and does not count. In what everybody else sends, Client-Cert and
-// Client-Cert-Chain are removed in every spelling, and the upstream never gets
-// either of them.
+// (RFC 9440) or in another one whose form is given, from the proxies that are
+// listed and from nobody else, and is verified here. From them, the certificate
+// of the connection is the proxy's own, and does not count. In what everybody
+// else sends, that field, Client-Cert and Client-Cert-Chain are removed in every
+// spelling, and the upstream never gets any of them.
 //
 // `{http.auth.user.id}` is the user. Claims, for `forward` and
 // `{http.auth.user.claims.<name>}`, are sub (the user), subject, issuer,
@@ -126,6 +126,19 @@ type Provider struct {
 
 	// Roles that every certificate grants, beside those of the map.
 	Roles []string `json:"roles,omitempty"`
+
+	// The name of the header field in which the proxies send the certificate.
+	// They must set it in every request, and remove what the client has sent
+	// under that name. Default: Client-Cert, with Client-Cert-Chain
+	Header string `json:"header,omitempty"`
+
+	// How the certificate stands in that header: `pem_escaped` (PEM,
+	// percent-encoded: nginx, AWS), `der_base64` (DER in base64: Cloudflare,
+	// Traefik), each perhaps with the certificates of its chain behind it, or
+	// `xfcc` (Envoy: of the last element, Cert or Chain). Required with header,
+	// and without it the form is that of RFC 9440. A field that is empty is as
+	// good as none.
+	HeaderForm string `json:"header_form,omitempty"`
 
 	// The addresses of proxies, in CIDR form, whose Client-Cert is believed.
 	// It is the address of the peer of the connection that counts, or what
@@ -193,8 +206,13 @@ func (p *Provider) check() error {
 		return errors.New("allow_unmapped is about a map: write map <file>, too, or leave it out")
 	case len(p.Proxies) > 0 && len(p.Trust) == 0:
 		return errors.New("client_cert_header needs to know who issues the certificates: write trust <ca file>")
+	case len(p.Proxies) == 0 && (p.Header != "" || p.HeaderForm != ""):
+		return errors.New("client_cert_header needs the addresses of the proxies: write from <cidr>")
 	case len(p.Trust) > 0 && len(p.Proxies) == 0:
 		return errors.New("trust is for certificates that proxies pass on: write client_cert_header from <cidr>; for those of connections, write tls { client_auth { trust_pool … } } in the site")
+	}
+	if err := p.checkHeader(); err != nil {
+		return err
 	}
 	var err error
 	p.proxies, err = parseProxies(p.Proxies)
@@ -257,7 +275,13 @@ var errUnverified = &credential.Error{
 
 // explain turns the engine's refusal into what the client is told.
 func explain(id *clientcert.Identity, err error) *credential.Error {
-	if errors.Is(err, clientcert.ErrField) {
+	switch {
+	case errors.Is(err, clientcert.ErrNotContained):
+		return &credential.Error{
+			Kind: credential.Malformed, Code: credential.CodeInvalidRequest, Detail: clientcert.ErrField.Error(),
+			Rule: "no certificate in the field", Cause: fmt.Errorf("%w: set cert or chain in set_current_client_cert_details of the proxy", err),
+		}
+	case errors.Is(err, clientcert.ErrField):
 		return &credential.Error{Kind: credential.Malformed, Code: credential.CodeInvalidRequest, Detail: err.Error()}
 	}
 	e := &credential.Error{Kind: credential.Bad, Code: CodeInvalid, Detail: shown(err), Cause: err}
@@ -338,14 +362,18 @@ func (*Provider) Vouches() []principal.Source {
 // HandlerOptions returns what the directive says that the handler does.
 func (p *Provider) HandlerOptions() credential.Options {
 	o := p.options
-	o.Strip = []string{certField, chainField}
+	o.Strip = p.fields()
 	return o
 }
+
+// HeaderNames returns the name of the header that is looked at, where it is not
+// that of RFC 9440.
+func (p *Provider) HeaderNames() []string { return p.fields()[2:] }
 
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
 	p.Take(r)
-	dropFields(r.Header)
+	dropFields(r.Header, p.fields())
 	return reqctx.Authenticate(p, w, r)
 }
 

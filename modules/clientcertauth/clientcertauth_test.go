@@ -3,8 +3,12 @@ package clientcertauth
 import (
 	"context"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -157,6 +161,72 @@ func TestClientCertIsBelievedFromListedProxiesAlone(t *testing.T) {
 	}
 }
 
+// TestOtherFieldsAreBelievedFromListedProxiesAlone has what strangers send in
+// fields of proxies that do not speak RFC 9440.
+func TestOtherFieldsAreBelievedFromListedProxiesAlone(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	text := func(c *x509.Certificate) string {
+		return strings.ReplaceAll(url.QueryEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))), "+", "%20")
+	}
+	der := func(c *x509.Certificate) string { return base64.StdEncoding.EncodeToString(c.Raw) }
+	alice, mallory := ca.client("alice"), other.client("alice")
+	own := []*x509.Certificate{ca.client("proxy"), ca.cert}
+	for _, f := range []struct{ header, form, good, bad, odd string }{
+		{"X-SSL-Cert", "pem_escaped", text(alice), text(mallory), der(alice)},
+		{"Cf-Client-Cert-Der-Base64", "der_base64", der(alice), der(mallory), text(alice)},
+		{"X-Forwarded-Client-Cert", "xfcc", `By=x;Cert="` + text(alice) + `"`, `Cert="` + text(mallory) + `"`, `Hash=00;Subject="CN=alice"`},
+	} {
+		p := provision(t, &Provider{
+			Identity: []string{"cn"}, Header: f.header, HeaderForm: f.form, Proxies: []string{"10.0.0.1"}, Trust: []string{ca.file()},
+		})
+		name := http.CanonicalHeaderKey(f.header)
+		for what, test := range map[string]struct {
+			from   string
+			chain  []*x509.Certificate
+			header []string
+			want   string
+		}{
+			"proxy":                 {"10.0.0.1:1", nil, []string{name, f.good}, "alice"},
+			"proxy by mutual TLS":   {"10.0.0.1:1", own, []string{name, f.good}, "alice"},
+			"the proxy's own":       {"10.0.0.1:1", own, nil, credential.CodeMissing},
+			"no certificate":        {"10.0.0.1:1", own, []string{name, " "}, credential.CodeMissing},
+			"stranger":              {"10.0.0.2:1", nil, []string{name, f.good}, credential.CodeMissing},
+			"stranger with his own": {"10.0.0.2:1", own, []string{name, f.good}, "proxy"},
+			"with underscores":      {"10.0.0.1:1", nil, []string{strings.ReplaceAll(name, "-", "_"), f.good}, credential.CodeMissing},
+			"RFC 9440":              {"10.0.0.1:1", nil, []string{certField, formatField(alice)}, credential.CodeMissing},
+			"both":                  {"10.0.0.1:1", nil, []string{certField, formatField(mallory), name, f.good}, "alice"},
+			"two lines":             {"10.0.0.1:1", nil, []string{name, f.good, name, f.good}, credential.CodeInvalidRequest},
+			"another form":          {"10.0.0.1:1", nil, []string{name, f.odd}, credential.CodeInvalidRequest},
+			"other authority":       {"10.0.0.1:1", nil, []string{name, f.bad}, CodeInvalid},
+		} {
+			r := request(test.from, test.chain, test.header...)
+			p.Take(r)
+			who, err := p.Identify(r)
+			var ce *credential.Error
+			got := ""
+			if errors.As(err, &ce) {
+				got = ce.Code
+			} else if who != nil {
+				got = who.ID
+			}
+			if got != test.want {
+				t.Errorf("%s, %s: got %s (%v), want %s", f.form, what, got, err, test.want)
+			}
+			if what == "another form" && strings.Contains(ce.Detail, "MII") {
+				t.Errorf("%s: the client is told %q", f.form, ce.Detail)
+			}
+		}
+		// In Caddy's own handler the fields go as well.
+		r := request("10.0.0.2:1", nil, name, f.good, strings.ReplaceAll(name, "-", "_"), f.good, certField, formatField(alice))
+		if _, ok, _ := p.Authenticate(httptest.NewRecorder(), r); ok || len(r.Header) != 0 {
+			t.Errorf("%s: the upstream sees %v", f.form, r.Header)
+		}
+		if o := p.HandlerOptions(); strings.Join(o.Strip, " ") != "Client-Cert Client-Cert-Chain "+name || strings.Join(p.HeaderNames(), "") != name {
+			t.Errorf("%s: %+v is removed", f.form, o)
+		}
+	}
+}
+
 func TestInCaddysOwnHandlerTheFieldsAreRemovedToo(t *testing.T) {
 	ca := newAuthority(t)
 	p := provision(t, &Provider{Identity: []string{"cn"}, Roles: []string{"clerk"}, Proxies: []string{"10.0.0.1"}, Trust: []string{ca.file()}})
@@ -198,6 +268,13 @@ func TestConfigurationsThatCannotWorkAreRefusedWithTheOption(t *testing.T) {
 		"is given twice":                 {Proxies: []string{"10.0.0.1", "10.0.0.1/32"}, Trust: []string{good}},
 		"client_cert_header from <cidr>": {Trust: []string{good}},
 		"allow_unmapped is about a map":  {AllowUnmapped: true},
+		"write from <cidr>":              {Header: "X-Cert", HeaderForm: "der_base64"},
+		"'pem' is none of":               {Header: "X-Cert", HeaderForm: "pem", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
+		"'' is none of":                  {Header: "X-Cert", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
+		"is not a header name":           {HeaderForm: "xfcc", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
+		"that HTTP itself needs":         {Header: "authorization", HeaderForm: "xfcc", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
+		"has the form of RFC 9440":       {Header: "client-cert", HeaderForm: "der_base64", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
+		"has the form xfcc, not":         {Header: "X-Forwarded-Client-Cert", HeaderForm: "pem_escaped", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
 		"is none of":                     {Identity: []string{"name"}},
 	} {
 		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})

@@ -30,6 +30,59 @@ const (
 // stand once they have been taken out of the header.
 const fieldVar = "moat.client_cert"
 
+// wellKnown are the forms of fields that proxies set under fixed names.
+var wellKnown = map[string]clientcert.Form{
+	"Cf-Client-Cert-Der-Base64":   clientcert.DERBase64,
+	"X-Amzn-Mtls-Clientcert":      clientcert.PEMEscaped,
+	"X-Amzn-Mtls-Clientcert-Leaf": clientcert.PEMEscaped,
+	"X-Forwarded-Client-Cert":     clientcert.XFCC,
+	"X-Forwarded-Tls-Client-Cert": clientcert.DERBase64,
+}
+
+// usual returns the form of a field that is known by its name, "" of others.
+func usual(header string) clientcert.Form { return wellKnown[http.CanonicalHeaderKey(header)] }
+
+// forms lists the forms for messages.
+func forms() string {
+	var names []string
+	for _, f := range clientcert.Forms {
+		names = append(names, string(f))
+	}
+	return strings.Join(names, ", ")
+}
+
+// checkHeader refuses a header that cannot have a certificate in it, and a form
+// that is none.
+func (p *Provider) checkHeader() error {
+	if p.Header == "" && p.HeaderForm == "" {
+		return nil
+	}
+	if err := credential.ForwardableHeader(p.Header); err != nil {
+		return fmt.Errorf("client_cert_header: %w", err)
+	}
+	p.Header = http.CanonicalHeaderKey(p.Header)
+	form := clientcert.Form(p.HeaderForm)
+	switch {
+	case p.Header == certField || p.Header == chainField:
+		return fmt.Errorf("client_cert_header: %s has the form of RFC 9440 and no other: write client_cert_header from <cidr>, or have the proxy use another name", p.Header)
+	case !slices.Contains(clientcert.Forms, form):
+		return fmt.Errorf("client_cert_header %s: '%s' is none of %s", p.Header, p.HeaderForm, forms())
+	case usual(p.Header) != "" && usual(p.Header) != form:
+		return fmt.Errorf("client_cert_header %s: that field has the form %s, not %s", p.Header, usual(p.Header), form)
+	}
+	return nil
+}
+
+// fields returns the names of the fields that no client may send: those of RFC
+// 9440 and, behind them, the one that is configured.
+func (p *Provider) fields() []string {
+	names := []string{certField, chainField}
+	if p.Header != "" {
+		names = append(names, http.CanonicalHeaderKey(p.Header))
+	}
+	return names
+}
+
 func parseProxies(ranges []string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, text := range ranges {
@@ -115,12 +168,15 @@ func (p *Provider) fromProxy(r *http.Request) bool {
 // Take keeps the fields that a proxy has sent, before the handler removes them
 // from the request.
 func (p *Provider) Take(r *http.Request) {
-	cert, chain := r.Header[certField], r.Header[chainField]
-	if len(cert)+len(chain) == 0 || !p.fromProxy(r) {
+	field := clientcert.Field{Cert: r.Header[certField], Chain: r.Header[chainField]}
+	if p.Header != "" {
+		field = clientcert.Field{Form: clientcert.Form(p.HeaderForm), Cert: r.Header[p.Header]}
+	}
+	if len(field.Cert)+len(field.Chain) == 0 || field.Empty() || !p.fromProxy(r) {
 		return
 	}
 	if vars := reqctx.Vars(r); vars != nil {
-		vars[fieldVar] = clientcert.Field{Cert: cert, Chain: chain}
+		vars[fieldVar] = field
 	}
 }
 
@@ -139,14 +195,16 @@ func (p *Provider) identifyField(r *http.Request) (*principal.Principal, error) 
 
 // dropFields removes the fields in every spelling that servers behind us may
 // take for them.
-func dropFields(h http.Header) {
+func dropFields(h http.Header, fields []string) {
 	for name := range h {
-		if len(name) != len(certField) && len(name) != len(chainField) {
+		if !slices.ContainsFunc(fields, func(f string) bool { return len(f) == len(name) }) {
 			continue
 		}
-		plain := strings.NewReplacer("_", "-", ".", "-").Replace(name)
-		if strings.EqualFold(plain, certField) || strings.EqualFold(plain, chainField) {
+		plain := hyphens.Replace(name)
+		if slices.ContainsFunc(fields, func(f string) bool { return strings.EqualFold(plain, hyphens.Replace(f)) }) {
 			delete(h, name)
 		}
 	}
 }
+
+var hyphens = strings.NewReplacer("_", "-", ".", "-")

@@ -2,7 +2,6 @@ package clientcert
 
 import (
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"strings"
 	"time"
@@ -14,16 +13,19 @@ const (
 	maxChainBytes = 64 << 10 // of its text
 )
 
-// ErrField is a Client-Cert or Client-Cert-Chain that cannot be read.
-var ErrField = errors.New("the field Client-Cert or Client-Cert-Chain cannot be read")
+// ErrField is a Client-Cert or Client-Cert-Chain, or what a proxy sends in its
+// place, that cannot be read.
+var ErrField = errors.New("the field with the client certificate cannot be read")
 
 // ErrUntrusted is a certificate from a field that nobody who is trusted has
 // issued for clients, or that is not good at this time.
 var ErrUntrusted = errors.New("the client certificate is not trusted")
 
 // Field is what a request says in the fields Client-Cert and
-// Client-Cert-Chain (RFC 9440), one text a field line.
+// Client-Cert-Chain (RFC 9440), one text a field line, or in one field of
+// another form.
 type Field struct {
+	Form        Form
 	Cert, Chain []string
 }
 
@@ -34,6 +36,9 @@ type Field struct {
 func (f Field) Parse() (cert *x509.Certificate, chain []*x509.Certificate, err error) {
 	if len(f.Cert) != 1 {
 		return nil, nil, ErrField // a chain without a certificate, too (section 2.3)
+	}
+	if f.Form != RFC9440 {
+		return f.parseForm()
 	}
 	if cert, err = parseItem(f.Cert[0]); err != nil {
 		return nil, nil, err
@@ -78,14 +83,10 @@ func decodeItem(s string) ([]byte, error) {
 		return nil, ErrField
 	}
 	s, ok = strings.CutSuffix(s, ":")
-	if !ok || s == "" || base64.StdEncoding.DecodedLen(len(s)) > MaxCertificate+2 || strings.ContainsAny(s, "\r\n") {
+	if !ok {
 		return nil, ErrField
 	}
-	der, err := base64.StdEncoding.Strict().DecodeString(s)
-	if err != nil {
-		return nil, ErrField
-	}
-	return der, nil
+	return decodeDER(s)
 }
 
 // Verify checks that the certificate is one for clients, that it leads to

@@ -29,6 +29,7 @@ type Identity struct {
 	err         error
 	table       *Table
 	chain       []string // the lines of Client-Cert-Chain, where it came from a field
+	form        Form     // of that field
 	from, until time.Time
 }
 
@@ -71,7 +72,7 @@ func (v *Verifier) Field(f Field, now time.Time) (*Identity, error) {
 	}
 	chain := f.Chain
 	id := v.fields.getText(f.Cert[0])
-	if id != nil && id.table == v.table() && id.good(now) && slices.Equal(id.chain, chain) {
+	if id != nil && id.table == v.table() && id.good(now) && id.form == f.Form && slices.Equal(id.chain, chain) {
 		return id, id.check(now)
 	}
 	cert, intermediates, err := f.Parse()
@@ -83,12 +84,13 @@ func (v *Verifier) Field(f Field, now time.Time) (*Identity, error) {
 		return &Identity{SPKI: SPKI(cert)}, err
 	}
 	id = v.identify(cert, chains)
+	id.form = f.Form
 	size := 0
 	for _, line := range chain {
 		id.chain = append(id.chain, strings.Clone(line))
 		size += len(line)
 	}
-	if size <= MaxCertificate {
+	if size <= MaxCertificate && len(f.Cert[0]) <= maxRemembered {
 		v.fields.put(strings.Clone(f.Cert[0]), id)
 	}
 	return id, id.check(now)
@@ -145,6 +147,10 @@ func (id *Identity) check(now time.Time) error {
 // remembered bounds how many certificates are remembered in each of two
 // generations.
 const remembered = 500
+
+// maxRemembered bounds the text of a field that is remembered: with a chain, or
+// with escapes, it may be longer than a certificate.
+const maxRemembered = 2 * MaxCertificate
 
 // cache remembers what is found by a text that is compared in full, so that no
 // two certificates can be taken for one another. It is bounded: when the young
