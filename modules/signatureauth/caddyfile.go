@@ -21,6 +21,8 @@ import (
 //		}]
 //		keys       <file>
 //		components <component>...
+//		parameters <name>[=<value>]...
+//		prohibit   <name>...
 //		label      <label>
 //		tag        <tag>
 //		max_age    <duration>
@@ -66,6 +68,10 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 		return option.OneArg(d, &p.KeysFile)
 	case "components":
 		return list(d, &p.Components)
+	case "parameters":
+		return list(d, &p.Parameters)
+	case "prohibit":
+		return list(d, &p.Prohibit)
 	case "label":
 		return option.OneArg(d, &p.Label)
 	case "tag":
@@ -102,7 +108,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "algorithms", "algorithm":
 		return d.Errf("%s: the algorithm is that of the key: write key <keyid> <alg> <key>", name)
 	}
-	return option.Unrecognized(d, Name, []string{"key", "keys", "components", "label", "tag", "max_age", "leeway", "replay", "remember", "body", "cavage", "sign_responses", "realm", "strip"}, option.Common)
+	return option.Unrecognized(d, Name, []string{"key", "keys", "components", "parameters", "prohibit", "label", "tag", "max_age", "leeway", "replay", "remember", "body", "cavage", "sign_responses", "realm", "strip"}, option.Common)
 }
 
 func (p *Provider) unmarshalKey(d *caddyfile.Dispenser) error {

@@ -82,22 +82,23 @@ func (s *Responses) provision() error {
 // requestVar is the variable under which stands what answers are about.
 const requestVar = "moat.signature.request"
 
-// asked is the request as it was signed, and the label of its signature.
+// asked is the request as it was signed, and where its signature stands: in which
+// field, in lower case, and there under which label, if any.
 type asked struct {
-	message *httpsig.Message
-	label   string
+	message      *httpsig.Message
+	field, label string
 }
 
 // note keeps what an answer's signature will be about, before anything is
 // removed from the request.
-func (p *Provider) note(r *http.Request, m *httpsig.Message, label string) {
+func (p *Provider) note(r *http.Request, m *httpsig.Message, field, label string) {
 	if p.SignResponses == nil {
 		return
 	}
 	if vars := reqctx.Vars(r); vars != nil {
 		kept := *m
 		kept.Header = m.Header.Clone()
-		vars[requestVar] = &asked{&kept, label}
+		vars[requestVar] = &asked{&kept, field, label}
 	}
 }
 
@@ -240,11 +241,11 @@ func (s *signingWriter) components(m *httpsig.Message) []string {
 	list := s.to.Components
 	if len(list) == 0 {
 		list = []string{"@status", "content-type", "content-digest", "@method;req", "@target-uri;req"}
+		signature := s.asked.field + ";req"
 		if s.asked.label != "" {
-			list = append(list, `signature;req;key="`+s.asked.label+`"`)
-		} else {
-			list = append(list, "authorization;req")
+			signature += `;key="` + s.asked.label + `"`
 		}
+		list = append(list, signature)
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(c string) bool { return !m.Has(c) })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,7 +88,8 @@ const (
 // though it may have seen the beginning.
 //
 // The older signatures of draft-cavage-http-signatures-12, as clients of Kong
-// and APISIX send them, are accepted only with `cavage`.
+// and APISIX and servers of ActivityPub send them, are accepted only with
+// `cavage`.
 //
 // A key says whose it is: `{http.auth.user.id}` is its user, or the key id,
 // `{http.auth.user.roles}`, `{http.auth.user.scopes}` and
@@ -122,8 +124,20 @@ type Provider struct {
 	// the authority, by @authority or @target-uri; the path and, if there is
 	// one, the query, by @target-uri, @request-target, or @path and @query;
 	// and content-digest where there may be content. What stands here
-	// replaces all of that.
+	// replaces all of that; content-digest is asked for where there is content
+	// here too. `signature-agent;key`, a parameter key without a value, is the
+	// member of a dictionary field whose key is the signature's own label.
 	Components []string `json:"components,omitempty"`
+
+	// Parameters that a signature must have beside created and keyid, each as its
+	// name, or as name=value where it must have that value: `expires`,
+	// `wimse-aud=https://api.example.com`. Default: none
+	Parameters []string `json:"parameters,omitempty"`
+
+	// Parameters that a signature must not have, such as alg. All others that
+	// are not registered may stand in it: they are part of what is signed and
+	// change nothing else (RFC 9421 section 2.3). Default: none
+	Prohibit []string `json:"prohibit,omitempty"`
 
 	// The label or the tag of the signature that is meant, where a request may
 	// have several. Default: a request may have but one.
@@ -194,8 +208,9 @@ type Provider struct {
 	now  func() time.Time
 }
 
-// Cavage says that signatures of draft-cavage-http-signatures-12 are accepted,
-// in the field Authorization with the scheme Signature or, as Kong has it, hmac.
+// Cavage says that signatures of draft-cavage-http-signatures-12 are accepted: in
+// the field Authorization with the scheme Signature or, as Kong has it, hmac; and
+// in the field Signature, as ActivityPub sends them.
 type Cavage struct {
 	// What they must cover, in lower case. (request-target) stands for
 	// request-line and @request-target too, and date for x-date and (created).
@@ -281,7 +296,7 @@ func (p *Provider) check() error {
 	p.span = maxAge + leeway
 	var err error
 	p.policy, err = httpsig.NewPolicy(httpsig.Options{
-		Label: p.Label, Tag: p.Tag, Components: p.Components,
+		Label: p.Label, Tag: p.Tag, Components: p.Components, Parameters: p.Parameters, Prohibited: p.Prohibit,
 		MaxAge: maxAge, Leeway: leeway, RequireNonce: p.Replay == ReplayNonce,
 	})
 	if err != nil {
@@ -338,8 +353,8 @@ func (r *ring) Key(id string) *httpsig.Key {
 // Identify verifies the signature of the request.
 func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 	m := message(r)
-	if p.cavage != nil && httpsig.CavagePresent(r.Header) {
-		if p.policy.Present(m) {
+	if fields := p.cavageFields(r); len(fields) > 0 {
+		if fields[0] == "Authorization" && p.policy.Present(m) {
 			return nil, errSeveral
 		}
 		return p.identifyCavage(r, m)
@@ -364,7 +379,7 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 	}, now); err != nil {
 		return nil, withKey(err, res.Key)
 	}
-	p.note(r, m, res.Label)
+	p.note(r, m, "signature", res.Label)
 	return ring.found.principal, nil
 }
 
@@ -385,8 +400,17 @@ func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (*princip
 	}, now); err != nil {
 		return nil, withKey(err, res.Key)
 	}
-	p.note(r, m, "")
+	p.note(r, m, strings.ToLower(res.Field), "")
 	return ring.found.principal, nil
+}
+
+// cavageFields returns the fields that hold a signature of draft-cavage, if those
+// are accepted.
+func (p *Provider) cavageFields(r *http.Request) []string {
+	if p.cavage == nil {
+		return nil
+	}
+	return httpsig.CavagePlaces(r.Header)
 }
 
 // message is the request as the client has sent it.
@@ -422,6 +446,8 @@ func explain(err error) *credential.Error {
 		out.Kind, out.Code = credential.Malformed, credential.CodeInvalidRequest
 	case errors.Is(err, httpsig.ErrDigest):
 		out.Code = CodeDigest
+	case errors.Is(err, httpsig.ErrProhibited):
+		out.Detail = e.Reason // which one is known from the configuration alone
 	}
 	return out
 }
@@ -438,7 +464,7 @@ func (p *Provider) Places(r *http.Request) []credential.Place {
 	if len(r.Header["Signature-Input"]) > 0 || len(r.Header["Signature"]) > 0 {
 		places = append(places, credential.Place{Kind: "signature", At: "header Signature"})
 	}
-	if p.cavage != nil && httpsig.CavagePresent(r.Header) {
+	if slices.Contains(p.cavageFields(r), "Authorization") {
 		places = append(places, credential.Place{Kind: "signature", At: "header Authorization"})
 	}
 	return places
@@ -461,11 +487,11 @@ func (p *Provider) Clean(r *http.Request) {
 	if !p.Strip {
 		return
 	}
-	delete(r.Header, "Signature")
-	delete(r.Header, "Signature-Input")
-	if p.cavage != nil && httpsig.CavagePresent(r.Header) {
+	if slices.Contains(p.cavageFields(r), "Authorization") {
 		delete(r.Header, "Authorization")
 	}
+	delete(r.Header, "Signature")
+	delete(r.Header, "Signature-Input")
 }
 
 // Vouches returns who vouches for the callers.
@@ -486,7 +512,8 @@ func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyau
 func (p *Provider) HeaderNames() []string {
 	var names []string
 	for _, c := range p.Components {
-		if name, _, _ := strings.Cut(strings.Trim(c, `"`), `"`); !strings.HasPrefix(name, "@") {
+		if name, _, _ := strings.Cut(strings.Trim(c, `"`), ";"); !strings.HasPrefix(name, "@") {
+			name = strings.Trim(name, `"`)
 			names = append(names, name)
 		}
 	}

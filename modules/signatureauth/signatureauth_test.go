@@ -219,7 +219,7 @@ func TestHostileRequestsAreRefused(t *testing.T) {
 		"expired":            {tpl(func(x *httpsig.Template) { x.Created, x.Expires = now.Add(-time.Minute), now.Add(-defaultLeeway) }), CodeInvalid},
 		"alg of another":     {then(func(r *http.Request) { replace(r, "Signature-Input", `;keyid`, `;alg="hmac-sha256";keyid`) }), CodeInvalid},
 		"alg as it is":       {tpl(func(x *httpsig.Template) { x.Algorithm = true }), ""},
-		"a parameter more":   {then(func(r *http.Request) { r.Header.Set("Signature-Input", r.Header.Get("Signature-Input")+";x=1") }), credential.CodeInvalidRequest},
+		"a parameter more":   {then(func(r *http.Request) { r.Header.Set("Signature-Input", r.Header.Get("Signature-Input")+";x=1") }), CodeInvalid},
 		"created twice":      {then(func(r *http.Request) { r.Header.Set("Signature-Input", r.Header.Get("Signature-Input")+";created=1") }), credential.CodeInvalidRequest},
 		"two lines alike":    {then(func(r *http.Request) { r.Header.Add("Signature-Input", r.Header.Get("Signature-Input")) }), credential.CodeInvalidRequest},
 		"two signatures":     {then(func(r *http.Request) { r.Header.Add("Signature", r.Header.Get("Signature")) }), credential.CodeInvalidRequest},
@@ -449,6 +449,88 @@ func TestCavageIsOffUnlessAsked(t *testing.T) {
 	}
 	if _, err := p.Identify(make(nil)); refusal(err) != CodeReplayed {
 		t.Errorf("used twice: got %q", refusal(err))
+	}
+}
+
+// TestCavageStandsInEitherField: in Authorization, and in Signature as ActivityPub
+// has it, and not in both.
+func TestCavageStandsInEitherField(t *testing.T) {
+	const actor = "https://social.example/users/alice#main-key"
+	hmac, err := httpsig.NewSigner(actor, "hmac-sha256", []byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const key = "key " + actor + " hmac-sha256 `base64:YSBzaGFyZWQgc2VjcmV0IG9mIDMyIGJ5dGVzLCBvciBtb3Jl`\n"
+	make := func(path, field string) *http.Request {
+		r := request("POST", "https://api.example.com"+path, []byte("hello"))
+		r.Header.Set("Date", now.UTC().Format(http.TimeFormat))
+		r.Header.Set("Digest", httpsig.LegacyDigest([]byte("hello")))
+		value, err := hmac.SignCavage(message(r), []string{"(request-target)", "host", "date", "digest"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if field == "Signature" {
+			value = strings.TrimPrefix(value, "Signature ")
+		}
+		r.Header.Set(field, value)
+		return r
+	}
+	p := provide(t, key+"cavage\nstrip")
+	for _, field := range []string{"Authorization", "Signature"} {
+		r := make("/"+field, field)
+		if places := p.Places(r); len(places) != 1 || places[0].At != "header "+field {
+			t.Errorf("%s: stands in %v", field, places)
+		}
+		if who, err := p.Identify(r); err != nil || who.ID != actor {
+			t.Errorf("%s: got %+v, %v", field, who, err)
+		}
+		p.Clean(r)
+		if r.Header.Get("Signature") != "" || r.Header.Get("Authorization") != "" {
+			t.Errorf("%s: left %v", field, r.Header)
+		}
+	}
+	both := make("/both", "Signature")
+	both.Header.Set("Authorization", "Signature "+both.Header.Get("Signature"))
+	if _, err := p.Identify(both); refusal(err) != credential.CodeInvalidRequest || len(p.Places(both)) != 2 {
+		t.Errorf("in both fields: got %v", err)
+	}
+	signed := make("/signed", "Signature")
+	signed.Header.Set("Signature-Input", `sig1=();created=1;keyid="k"`)
+	if _, err := p.Identify(signed); refusal(err) != credential.CodeInvalidRequest {
+		t.Errorf("beside Signature-Input: got %v", err)
+	}
+	off := provide(t, key)
+	var e *credential.Error
+	if _, err := off.Identify(make("/off", "Signature")); !errors.As(err, &e) || e.Code != credential.CodeInvalidRequest || !strings.Contains(e.Cause.Error(), "option cavage") {
+		t.Errorf("without cavage: got %+v", e)
+	}
+}
+
+// TestProhibitedParameterIsNamed: an unregistered one is no reason to refuse, one
+// that is prohibited is a 401 which says so.
+func TestProhibitedParameterIsNamed(t *testing.T) {
+	acme := ed25519Pair(t, "acme-1")
+	p := provide(t, "key acme-1 ed25519 `"+acme.public+"`\nparameters expires\nprohibit alg wimse-aud")
+	for _, c := range []struct {
+		change func(*httpsig.Template)
+		want   string
+	}{
+		{func(x *httpsig.Template) { x.Expires = now.Add(time.Minute) }, ""},
+		{nil, httpsig.ErrRefused.Error()},
+		{func(x *httpsig.Template) { x.Expires, x.Algorithm = now.Add(time.Minute), true }, "the parameter alg is prohibited"},
+	} {
+		r := request("GET", "https://api.example.com/", nil)
+		sign(t, acme.Signer, r, c.change)
+		_, err := p.Identify(r)
+		var e *credential.Error
+		if got := errors.As(err, &e); got != (c.want != "") || got && (e.Code != CodeInvalid || e.Status() != http.StatusUnauthorized || e.Detail != c.want) {
+			t.Errorf("got %+v, want %q", e, c.want)
+		}
+		if c.want != "" && c.change != nil {
+			if ch := p.Challenges(e); len(ch) != 1 || !strings.Contains(ch[0], c.want) {
+				t.Errorf("challenge %q", ch)
+			}
+		}
 	}
 }
 

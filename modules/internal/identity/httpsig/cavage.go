@@ -32,7 +32,13 @@ import (
 // we do not. Where a field is not there, Kong signs an empty value and APISIX
 // nothing; here that is refused. Of their algorithms there is hmac-sha256 alone.
 //
-// The field Signature of the draft is not read: it has got another meaning.
+// The draft has the field Signature too, without a scheme, as ActivityPub sends
+// it:
+//
+//	Signature: keyId="…",algorithm="…",headers="…",signature="…"
+//
+// RFC 9421 has given that field another meaning, with Signature-Input beside it.
+// Where that is, Signature is not read as the draft has it.
 type Cavage struct {
 	// Headers must be covered, in lower case. (request-target) stands for
 	// request-line and @request-target too, and date for x-date and (created).
@@ -62,13 +68,32 @@ func (c *Cavage) Check() error {
 	return nil
 }
 
-// CavagePresent reports whether the field Authorization holds a signature of
-// the draft.
-func CavagePresent(h http.Header) bool {
-	return slices.ContainsFunc(h["Authorization"], func(v string) bool {
+// CavagePlaces returns the fields that hold a signature of the draft:
+// Authorization, Signature or both, of which one may be.
+func CavagePlaces(h http.Header) (fields []string) {
+	if slices.ContainsFunc(h["Authorization"], func(v string) bool {
 		_, _, ok := cavageScheme(v)
 		return ok
-	})
+	}) {
+		fields = append(fields, "Authorization")
+	}
+	if len(h["Signature-Input"]) == 0 && slices.ContainsFunc(h["Signature"], cavageBare) {
+		fields = append(fields, "Signature")
+	}
+	return fields
+}
+
+// cavageBare reports whether a value of Signature begins with a parameter of the
+// draft, and not with the label of a signature.
+func cavageBare(value string) bool {
+	name, rest, _ := strings.Cut(strings.TrimLeft(value, " \t"), "=")
+	switch name {
+	case "keyId", "algorithm", "headers", "signature":
+		return strings.HasPrefix(rest, `"`)
+	case "created", "expires":
+		return rest != "" && rest[0] >= '0' && rest[0] <= '9'
+	}
+	return false
 }
 
 // cavageScheme splits off the scheme.
@@ -186,6 +211,7 @@ type CavageResult struct {
 	Fingerprint [sha256.Size]byte
 
 	Digest  *Digest // what content must be; nil if digest is not covered
+	Field   string  // Authorization or Signature
 	covered []string
 }
 
@@ -203,14 +229,19 @@ func (c *Cavage) Verify(m *Message, keys Keys, now time.Time) (*CavageResult, er
 }
 
 func (c *Cavage) verify(m *Message, keys Keys, now time.Time) (*CavageResult, *Error) {
-	lines := m.Header["Authorization"]
-	if !CavagePresent(m.Header) {
+	places := CavagePlaces(m.Header)
+	switch {
+	case len(places) == 0:
 		return nil, &Error{Class: ErrMissing, Reason: "no signature"}
+	case len(places) > 1:
+		return nil, malformed("a signature in Authorization and one in Signature")
+	case len(m.Header[places[0]]) != 1:
+		return nil, malformed("more than one " + places[0] + " field")
 	}
-	if len(lines) != 1 {
-		return nil, malformed("more than one Authorization field")
+	kong, rest := false, m.Header[places[0]][0]
+	if places[0] == "Authorization" {
+		kong, rest, _ = cavageScheme(rest)
 	}
-	kong, rest, _ := cavageScheme(lines[0])
 	p, ok := parseCavage(rest, kong)
 	if !ok {
 		return nil, malformed("the parameters of the signature cannot be read")
@@ -248,7 +279,7 @@ func (c *Cavage) verify(m *Message, keys Keys, now time.Time) (*CavageResult, *E
 	}
 	// The key id is part of the text of one dialect only.
 	sum := sha256.Sum256(append(append([]byte(p.keyID), 0), base...))
-	r := &CavageResult{Fingerprint: sum, Key: key, Created: made, Until: made.Add(c.MaxAge + c.Leeway), Signature: p.signature, covered: p.headers}
+	r := &CavageResult{Fingerprint: sum, Key: key, Created: made, Until: made.Add(c.MaxAge + c.Leeway), Signature: p.signature, Field: places[0], covered: p.headers}
 	if slices.Contains(p.headers, "digest") {
 		if r.Digest, err = parseLegacyDigest(m.Header["Digest"]); err != nil {
 			return nil, err
@@ -262,8 +293,10 @@ func (c *Cavage) verify(m *Message, keys Keys, now time.Time) (*CavageResult, *E
 // not say how the two numbers are written.
 func cavageAlgorithm(name, of string) bool {
 	switch of {
-	case "hmac-sha256", "ed25519", "rsa-pss-sha512":
+	case "hmac-sha256", "rsa-pss-sha512":
 		return name == of || name == "hs2019" || name == ""
+	case "ed25519": // which Node's http-signature names with the hash inside
+		return name == of || name == "ed25519-sha512" || name == "hs2019" || name == ""
 	case "rsa-v1_5-sha256":
 		return name == "rsa-sha256" || name == "hs2019" || name == ""
 	}

@@ -243,7 +243,26 @@ func TestSpoiledCavageSignaturesAreRefused(t *testing.T) {
 			v := m.Header["Authorization"]
 			v[0] = v[0][:strings.Index(v[0], `signature="`)+11] + `"`
 		}, ErrRefused, spoiled},
-		"too long": {func(m *Message) { m.Header["Authorization"][0] += strings.Repeat(" ", maxField) }, ErrMalformed, "parameters"},
+		"too long":         {func(m *Message) { m.Header["Authorization"][0] += strings.Repeat(" ", maxField) }, ErrMalformed, "parameters"},
+		"in Signature too": {func(m *Message) { m.Header.Set("Signature", bare(m)) }, ErrMalformed, "and one in"},
+		"in Signature twice": {func(m *Message) {
+			m.Header["Signature"] = []string{bare(m), bare(m)}
+			m.Header.Del("Authorization")
+		}, ErrMalformed, "more than one"},
+		"in Signature with a scheme": {func(m *Message) {
+			m.Header["Signature"] = m.Header["Authorization"]
+			m.Header.Del("Authorization")
+		}, ErrMissing, ""},
+		"in Signature beside Signature-Input": {func(m *Message) {
+			m.Header.Set("Signature", bare(m))
+			m.Header.Set("Signature-Input", "a=()")
+			m.Header.Del("Authorization")
+		}, ErrMissing, ""},
+		"in Signature with another host": {func(m *Message) {
+			m.Header.Set("Signature", bare(m))
+			m.Header.Del("Authorization")
+			m.Authority = "example.org"
+		}, ErrRefused, spoiled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, keys := signedCavage(t, "hmac-sha256")
@@ -254,6 +273,40 @@ func TestSpoiledCavageSignaturesAreRefused(t *testing.T) {
 			expectCavage(t, m, window(), keys, cavageNow, c.class, c.reason)
 		})
 	}
+}
+
+// bare is the signature as the field Signature has it.
+func bare(m *Message) string { return strings.TrimPrefix(m.Header["Authorization"][0], "Signature ") }
+
+// TestSignatureFieldOfActivityPubVerifies: without a scheme and with a key id
+// that is a URL (draft section 4).
+func TestSignatureFieldOfActivityPubVerifies(t *testing.T) {
+	const actor = "https://social.example/users/alice#main-key"
+	for _, name := range []string{"rsa-sha256", "hs2019"} {
+		m := cavageRequest()
+		m.Header.Set("Digest", LegacyDigest([]byte(`{"hello": "world"}`)))
+		signer := mustSigner(t, actor, "rsa-v1_5-sha256", []byte(testKeyRSAPrivate))
+		value, err := signer.SignCavage(m, []string{"(request-target)", "host", "date", "digest"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Header.Set("Signature", strings.Replace(strings.TrimPrefix(value, "Signature "), "rsa-sha256", name, 1))
+		keys := keyMap{actor: mustKey(t, actor, "rsa-v1_5-sha256", []byte(testKeyRSAPublic))}
+		r, err := window().Verify(m, keys, cavageNow)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err.(*Error).Reason)
+		}
+		if r.Field != "Signature" || r.Key.ID != actor || r.Digest == nil {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	m := cavageRequest()
+	m.Header.Set("Signature", `keyId="a",signature="AAAA"`)
+	policy, err := NewPolicy(Options{MaxAge: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectRefusal(t, m, policy, keyMap{}, cavageNow, ErrMalformed, "the option cavage")
 }
 
 func TestCavageTimes(t *testing.T) {

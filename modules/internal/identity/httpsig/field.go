@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of what is read. They are far above what signatures need.
@@ -16,13 +17,18 @@ const (
 )
 
 // param is a parameter of a component or a signature. Its value is a string,
-// an int64, a bool (always true), or a token.
+// an int64, a bool (always true), a token, or other.
 type param struct {
 	name  string
 	value any
 }
 
 type token string
+
+// other is a value of a type that no registered parameter has: a decimal, a byte
+// sequence, a boolean that is false, a date or a display string (RFC 9651
+// sections 3.3.2 and 3.3.5 to 3.3.8), as it was received.
+type other string
 
 // item is an item of an inner list: a component identifier as it stands in the
 // field.
@@ -240,14 +246,7 @@ func (c *cursor) params() []param {
 	for c.take(';') {
 		p := param{name: c.key(), value: true}
 		if c.take('=') {
-			switch b := c.peek(); {
-			case b == '"':
-				p.value = c.str()
-			case b == '-' || b >= '0' && b <= '9':
-				p.value = c.number()
-			default:
-				p.value = c.tok() // anything else has no place here
-			}
+			p.value = c.bare()
 		}
 		if _, twice := find(list, p.name); twice || len(list) == maxParams {
 			c.fail()
@@ -258,6 +257,97 @@ func (c *cursor) params() []param {
 		list = append(list, p)
 	}
 	return list
+}
+
+// bare reads a bare item (RFC 9651 section 3.3) in the one form in which it is
+// written. true has none: a parameter that is true has no value.
+func (c *cursor) bare() any {
+	start := c.i
+	switch b := c.peek(); {
+	case b == '"':
+		return c.str()
+	case b == '-' || b >= '0' && b <= '9':
+		if c.decimal() {
+			return other(c.s[start:c.i])
+		}
+		return c.number()
+	case b == ':':
+		c.bytes()
+	case b == '?':
+		c.i++
+		c.expect('0')
+	case b == '@':
+		c.i++
+		c.number()
+	case b == '%':
+		c.i++
+		c.display()
+	default:
+		return c.tok()
+	}
+	if c.bad {
+		return nil
+	}
+	return other(c.s[start:c.i])
+}
+
+// decimal reads a decimal, if that is next: up to 12 digits, a point and up to 3,
+// without zeros that need not be there.
+func (c *cursor) decimal() bool {
+	n := strings.IndexFunc(c.s[c.i:], func(r rune) bool { return r != '-' && r != '.' && (r < '0' || r > '9') })
+	text := c.s[c.i:]
+	if n >= 0 {
+		text = text[:n]
+	}
+	whole, fraction, ok := strings.Cut(text, ".")
+	if !ok {
+		return false
+	}
+	digits := strings.TrimPrefix(whole, "-")
+	zero := strings.Trim(digits+fraction, "0") == ""
+	switch {
+	case digits == "" || len(digits) > 12 || strings.Contains(digits, "-") || len(digits) > 1 && digits[0] == '0',
+		fraction == "" || len(fraction) > 3 || strings.ContainsAny(fraction, "-.") || len(fraction) > 1 && strings.HasSuffix(fraction, "0"),
+		zero && digits != whole:
+		c.fail()
+		return true
+	}
+	c.i += len(text)
+	return true
+}
+
+// display reads a display string after its percent sign (RFC 9651 section
+// 3.3.8): what need not be percent-encoded is not.
+func (c *cursor) display() {
+	c.expect('"')
+	var text []byte
+	for c.i < len(c.s) {
+		b := c.s[c.i]
+		c.i++
+		switch {
+		case b == '"':
+			if !utf8.Valid(text) {
+				c.fail()
+			}
+			return
+		case b == '%':
+			if c.i+2 > len(c.s) || strings.ToLower(c.s[c.i:c.i+2]) != c.s[c.i:c.i+2] {
+				c.fail()
+				return
+			}
+			v, err := strconv.ParseUint(c.s[c.i:c.i+2], 16, 8)
+			if b = byte(v); err != nil || b >= ' ' && b <= '~' && b != '%' && b != '"' {
+				c.fail()
+				return
+			}
+			c.i += 2
+		case b < ' ' || b > '~':
+			c.fail()
+			return
+		}
+		text = append(text, b)
+	}
+	c.fail()
 }
 
 // list reads an inner list of strings (RFC 9651 section 3.1.1).
@@ -369,6 +459,8 @@ func appendParams(dst []byte, params []param) []byte {
 		case int64:
 			dst = strconv.AppendInt(append(dst, '='), v, 10)
 		case token:
+			dst = append(append(dst, '='), v...)
+		case other:
 			dst = append(append(dst, '='), v...)
 		}
 	}

@@ -8,9 +8,10 @@
 // taste. Signature-Input and Signature are read only in the one form in which
 // RFC 9651 section 4.1 writes them, but for white space round the commas: what
 // has another reading, such as a label or a parameter that stands twice, is
-// refused. The same is true of parameters and components that are not known
-// here, of a component that is listed twice, and of a field that is listed and
-// not there.
+// refused. The same is true of components that are not known here, of a
+// component that is listed twice, and of a field that is listed and not there.
+// Parameters of a signature that are not known here are part of what is signed
+// and change nothing else, unless the policy prohibits them.
 //
 // The algorithm is that of the key. The parameter alg, where there is one,
 // must be the same (RFC 9421 section 3.2, number 6); it chooses nothing. The
@@ -42,6 +43,9 @@ var (
 
 	// ErrRefused: the signature is not accepted.
 	ErrRefused = errors.New("the signature is not accepted")
+
+	// ErrProhibited: the signature has a parameter that the policy prohibits.
+	ErrProhibited = errors.New("the signature has a prohibited parameter")
 
 	// ErrDigest: the content is not what was signed.
 	ErrDigest = errors.New("the content is not what was signed")

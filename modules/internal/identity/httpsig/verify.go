@@ -14,6 +14,8 @@ import (
 type Policy struct {
 	label, tag   string
 	components   []item // nil: the default
+	required     []param
+	prohibited   []string
 	maxAge       time.Duration
 	leeway       time.Duration
 	requireNonce bool
@@ -29,8 +31,18 @@ type Options struct {
 	// without quotes round its name. Empty means the default: @method, the
 	// authority (by @authority or @target-uri), the path and, if there is one,
 	// the query (by @target-uri, @request-target, or @path and @query), and
-	// content-digest where there may be content.
+	// content-digest where there may be content. Where there is none,
+	// content-digest need not be covered here either. The parameter key without
+	// a value stands for the signature's own label: signature-agent;key.
 	Components []string
+
+	// Parameters must stand in the signature, beside created and keyid, each as
+	// its name, or as name=value where it must have that value.
+	Parameters []string
+
+	// Prohibited parameters must not. Any other that is not registered (RFC 9421
+	// section 6.3) may, and is part of what is signed, as all are.
+	Prohibited []string
 
 	// MaxAge is how long after it was created a signature is accepted, and
 	// Leeway how far the signer's clock may be off.
@@ -54,12 +66,16 @@ func NewPolicy(o Options) (*Policy, error) {
 		return nil, errors.New("tag: printable characters of ASCII only")
 	}
 	p := &Policy{label: o.Label, tag: o.Tag, maxAge: o.MaxAge, leeway: o.Leeway, requireNonce: o.RequireNonce}
+	if err := p.setParameters(o.Parameters, o.Prohibited); err != nil {
+		return nil, err
+	}
 	for _, text := range o.Components {
 		it, err := parseComponent(text)
 		if err != nil {
 			return nil, err
 		}
-		if err := possible(&it); err != nil {
+		probe := it.of("label")
+		if err := possible(&probe); err != nil {
 			return nil, fmt.Errorf("component %s: %w", text, err)
 		}
 		if covers(p.components, &it) {
@@ -118,10 +134,12 @@ var (
 )
 
 // uncovered says what of the least is not covered, empty if nothing.
-func (p *Policy) uncovered(m *Message, items []item) string {
+func (p *Policy) uncovered(m *Message, in *input) string {
+	items := in.items
 	if p.components != nil {
 		for i := range p.components {
-			if !covers(items, &p.components[i]) {
+			it := p.components[i].of(in.label)
+			if !covers(items, &it) && (m.HasContent || !aboutContent(it)) {
 				return "a component of the configuration is not covered"
 			}
 		}
@@ -264,6 +282,8 @@ func (p *Policy) choose(m *Message) (*input, []byte, *Error) {
 	switch {
 	case len(inputs) == 0 && len(sigs) == 0:
 		return nil, nil, &Error{Class: ErrMissing, Reason: "no signature"}
+	case len(inputs) == 0 && slices.ContainsFunc(sigs, cavageBare):
+		return nil, nil, malformed("Signature holds a signature of draft-cavage, which only the option cavage accepts")
 	case len(inputs) == 0 || len(sigs) == 0:
 		return nil, nil, malformed("Signature-Input and Signature do not go together")
 	}
@@ -306,7 +326,7 @@ type parameters struct {
 
 func (v *parameters) read(params []param) *Error {
 	for _, p := range params {
-		ok := false
+		ok := true
 		switch p.name {
 		case "created":
 			v.created, ok = p.value.(int64)
@@ -327,7 +347,7 @@ func (v *parameters) read(params []param) *Error {
 			v.tag, ok = p.value.(string)
 		}
 		if !ok {
-			return malformed("a parameter of the signature is not known, or of the wrong type")
+			return malformed("a parameter of the signature is of the wrong type")
 		}
 	}
 	return v.check()
@@ -364,7 +384,10 @@ func (p *Policy) check(m *Message, in *input, v *parameters, now time.Time) *Err
 	case p.requireNonce && !v.hasNonce:
 		return refused("nonce is missing")
 	}
-	if what := p.uncovered(m, in.items); what != "" {
+	if err := p.checkParameters(in.params); err != nil {
+		return err
+	}
+	if what := p.uncovered(m, in); what != "" {
 		return refused(what)
 	}
 	return nil
@@ -393,13 +416,21 @@ func (p *Policy) AcceptSignature() string {
 	if label == "" {
 		label = "sig1"
 	}
-	items := p.components
+	items := slices.Clone(p.components)
 	if items == nil {
 		items = []item{method, targetURI, contentDigest}
 	}
 	params := []param{{"created", true}, {"keyid", true}}
+	for _, r := range p.required {
+		if r.name != "nonce" && !slices.ContainsFunc(params, func(q param) bool { return q.name == r.name }) {
+			params = append(params, param{r.name, true})
+		}
+	}
 	if p.tag != "" {
 		params = append(params, param{"tag", p.tag})
+	}
+	for i := range items {
+		items[i] = items[i].of(label)
 	}
 	return string(appendInput([]byte(label+"="), items, params))
 }
