@@ -19,6 +19,9 @@ import (
 //	    role <name> [inherits <role>...] {
 //	        allow <methods|*> <path> [encoded_slashes] [when <condition>]
 //	        deny  <methods|*> <path> [encoded_slashes] [when <condition>]
+//	        [allow|deny] tool     <name> [when <condition>]
+//	        [allow|deny] resource <URI>  [when <condition>]
+//	        [allow|deny] prompt   <name> [when <condition>]
 //	    }
 //	    scope <name> [inherits <scope>...] {
 //	        allow|deny …
@@ -39,6 +42,9 @@ import (
 // Methods are a list with commas and without spaces: GET,POST. A condition is
 // written in backquotes, or as it stands if that is easier to read. A name with
 // spaces is written in quotes: role "Domain Users".
+//
+// Rules with tool, resource and prompt are for the calls that mcp reads; they
+// allow where nothing else is said. An asterisk stands for any characters.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	if d.NextArg() {
@@ -207,6 +213,18 @@ func (p *parser) rules(where string, b *policy.Block) error {
 		case "allow":
 		case "deny":
 			list = &b.Deny
+		case "tool", "resource", "prompt":
+			line, err := p.call(effect)
+			if err == nil {
+				err = line.Check(&p.conds)
+			}
+			if err != nil {
+				return p.Errf("rbac: %s: %v", where, err)
+			}
+			if err := p.add(where, "allow", &b.Allow, line); err != nil {
+				return err
+			}
+			continue
 		default:
 			return p.Errf("rbac: %s: unrecognized subdirective '%s'; a rule is written as: allow GET /path", where, effect)
 		}
@@ -217,18 +235,44 @@ func (p *parser) rules(where string, b *policy.Block) error {
 		if err != nil {
 			return p.Errf("rbac: %s: %s: %v", where, effect, err)
 		}
-		text := line.String()
-		if slices.Contains(*list, text) {
-			return p.Errf("rbac: %s: %s: %s is repeated", where, effect, strings.Join(strings.Fields(text), " "))
+		if err := p.add(where, effect, list, line); err != nil {
+			return err
 		}
-		*list = append(*list, text)
-		p.mark(where+": "+effect, text)
 	}
 	return nil
 }
 
-// rule reads the rest of a line. A condition that is one token is taken
-// without its quotes; one that is written plainly keeps the quotes in it.
+// add keeps a rule.
+func (p *parser) add(where, effect string, list *[]string, line policy.Line) error {
+	text := line.String()
+	if slices.Contains(*list, text) {
+		return p.Errf("rbac: %s: %s: %s is repeated", where, effect, strings.Join(strings.Fields(text), " "))
+	}
+	*list = append(*list, text)
+	p.mark(where+": "+effect, text)
+	return nil
+}
+
+// call reads the rest of a line that begins with what is called.
+func (p *parser) call(kind string) (policy.Line, error) {
+	args, raw := []string{kind}, []string{kind}
+	for p.NextArg() {
+		args, raw = append(args, p.Val()), append(raw, p.ValRaw())
+	}
+	return policy.ParseArgs(unquoted(args, raw, 2))
+}
+
+// unquoted returns the arguments of a rule whose condition follows the word when
+// at that place. A condition that is one token is taken without its quotes; one
+// that is written plainly keeps the quotes in it.
+func unquoted(args, raw []string, when int) []string {
+	if len(args) > when+2 && args[when] == "when" {
+		return append(args[:when+1:when+1], strings.Join(raw[when+1:], " "))
+	}
+	return args
+}
+
+// rule reads the rest of a line.
 func (p *parser) rule() (policy.Line, error) {
 	var args, raw []string
 	for p.NextArg() {
@@ -238,10 +282,7 @@ func (p *parser) rule() (policy.Line, error) {
 	if len(args) > when && args[when] == "encoded_slashes" {
 		when++
 	}
-	if len(args) > when+2 && args[when] == "when" {
-		args = append(args[:when+1:when+1], strings.Join(raw[when+1:], " "))
-	}
-	return policy.ParseArgs(args)
+	return policy.ParseArgs(unquoted(args, raw, when))
 }
 
 // user reads: user <id> roles <role>... [from <issuer|kind>]

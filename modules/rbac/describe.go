@@ -9,7 +9,7 @@ import (
 // ServesAnonymous reports whether a rule allows something without an identity.
 func (h *Handler) ServesAnonymous() bool {
 	for _, r := range h.active.Load().policy.Rules() {
-		if r.Allow && r.Who == "anyone" {
+		if r.Allow && r.Who == "anyone" && r.Line.Call == "" {
 			return true
 		}
 	}

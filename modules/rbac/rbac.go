@@ -25,6 +25,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
@@ -99,7 +100,8 @@ const layer = "rbac"
 //   - 403 forbidden: the policy does not allow it to this caller. The answer
 //     says nothing about the policy; where the caller has a bearer token
 //     and the policy has scopes, it carries the challenge insufficient_scope
-//     (RFC 6750 section 3.1)
+//     (RFC 6750 section 3.1) with all scopes of which one would have this very
+//     request allowed
 //
 // Roles that the policy gives to a user are added to the caller for all layers
 // behind this one too, and to `{http.auth.user.roles}`.
@@ -238,6 +240,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if repl := reqctx.Replacer(r); repl != nil {
 		repl.Set("http.rbac.rule", rule)
 	}
+	if in.policy.Calls() {
+		reqctx.SetCalls(r, &calls{h, in})
+	}
 	if refusal == nil {
 		h.allowed.Inc()
 		if log := reqctx.Decisions(r); log != nil {
@@ -309,7 +314,7 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 	}
 	switch {
 	case !d.Allow:
-		return d, refusal(r, p, pol)
+		return d, refusal(r, p, pol, main, b)
 	case (p != nil || address || !safe) && reqctx.EarlyData(r):
 		return policy.Decision{Reason: reasonEarly}, reqctx.TooEarly()
 	}
@@ -393,7 +398,7 @@ func method(r *http.Request) string {
 }
 
 // refusal answers a request that the policy does not allow.
-func refusal(r *http.Request, p *principal.Principal, pol *policy.Policy) *problem.Problem {
+func refusal(r *http.Request, p *principal.Principal, pol *policy.Policy, as reading, b condition.Body) *problem.Problem {
 	if p == nil {
 		// RFC 9110 section 15.5.2: a 401 has at least one challenge. RFC
 		// 6750 section 3.1: without credentials, it names no error.
@@ -401,19 +406,61 @@ func refusal(r *http.Request, p *principal.Principal, pol *policy.Policy) *probl
 		if len(challenges) == 0 {
 			challenges = []string{"Bearer"}
 		}
+		challenges = reqctx.WithParameter(challenges, "scope", strings.Join(firstScopes(r, pol, as), " "))
 		return &problem.Problem{
 			Status: http.StatusUnauthorized, Code: "missing_credentials",
 			Detail: "this request needs credentials", Challenges: challenges,
 		}
 	}
 	refused := &problem.Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "this request is not allowed to this caller"}
-	// Whether the token's scopes were what it lacked is the policy's secret:
-	// the challenge is the same for every request that is refused.
-	if bearer := p.Kind == principal.KindJWT || p.Kind == principal.KindOpaque; bearer && len(pol.Scopes()) > 0 {
-		refused.Challenges = []string{`Bearer error="insufficient_scope"`}
+	// The challenge is the same for every request that is refused, but for the
+	// scopes that would have it allowed: a client can ask for those, and for
+	// nothing else. All of them are in the one challenge, since clients that are
+	// asked for one at a time lose the one before.
+	if bearer := p.Kind == principal.KindJWT || p.Kind == principal.KindOpaque; bearer && len(pol.KnownScopes()) > 0 {
+		refused.Challenges = []string{credential.Challenge(reqctx.ChallengeScheme(r), "error", "insufficient_scope", "scope", strings.Join(neededScopes(r, p, pol, as, b), " "))}
 	}
 	return refused
 }
+
+// neededScopes returns the scopes that would have the request allowed.
+func neededScopes(r *http.Request, p *principal.Principal, pol *policy.Policy, as reading, b condition.Body) []string {
+	q := policy.Request{
+		Method: as.method, Path: as.path,
+		Authenticated: true, User: p.ID, Source: p.Source(), Roles: p.Roles, Scopes: p.Scopes,
+	}
+	env := environment(r, &q, p)
+	defer release(env)
+	env.Body = b
+	return pol.NeededScopes(&q)
+}
+
+// firstScopes returns the scopes that may have the request allowed of somebody
+// who is not known yet. At the endpoint of an MCP server these are all that its
+// tools may come to need: some clients never ask their user a second time.
+func firstScopes(r *http.Request, pol *policy.Policy, as reading) []string {
+	scopes := pol.PossibleScopes(as.method, as.path)
+	if res := reqctx.ResourceOf(r); res != nil && pol.Calls() && res.Is(r.URL.Path) {
+		scopes = append(scopes, pol.CallScopes()...)
+		slices.Sort(scopes)
+		scopes = slices.Compact(scopes)
+	}
+	return scopes
+}
+
+// FirstScopes returns the scopes that a request which has no credential yet may
+// need, for the challenge of the authenticator that has rejected it before it
+// came here.
+func (h *Handler) FirstScopes(r *http.Request) []string {
+	path, err := requestpath.Of(r.Method, r.URL)
+	if err != nil {
+		return nil
+	}
+	return firstScopes(r, h.active.Load().policy, reading{method: method(r), path: path})
+}
+
+// KnownScopes returns the scopes that the policy names.
+func (h *Handler) KnownScopes() []string { return h.active.Load().policy.KnownScopes() }
 
 // Interface guards
 var (

@@ -596,3 +596,40 @@ func TestFaultyPolicyFileIsAnErrorWhenLoading(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestChallengesNameTheScopesThatWouldDo(t *testing.T) {
+	h := provision(t, `rbac {
+		authenticated {
+			allow GET /me
+		}
+		scope orders:read {
+			allow GET /orders/*
+		}
+		scope orders:write inherits orders:read {
+			allow POST /orders/*
+		}
+		scope admin {
+			allow * /*
+			deny DELETE /orders/*
+		}
+	}`)
+	caller := func(scopes ...string) *principal.Principal {
+		return &principal.Principal{ID: "u", Kind: principal.KindJWT, Scopes: scopes}
+	}
+	for _, tc := range []struct {
+		method, path string
+		p            *principal.Principal
+		want         string
+	}{
+		{"GET", "/orders/1", nil, `Bearer scope="admin orders:read orders:write"`},
+		{"GET", "/me", nil, `Bearer`},
+		{"DELETE", "/orders/1", nil, `Bearer`},
+		{"GET", "/orders/1", caller(), `Bearer error="insufficient_scope", scope="admin orders:read orders:write"`},
+		{"POST", "/orders/1", caller("orders:read"), `Bearer error="insufficient_scope", scope="admin orders:write"`},
+		{"DELETE", "/orders/1", caller("orders:write"), `Bearer error="insufficient_scope"`},
+	} {
+		if w, _ := serve(t, h, request(tc.method, tc.path, tc.p)); w.Header().Get("Www-Authenticate") != tc.want {
+			t.Errorf("%s %s: got %q; want %q", tc.method, tc.path, w.Header()["Www-Authenticate"], tc.want)
+		}
+	}
+}

@@ -21,6 +21,9 @@
 //	body        the request's body as JSON, such as body.order.total
 //	{name}      string  every path variable of the rule, under its name;
 //	                    {app} hides the application
+//	mcp         map     in rules for tools, resources and prompts: mcp.method,
+//	                    mcp.name and mcp.arguments, which is what a call of
+//	                    the Model Context Protocol has
 //
 // beside CEL's standard functions, its optional types, and
 //
@@ -129,6 +132,14 @@ var reserved = []string{
 	"namespace", "null", "package", "return", "true", "var", "void", "while",
 }
 
+// callName is the variable for what is called by the Model Context Protocol, in
+// rules for calls, which have no path variables. callVar stands for it among
+// these; no variable can have that name.
+const (
+	callName = "mcp"
+	callVar  = "(mcp)"
+)
+
 // appName is the variable for the application, which a path variable of the
 // same name hides.
 const appName = "app"
@@ -174,8 +185,16 @@ type Program struct {
 	prg  cel.Program
 
 	body, headers bool
+	call          bool
 	who           bool
+	scopes        []string
 }
+
+// ReadsCall reports whether evaluating p may read the arguments of a call.
+func (p *Program) ReadsCall() bool { return p.call }
+
+// Scopes returns the scopes that p asks for by name.
+func (p *Program) Scopes() []string { return p.scopes }
 
 // ReadsBody reports whether evaluating p may read the request's body.
 func (p *Program) ReadsBody() bool { return p.body }
@@ -197,6 +216,12 @@ func (p *Program) String() string { return p.text }
 type Compiler struct {
 	envs  map[string]*cel.Env
 	progs map[string]*Program
+}
+
+// CompileCall parses and checks an expression of a rule for calls of the Model
+// Context Protocol, which sees mcp beside the rest.
+func (c *Compiler) CompileCall(text string) (*Program, error) {
+	return c.Compile(text, []Var{{Name: callVar}})
 }
 
 // Compile parses and checks an expression over the given path variables.
@@ -240,6 +265,10 @@ func (c *Compiler) env(vars []string) (*cel.Env, error) {
 	}
 	opts := make([]cel.EnvOption, len(vars), len(vars)+1)
 	for i, v := range vars {
+		if v == callVar {
+			opts[i] = cel.Variable(callName, cel.MapType(cel.StringType, cel.DynType))
+			continue
+		}
 		if err := CheckVariable(v); err != nil {
 			return nil, err
 		}
@@ -284,7 +313,32 @@ func compile(env *cel.Env, text string, vars []string) (*Program, error) {
 	names := func(variable string) bool { return found(expr, func(e ast.Expr) bool { return named(e, variable) }) }
 	who := found(expr, func(e ast.Expr) bool { return named(e, "user") || calls(e, "owner") || reads(e, "sub") })
 	told := found(expr, func(e ast.Expr) bool { return named(e, "user.issuer") || named(e, "user.kind") || reads(e, "iss") })
-	return &Program{text: text, prg: prg, body: names("body"), headers: names("headers"), who: who && !told}, nil
+	return &Program{
+		text: text, prg: prg, body: names("body"), headers: names("headers"), who: who && !told,
+		call: slices.Contains(vars, callVar) && names(callName), scopes: scopesIn(expr),
+	}, nil
+}
+
+// scopesIn returns the scopes that an expression asks for by name:
+// has_scope("x") and "x" in scopes.
+func scopesIn(e ast.Expr) []string {
+	var all []string
+	found(e, func(e ast.Expr) bool {
+		var arg ast.Expr
+		switch {
+		case calls(e, "has_scope") && len(e.AsCall().Args()) == 1:
+			arg = e.AsCall().Args()[0]
+		case calls(e, "@in") && len(e.AsCall().Args()) == 2 && named(e.AsCall().Args()[1], "scopes"):
+			arg = e.AsCall().Args()[0]
+		default:
+			return false
+		}
+		if text, ok := literal(arg); ok && !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+		return false
+	})
+	return all
 }
 
 func named(e ast.Expr, name string) bool {
@@ -324,7 +378,9 @@ func explain(iss *cel.Issues, vars []string) error {
 		if !slices.Contains(vars, appName) {
 			names = append([]string{appName}, names...)
 		}
-		names = append(names, vars...)
+		for _, v := range vars {
+			names = append(names, strings.Trim(v, "()"))
+		}
 		return fmt.Errorf("%s: %s; a condition knows %s", at, message, strings.Join(names, ", "))
 	}
 	return fmt.Errorf("%s: %s", at, message)

@@ -37,12 +37,45 @@ type Env struct {
 	// body fails.
 	Body Body
 
+	// Call is what is called by the Model Context Protocol. Without it an
+	// expression that reads mcp fails.
+	Call *Call
+
 	// AddressRead is whether an expression has read client_ip.
 	AddressRead bool
 
 	query   any
 	headers any
 	body    any
+	call    any
+}
+
+// Call is a call of the Model Context Protocol.
+type Call struct {
+	Method string // tools/call
+	Name   string // of the tool or prompt, or the URI of the resource
+
+	// Arguments are decoded as [principal.Claims] decode claims; an empty
+	// object where the call has none.
+	Arguments func() (any, error)
+}
+
+// readCall makes what expressions see of a call. Arguments that cannot be read
+// have no value: what asks for them fails.
+func readCall(c *Call) any {
+	if c == nil {
+		return unreadable
+	}
+	arguments := any(unreadable)
+	if c.Arguments != nil {
+		if v, err := c.Arguments(); err == nil {
+			arguments = oneReading(v)
+			if v == nil {
+				arguments = map[string]any{}
+			}
+		}
+	}
+	return map[string]any{"method": c.Method, "name": c.Name, "arguments": arguments}
 }
 
 // Body is the body of a request.
@@ -152,6 +185,14 @@ func (a *activation) ResolveName(name string) (any, bool) {
 			e.body = readBody(e.Body)
 		}
 		return e.body, true
+	case callName:
+		// A path variable may have the name, too.
+		if a.prog.call {
+			if e.call == nil {
+				e.call = readCall(e.Call)
+			}
+			return e.call, true
+		}
 	case "client_ip":
 		e.AddressRead = true
 		return e.ClientIP, true

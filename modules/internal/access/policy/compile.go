@@ -49,6 +49,7 @@ type Policy struct {
 	fold     bool              // paths are compared in lower case
 	body     bool              // a condition reads the request's body
 	headers  bool              // a condition reads header fields
+	calls    map[Call]*calls   // rules for calls of the Model Context Protocol
 	places   map[string]string // of users
 }
 
@@ -86,6 +87,9 @@ func (p *Policy) Covers(path string) bool {
 
 // matches reports whether the pattern is for a path of these segments.
 func (p pattern) matches(segments []string) bool {
+	if p == nil {
+		return false // of a rule that is not for paths
+	}
 	for i, s := range p {
 		switch {
 		case s.kind == below:
@@ -299,14 +303,21 @@ func (c *compiler) readRule(subject uint32, allow bool, text string) error {
 		return c.doc.fault(where, text, "%w", err)
 	}
 	r := &Rule{Who: who, Allow: allow, Line: l, subject: subject, text: where + " " + l.String(), Place: c.doc.place(where, text)}
-	if r.pattern, err = parsePath(l.Path, l.Slashes); err != nil {
-		return c.doc.fault(where, text, "%w", err)
+	if l.Call == "" {
+		if r.pattern, err = parsePath(l.Path, l.Slashes); err != nil {
+			return c.doc.fault(where, text, "%w", err)
+		}
 	}
 	if c.p.fold {
 		r.pattern = r.pattern.folded()
 	}
 	if l.When != "" {
-		if r.when, err = c.conds.Compile(l.When, r.pattern.vars()); err != nil {
+		if l.Call != "" {
+			r.when, err = c.conds.CompileCall(l.When)
+		} else {
+			r.when, err = c.conds.Compile(l.When, r.pattern.vars())
+		}
+		if err != nil {
 			return c.doc.fault(where, text, "when %s: %w", oneLine(l.When), err)
 		}
 		c.p.body = c.p.body || r.when.ReadsBody()
@@ -371,7 +382,11 @@ func (c *compiler) grant(where string, g Grant) (userRoles, error) {
 // index builds the tree that decisions walk.
 func (c *compiler) index() {
 	p := c.p
-	for _, r := range p.rules {
+	for i, r := range p.rules {
+		if r.Line.Call != "" {
+			p.addCall(r, uint32(i))
+			continue
+		}
 		for _, m := range covered(r.Line.Methods) {
 			if !slices.Contains(p.methods, m) {
 				p.methods = append(p.methods, m)
@@ -388,7 +403,7 @@ func (c *compiler) index() {
 // build enters the rules that are wanted into a tree.
 func (p *Policy) build(root *node, wanted func(*Rule) bool) {
 	for i, r := range p.rules {
-		if !wanted(r) {
+		if r.Line.Call != "" || !wanted(r) {
 			continue
 		}
 		at := root.insert(r)

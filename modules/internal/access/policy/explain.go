@@ -54,7 +54,7 @@ func (p *Policy) split(path string) []string {
 
 // matches reports whether the rule is for a path with these segments.
 func (r *Rule) matches(segments []string) bool {
-	if segments == nil {
+	if segments == nil || r.Line.Call != "" {
 		return false
 	}
 	p := r.stored()

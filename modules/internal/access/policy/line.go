@@ -15,6 +15,12 @@ import (
 // Line is one rule as it is written, without who it is for and whether it
 // allows or denies. [ParseLine] and String are inverse to each other.
 type Line struct {
+	// Call, where it is not empty, says that the rule is not for a method and a
+	// path: it is for a call of the Model Context Protocol, Tool, Resource or
+	// Prompt, and Name is what may be called, as written.
+	Call Call
+	Name string
+
 	Methods []string // as written; nil for every method
 	Path    string   // as written
 	When    string   // the condition, or empty
@@ -27,10 +33,14 @@ type Line struct {
 // String prints the line in its one form.
 func (l Line) String() string {
 	s := "*"
-	if l.Methods != nil {
-		s = strings.Join(l.Methods, ",")
+	switch {
+	case l.Call != "":
+		s = string(l.Call) + " " + l.Name
+	case l.Methods != nil:
+		s = strings.Join(l.Methods, ",") + " " + l.Path
+	default:
+		s += " " + l.Path
 	}
-	s += " " + l.Path
 	if l.Slashes {
 		s += " " + slashesWord
 	}
@@ -51,6 +61,16 @@ func ParseLine(text string) (Line, error) {
 	path, rest := word(rest)
 	if methods == "" {
 		return Line{}, errors.New("the rule is empty; " + example)
+	}
+	if call := Call(methods); call.known() {
+		args := []string{methods}
+		if path != "" {
+			args = append(args, path)
+		}
+		if keyword, when := word(rest); keyword != "" {
+			args = append(args, keyword, when)
+		}
+		return parseCall(args)
 	}
 	if path == "" {
 		return Line{}, fmt.Errorf("'%s': the rule needs a method and a path; %s", methods, example)
@@ -81,6 +101,9 @@ func word(s string) (first, rest string) {
 // ParseArgs reads a rule that has been split into its parts: methods, path
 // and, where it has one, the word when and the condition.
 func ParseArgs(args []string) (Line, error) {
+	if len(args) > 0 && Call(args[0]).known() {
+		return parseCall(args)
+	}
 	if len(args) < 2 {
 		return Line{}, errors.New("the rule needs a method and a path; " + example)
 	}
@@ -283,6 +306,15 @@ func (p pattern) vars() []condition.Var {
 
 // Check parses the line and compiles its condition, for its errors alone.
 func (l Line) Check(c *condition.Compiler) error {
+	if l.Call != "" {
+		if l.When == "" {
+			return nil
+		}
+		if _, err := c.CompileCall(l.When); err != nil {
+			return fmt.Errorf("when %s: %w", oneLine(l.When), err)
+		}
+		return nil
+	}
 	p, err := parsePath(l.Path, l.Slashes)
 	if err != nil || l.When == "" {
 		return err

@@ -10,18 +10,21 @@ import (
 
 func TestRuleLines(t *testing.T) {
 	for text, want := range map[string]Line{
-		"GET /orders/*":     {[]string{"GET"}, "/orders/*", "", false},
-		"GET,POST /orders":  {[]string{"GET", "POST"}, "/orders", "", false},
-		"* /":               {nil, "/", "", false},
-		"* /*":              {nil, "/*", "", false},
-		"  PURGE\t/a/*/b  ": {[]string{"PURGE"}, "/a/*/b", "", false},
-		"GET /teams/{team}/report when team in claims.teams": {[]string{"GET"}, "/teams/{team}/report", "team in claims.teams", false},
-		"GET /a when  user == 'a  b' ":                       {[]string{"GET"}, "/a", "user == 'a  b'", false},
-		"GET /a when user ==\n  'a'":                         {[]string{"GET"}, "/a", "user ==\n  'a'", false},
-		"GET /a%20b/%2A":                                     {[]string{"GET"}, "/a%20b/%2A", "", false},
-		"GET /订单/*":                                          {[]string{"GET"}, "/订单/*", "", false},
-		"GET /p/{id}/* encoded_slashes":                      {[]string{"GET"}, "/p/{id}/*", "", true},
-		"* /q/%2F/{q} encoded_slashes when q != 'x'":         {nil, "/q/%2F/{q}", "q != 'x'", true},
+		"GET /orders/*":     {Methods: []string{"GET"}, Path: "/orders/*"},
+		"GET,POST /orders":  {Methods: []string{"GET", "POST"}, Path: "/orders"},
+		"* /":               {Path: "/"},
+		"* /*":              {Path: "/*"},
+		"  PURGE\t/a/*/b  ": {Methods: []string{"PURGE"}, Path: "/a/*/b"},
+		"GET /teams/{team}/report when team in claims.teams": {Methods: []string{"GET"}, Path: "/teams/{team}/report", When: "team in claims.teams"},
+		"GET /a when  user == 'a  b' ":                       {Methods: []string{"GET"}, Path: "/a", When: "user == 'a  b'"},
+		"GET /a when user ==\n  'a'":                         {Methods: []string{"GET"}, Path: "/a", When: "user ==\n  'a'"},
+		"GET /a%20b/%2A":                                     {Methods: []string{"GET"}, Path: "/a%20b/%2A"},
+		"GET /订单/*":                                          {Methods: []string{"GET"}, Path: "/订单/*"},
+		"tool search_*":                                      {Call: Tool, Name: "search_*"},
+		"prompt a when mcp.arguments.n < 3":                  {Call: Prompt, Name: "a", When: "mcp.arguments.n < 3"},
+		"resource file:///docs/*":                            {Call: Resource, Name: "file:///docs/*"},
+		"GET /p/{id}/* encoded_slashes":                      {Methods: []string{"GET"}, Path: "/p/{id}/*", Slashes: true},
+		"* /q/%2F/{q} encoded_slashes when q != 'x'":         {Path: "/q/%2F/{q}", When: "q != 'x'", Slashes: true},
 	} {
 		got, err := ParseLine(text)
 		if err != nil || !reflect.DeepEqual(got, want) {

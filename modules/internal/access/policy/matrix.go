@@ -66,6 +66,9 @@ func samples(policies ...*Policy) []sample {
 	var all []sample
 	for _, p := range policies {
 		for _, r := range p.rules {
+			if r.Line.Call != "" {
+				continue
+			}
 			s := sample{path: r.Line.Path}
 			for _, seg := range r.pattern {
 				switch seg.kind {

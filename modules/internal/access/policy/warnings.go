@@ -47,6 +47,9 @@ func (p *Policy) Warnings() []string {
 		for _, w := range r.Line.unlikely() {
 			all = append(all, fmt.Sprintf("%s%s: %s", at, r, w))
 		}
+		if r.Line.Call != "" {
+			continue
+		}
 		if by := p.coveredBy(uint32(i)); by != nil {
 			what := "never decides anything"
 			if r.Allow && !by.Allow {

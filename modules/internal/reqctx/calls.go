@@ -1,0 +1,43 @@
+package reqctx
+
+import (
+	"net/http"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+)
+
+// Calls answers for the policy that a request was decided by, about calls of
+// the Model Context Protocol. The handler that read the call asks.
+type Calls interface {
+	// Decide decides about a call. The decision of a policy in dry run is what it
+	// would be; DryRun says so.
+	Decide(r *http.Request, kind policy.Call, call *condition.Call) CallDecision
+
+	// Shows returns whether a list shows a name to the caller of the request.
+	Shows(r *http.Request, kind policy.Call) func(name string) bool
+}
+
+// CallDecision is what a policy says about a call.
+type CallDecision struct {
+	policy.Decision
+	Policy string   // digest
+	DryRun bool     // a call that is not allowed passes
+	Scopes []string // of which each would have it allowed, where it is not
+}
+
+const callsVar = "moat.calls"
+
+// SetCalls leaves who is to be asked about calls. Without rules for calls nobody
+// is.
+func SetCalls(r *http.Request, c Calls) {
+	if vars := Vars(r); vars != nil {
+		vars[callsVar] = c
+	}
+}
+
+// CallsOf returns who is to be asked about calls, or nil.
+func CallsOf(r *http.Request) Calls {
+	c, _ := Vars(r)[callsVar].(Calls)
+	return c
+}
