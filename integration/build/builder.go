@@ -3,12 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"io/fs"
 	"log"
 	"os"
 	"path/filepath"
@@ -32,7 +28,7 @@ func build(ctx context.Context, root, out string, verbose bool, adjust func(*xca
 	}
 	// Built beside its place and renamed, so that a build that is
 	// interrupted or a second one at the same time leaves no half binary.
-	part := out + ".part" + filepath.Ext(out)
+	part := fmt.Sprintf("%s.%d.part%s", out, os.Getpid(), filepath.Ext(out))
 	defer os.Remove(part)
 
 	run := func() error { return b.Build(ctx, part) }
@@ -94,45 +90,4 @@ func load(root string) (*xcaddy.Builder, error) {
 		}
 	}
 	return b, nil
-}
-
-// sourceSum identifies what the binary is made from: every Go file of the
-// module that is not a test, and the files that pin versions.
-func sourceSum(root string) (string, error) {
-	h := sha256.New()
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := d.Name()
-		if d.IsDir() {
-			if path != root && (name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		switch {
-		case strings.HasSuffix(name, "_test.go"):
-			return nil
-		case strings.HasSuffix(name, ".go"), strings.HasSuffix(name, ".s"), name == "go.mod", name == "go.sum", name == "xcaddy.json":
-		default:
-			return nil
-		}
-		rel, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		content := sha256.New()
-		if _, err := io.Copy(content, f); err != nil {
-			return err
-		}
-		fmt.Fprintf(h, "%x %s\n", content.Sum(nil), filepath.ToSlash(rel))
-		return nil
-	})
-	return hex.EncodeToString(h.Sum(nil)[:8]), err
 }

@@ -3,11 +3,13 @@
 //
 //	go run ./integration/build -o PATH [-race] [-with MODULE@VERSION]...
 //	go run ./integration/build COMMAND ARGUMENT...
+//	go run ./integration/build -cached
 //
 // The first form builds PATH. The second builds into the user's cache
-// directory, unless the binary there was made from the same sources, and then
+// directory, unless a binary there was made from the same sources, and then
 // becomes `caddy COMMAND ARGUMENT...`, such as `run --config Caddyfile`. The
-// environment variable MOAT_BINARY names a binary to become instead.
+// environment variable MOAT_BINARY names a binary to become instead. The third
+// prints the path of the binary in the cache directory.
 package main
 
 import (
@@ -19,7 +21,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/caddyserver/xcaddy"
@@ -48,6 +49,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("build", flag.ContinueOnError)
 	out := flags.String("o", "", "write the binary to this `path` (required)")
 	race := flags.Bool("race", false, "build with the race detector")
+	inCache := flags.Bool("cached", false, "build into the cache directory and print the path")
 	verbose := flags.Bool("v", false, "print xcaddy's own log")
 	var with plugins
 	flags.Var(&with, "with", "add another plugin, `module@version`; repeatable")
@@ -57,7 +59,14 @@ func run(ctx context.Context, args []string) error {
 		}
 		return err
 	}
-	if *out == "" || flags.NArg() > 0 {
+	if *inCache && flags.NFlag() == 1 && flags.NArg() == 0 {
+		path, err := cached(ctx, root)
+		if err == nil {
+			fmt.Println(path)
+		}
+		return err
+	}
+	if *out == "" || *inCache || flags.NArg() > 0 {
 		return errors.New("usage: go run ./integration/build -o PATH, or go run ./integration/build COMMAND [ARGUMENT]...; PATH names the binary to write")
 	}
 	return build(ctx, root, *out, *verbose, func(b *xcaddy.Builder) {
@@ -99,51 +108,14 @@ func moduleRoot() (string, error) {
 	}
 }
 
-// buildAndRun builds the binary if the cached one is older than the sources
-// and becomes it.
+// buildAndRun builds the binary unless the cache has it, and becomes it.
 func buildAndRun(ctx context.Context, root string, args []string) error {
-	if binary := os.Getenv("MOAT_BINARY"); binary != "" {
-		return become(binary, args)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return err
-	}
-	sum, err := sourceSum(root)
-	if err != nil {
-		return err
-	}
-	name := "caddy-" + sum
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
-	dir := filepath.Join(cache, "caddy-moat")
-	binary := filepath.Join(dir, name)
-	if _, err := os.Stat(binary); err != nil {
-		log.Print("building the binary with xcaddy; the first time takes a few minutes")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
-		if err := forget(dir); err != nil {
-			return err
-		}
-		if err := build(ctx, root, binary, false, nil); err != nil {
+	binary := os.Getenv("MOAT_BINARY")
+	if binary == "" {
+		var err error
+		if binary, err = cached(ctx, root); err != nil {
 			return err
 		}
 	}
 	return become(binary, args)
-}
-
-// forget removes binaries made from other sources.
-func forget(dir string) error {
-	old, err := filepath.Glob(filepath.Join(dir, "caddy-*"))
-	if err != nil {
-		return err
-	}
-	for _, f := range old {
-		// One that still runs cannot be removed on Windows; it is
-		// removed the next time.
-		_ = os.Remove(f)
-	}
-	return nil
 }

@@ -1,0 +1,3 @@
+// Package access tests what callers may do: rbac, its policies and what it
+// decides on.
+package access

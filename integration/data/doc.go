@@ -1,0 +1,2 @@
+// Package data tests which fields callers see: redact.
+package data

@@ -1,0 +1,2 @@
+// Package examples runs every example, and the commands of its README.
+package examples

@@ -1,0 +1,3 @@
+// Package identity tests who calls: each method of authentication, and how
+// methods stand beside one another.
+package identity

@@ -1,0 +1,165 @@
+package identity
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-moat/caddy-moat/integration/harness"
+)
+
+// streaming is an upstream with server-sent events, a slow download of known
+// length, and a WebSocket that says hello every now and then.
+func streaming(t *testing.T) string {
+	return harness.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		flush := http.NewResponseController(w).Flush
+		switch r.URL.Path {
+		case "/events", "/quiet":
+			w.Header().Set("Content-Type", "text/event-stream")
+			for i := 0; r.Context().Err() == nil; i++ {
+				if i == 0 || r.URL.Path == "/events" {
+					fmt.Fprintf(w, "data: %d\n\n", i)
+				}
+				_ = flush()
+				time.Sleep(50 * time.Millisecond)
+			}
+		case "/download":
+			w.Header().Set("Content-Length", "60")
+			for range 60 {
+				_, _ = io.WriteString(w, "x")
+				_ = flush()
+				time.Sleep(100 * time.Millisecond)
+			}
+		case "/socket":
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n")
+			for rw.Flush() == nil {
+				_, _ = rw.Write([]byte{0x81, 5, 'h', 'e', 'l', 'l', 'o'})
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+	})
+}
+
+const endingSite = `:{$PORT} {
+	audit trail
+	jwt_auth {
+		key HS256 {env.SECRET}
+		audience a
+		leeway 0s
+		KEEP
+	}
+	reverse_proxy UPSTREAM
+}`
+
+// shortToken is good for so long.
+func shortToken(t *testing.T, secret, sub string, ttl time.Duration) string {
+	t.Helper()
+	now := time.Now()
+	return "Authorization: Bearer " + harness.HS256(t, secret, map[string]any{
+		"sub": sub, "aud": "a", "iat": now.Add(-2 * time.Hour).Unix(), "exp": float64(now.Add(ttl).UnixMilli()) / 1000,
+	})
+}
+
+func TestStreamsEndWithTheirRight(t *testing.T) {
+	harness.OverEachProtocol(t, func(t *testing.T, protocol string) {
+		secret := strings.Repeat("s", 32)
+		s := harness.StartOver(t, protocol, strings.NewReplacer("KEEP", "", "UPSTREAM", streaming(t)).Replace(endingSite), "SECRET="+secret)
+		for _, path := range []string{"/events", "/quiet"} {
+			began := time.Now()
+			a := s.Get("PORT", path, shortToken(t, secret, "alice", 2*time.Second))
+			if took := time.Since(began); a.StatusCode != 200 || !strings.HasPrefix(a.Body, "data: 0\n\n") || a.Err != nil || took < time.Second || took > 20*time.Second {
+				t.Errorf("%s: got %d %.20q, %v after %v; want an orderly end after 2 s", path, a.StatusCode, a.Body, a.Err, took)
+			}
+		}
+		if a := s.Get("PORT", "/download", shortToken(t, secret, "alice", 2*time.Second)); a.StatusCode != 200 || len(a.Body) != 60 || a.Err != nil {
+			t.Errorf("a download: got %d, %d bytes, %v", a.StatusCode, len(a.Body), a.Err)
+		}
+		// Somebody revokes the token while a stream goes on.
+		done := make(chan *harness.Response, 1)
+		go func() { done <- s.Get("PORT", "/events", shortToken(t, secret, "bob", time.Hour)) }()
+		time.Sleep(time.Second)
+		resp, err := http.Post("http://"+s.Admin+"/moat/revocations", "application/json",
+			strings.NewReader(`{"sub":"bob","issued_before":"`+time.Now().UTC().Format(time.RFC3339)+`"}`))
+		if err != nil || resp.StatusCode >= 300 {
+			t.Fatalf("%v %v", resp, err)
+		}
+		resp.Body.Close()
+		select {
+		case a := <-done:
+			if a.StatusCode != 200 || a.Err != nil {
+				t.Errorf("revoked: got %d, %v", a.StatusCode, a.Err)
+			}
+		case <-time.After(harness.Patience / 2):
+			t.Error("a stream outlives the revocation of its token")
+		}
+		harness.Eventually(t, func() error {
+			if out, err := s.Caddy("moat", "audit", "search", "trail"); err != nil || strings.Count(out, `"code":"stream_ended"`) < 3 {
+				return errors.New("the trail does not say what ended: " + out)
+			}
+			return nil
+		})
+	})
+}
+
+func TestWebSocketsEndWithTheirRight(t *testing.T) {
+	secret := strings.Repeat("s", 32)
+	s := harness.Start(t, strings.NewReplacer("KEEP", "", "UPSTREAM", streaming(t)).Replace(endingSite), "SECRET="+secret)
+	conn, err := net.Dial("tcp", s.Addr("PORT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(harness.Patience))
+	fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n\r\n",
+		shortToken(t, secret, "alice", 2*time.Second))
+	r := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v %v", resp, err)
+	}
+	began := time.Now()
+	rest, err := io.ReadAll(r)
+	if err != nil || time.Since(began) > 20*time.Second {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+	frames := strings.Split(string(rest), "\x81\x05hello")
+	if last := frames[len(frames)-1]; len(frames) < 5 || !strings.HasPrefix(last, "\x88") || !strings.HasPrefix(last[2:], "\x03\xf0") {
+		t.Errorf("%d frames, and then %q; want a close frame with 1008", len(frames)-1, last)
+	}
+}
+
+func TestStreamsGoOnWhereTheyAreKept(t *testing.T) {
+	secret := strings.Repeat("s", 32)
+	s := harness.Start(t, strings.NewReplacer("KEEP", "stream_expiry keep", "UPSTREAM", streaming(t)).Replace(endingSite), "SECRET="+secret)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Addr("PORT")+"/events", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, value, _ := strings.Cut(shortToken(t, secret, "alice", time.Second), ": ")
+	req.Header.Set(name, value)
+	began := time.Now()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	if took := time.Since(began); err == nil || took < 4*time.Second {
+		t.Errorf("the stream ended after %v: %v", took, err)
+	}
+}
