@@ -144,11 +144,14 @@ type Provider struct {
 	Label string `json:"label,omitempty"`
 	Tag   string `json:"tag,omitempty"`
 
-	// How long after it was created a signature is accepted. At most 24h.
-	// Default: 5m
+	// How old a signature may be. It is accepted until max_age and leeway have
+	// passed since created, or since the date of draft-cavage, and no longer than
+	// leeway after expires. At most 24h. Default: 5m
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
 
-	// How far the clock of a signer may be off. At most 10m. Default: 30s
+	// How far the clock of a signer may be off, either way: created may lie so far
+	// in the future, and max_age and expires are over so much later. At most 10m.
+	// Default: 30s
 	Leeway *caddy.Duration `json:"leeway,omitempty"`
 
 	// What may be used once: `signature`, the same signature of the same
@@ -158,20 +161,29 @@ type Provider struct {
 	// safe nor idempotent (RFC 9110 section 9.2); or `off`. With signature,
 	// two equal requests in one second need different nonces.
 	//
+	// Signatures of draft-cavage have no nonce. Unless `signature` is written
+	// out, the same one may be used again for up to two seconds after its first
+	// use, so that a client may send two equal requests in a second. The price:
+	// who copies a request can repeat it within these.
+	//
 	// What was used is remembered in memory. It survives reloads. A restart
 	// forgets it: signatures from before are refused then, but for those that
 	// are dated after it, by a signer whose clock was ahead; idempotency keys
-	// are good again, under new signatures. All sites with the same number to
-	// remember share one memory. An idempotency key is that of a user at a
-	// host, whichever of its keys signs. Default: signature
+	// are good again, under new signatures. All sites of a process share one
+	// memory, whatever their other options; a site where replay is off neither
+	// notes nor asks. An idempotency key is that of a user at a host, whichever
+	// of its keys signs. Default: signature, but for draft-cavage
 	Replay string `json:"replay,omitempty"`
 
 	// How long idempotency keys are remembered, of which all sites together
 	// remember two million. A restart forgets them. Default: 24h
 	Retention caddy.Duration `json:"retention,omitempty"`
 
-	// How many signatures or nonces are remembered at a time, 30 to 60 bytes
-	// each. When there are more, requests are refused. Default: 500000
+	// How many signatures and nonces are remembered at a time, 30 to 60 bytes
+	// each. All sites share one memory, as large as the largest of them asks for.
+	// An entry is remembered until no site accepts it any more: for max_age and
+	// leeway of the site where they are longest. When there is no room, requests
+	// are refused with 503 too_many_signatures. Default: 500000
 	Remember int `json:"remember,omitempty"`
 
 	// How much of the content is read before the request goes on, in bytes.
@@ -286,7 +298,7 @@ func (p *Provider) check() error {
 	case p.Retention != 0 && p.Replay != ReplayIdempotencyKey:
 		return errors.New("retention is about idempotency keys: write replay idempotency_key, too, or leave it out")
 	case p.Remember != 0 && p.Replay == ReplayOff:
-		return errors.New("remember is about replay, which is off")
+		return errors.New("remember has no effect while replay is off; remove it, or set replay signature")
 	}
 	switch p.Replay {
 	case "", ReplaySignature, ReplayNonce, ReplayIdempotencyKey, ReplayOff:
@@ -396,7 +408,7 @@ func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (*princip
 		}
 	}
 	if err := p.use(r, &signed{
-		key: res.Key, user: ring.found.principal.ID, fingerprint: res.Fingerprint, created: res.Created, until: res.Until, covers: res.Covers,
+		key: res.Key, user: ring.found.principal.ID, fingerprint: res.Fingerprint, created: res.Created, until: res.Until, covers: res.Covers, cavage: true,
 	}, now); err != nil {
 		return nil, withKey(err, res.Key)
 	}

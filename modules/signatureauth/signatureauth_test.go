@@ -442,13 +442,34 @@ func TestCavageIsOffUnlessAsked(t *testing.T) {
 		}
 		_ = p.Cleanup()
 	}
+	for replay, want := range map[string]string{"": "", "replay idempotency_key": "", "replay signature": CodeReplayed, "replay off": ""} {
+		p := provide(t, key+"cavage\n"+replay)
+		for i, want := range []string{"", want} {
+			r := request("GET", "https://api.example.com/orders?x=1", nil)
+			r.Header.Set("Date", now.UTC().Format(http.TimeFormat))
+			value, err := hmac.SignCavage(message(r), []string{"(request-target)", "host", "date"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", value)
+			if _, err := p.Identify(r); refusal(err) != want {
+				t.Errorf("%q: request %d in the same second: got %q, want %q", replay, i+1, refusal(err), want)
+			}
+		}
+		_ = p.Cleanup()
+	}
+	// Later it is a replay, and at once where each is accepted once.
 	p := provide(t, key+"cavage")
-	r := make(nil)
-	if _, err := p.Identify(r); err != nil {
+	strict := provide(t, key+"cavage\nreplay signature")
+	if _, err := p.Identify(make(nil)); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := strict.Identify(make(nil)); refusal(err) != CodeReplayed {
+		t.Errorf("at another site, with replay signature: got %q", refusal(err))
+	}
+	p.now = func() time.Time { return now.Add(3 * time.Second) }
 	if _, err := p.Identify(make(nil)); refusal(err) != CodeReplayed {
-		t.Errorf("used twice: got %q", refusal(err))
+		t.Errorf("three seconds later: got %q", refusal(err))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,11 +23,43 @@ type failed struct{ atomic.Bool }
 func (f *failed) note()       { f.Store(true) }
 func (f *failed) noted() bool { return f.Load() }
 
-// memories are what has been used, by how much they remember. All sites that
-// remember as much share one, and a reload forgets nothing. One that is new
-// refuses what was signed before it, so changing the number forgets nothing
-// either.
-var memories = caddy.NewUsagePool() // *replay.Memory by int, or "idempotency keys"
+// memories are what has been used: one for all signatures and nonces, whatever the
+// options of the sites, and one for idempotency keys. A reload forgets nothing.
+var memories = caddy.NewUsagePool() // *sharedMemory and *replay.Memory, by name
+
+// sharedMemory is a memory as large as the largest that one of those who share it
+// asks for.
+type sharedMemory struct {
+	*replay.Memory
+	mu    sync.Mutex
+	sizes map[*Provider]int
+}
+
+// want makes room for n entries as long as p is there.
+func (s *sharedMemory) want(p *Provider, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sizes[p] = n
+	s.resize()
+}
+
+func (s *sharedMemory) leave(p *Provider) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sizes, p)
+	s.resize()
+}
+
+// resize is called with mu held.
+func (s *sharedMemory) resize() {
+	largest := 0
+	for _, n := range s.sizes {
+		largest = max(largest, n)
+	}
+	if largest > 0 { // the last who leaves leaves it to the pool
+		s.Resize(largest)
+	}
+}
 
 func (p *Provider) openReplay() error {
 	if p.Replay == ReplayOff {
@@ -36,13 +69,15 @@ func (p *Provider) openReplay() error {
 	if n == 0 {
 		n = defaultRemember
 	}
-	var err error
-	p.memory, err = lifecycle.Share(&p.held, memories, n, func() (*replay.Memory, func(), error) {
-		return replay.NewMemory(n, p.now()), func() {}, nil
+	shared, err := lifecycle.Share(&p.held, memories, "signatures", func() (*sharedMemory, func(), error) {
+		return &sharedMemory{Memory: replay.NewMemory(n, p.now()), sizes: make(map[*Provider]int)}, func() {}, nil
 	})
 	if err != nil {
 		return err
 	}
+	shared.want(p, n)
+	p.held.Add(func() { shared.leave(p) })
+	p.memory = shared.Memory
 	// A signature that was used and forgotten where they are good for a minute
 	// would be good again where they are for five, or after a reload.
 	p.memory.Widen(p.span, p.now())
@@ -81,7 +116,13 @@ type signed struct {
 	fingerprint    [32]byte
 	created, until time.Time
 	covers         func(field string) bool
+	cavage         bool
 }
+
+// sameSecond is for how long a signature of draft-cavage may be used again. It has
+// no nonce, and its date is in seconds, so two equal requests in one second have
+// the same. Two seconds, as the second request may take longer than the first.
+const sameSecond = 2 * time.Second
 
 // scopeSignature is that of signatures. The fingerprint has all in it that tells
 // them apart.
@@ -107,6 +148,9 @@ func (p *Provider) use(r *http.Request, s *signed, now time.Time) *credential.Er
 	// The signature itself in every mode: a reload may change the mode, and
 	// must not make good again what has been used.
 	uses := []replay.Entry{{Scope: scopeSignature, Value: string(s.fingerprint[:]), Made: s.created, Until: s.until}}
+	if s.cavage && p.Replay != ReplaySignature {
+		uses[0].Again = sameSecond
+	}
 	if p.Replay == ReplayNonce {
 		uses = append(uses, replay.Entry{Scope: scopeOfNonce(s.key), Value: s.nonce, Made: s.created, Until: s.until})
 	}

@@ -83,6 +83,127 @@ func TestNonceOfAnotherKeyOfTheSameIDIsAnotherOne(t *testing.T) {
 	}
 }
 
+// TestReplayCountsWhateverTheOptions: a signature that was used at one site is used
+// at all of the process, whatever max_age, leeway, remember and the rest are there.
+func TestReplayCountsWhateverTheOptions(t *testing.T) {
+	acme := ed25519Pair(t, "acme-1")
+	key := "key acme-1 ed25519 `" + acme.public + "`\n"
+	options := []string{"", "max_age 1m", "leeway 0s", "leeway 5m\nmax_age 1h", "remember 1000", "remember 1000000", "replay nonce", "replay idempotency_key", "cavage", "body 1KiB", "components @method @target-uri"}
+	var sites []*Provider
+	for _, o := range options {
+		sites = append(sites, provide(t, key+o))
+	}
+	for i, first := range sites {
+		r := request("GET", "https://api.example.com/", nil)
+		sign(t, acme.Signer, r, func(x *httpsig.Template) { x.Nonce = strconv.Itoa(i) })
+		if _, err := first.Identify(r); err != nil {
+			t.Errorf("%q: %v", options[i], err)
+		}
+		for j, then := range sites {
+			if _, err := then.Identify(r); refusal(err) != CodeReplayed {
+				t.Errorf("%q after %q: got %q", options[j], options[i], refusal(err))
+			}
+		}
+	}
+	// A site that comes later, and those that go, change nothing.
+	r := request("GET", "https://api.example.com/", nil)
+	sign(t, acme.Signer, r, func(x *httpsig.Template) { x.Nonce = "last" })
+	if _, err := sites[0].Identify(r); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sites[:len(sites)-1] {
+		_ = s.Cleanup()
+	}
+	if _, err := provide(t, key+"remember 7").Identify(r); refusal(err) != CodeReplayed {
+		t.Errorf("after a reload: got %q", refusal(err))
+	}
+}
+
+// TestLargestRememberCounts for all sites, as long as the site is there.
+func TestLargestRememberCounts(t *testing.T) {
+	acme := ed25519Pair(t, "acme-1")
+	key := "key acme-1 ed25519 `" + acme.public + "`\n"
+	n := 0
+	use := func(p *Provider) string {
+		n++
+		r := request("GET", "https://api.example.com/", nil)
+		sign(t, acme.Signer, r, func(x *httpsig.Template) { x.Nonce = strconv.Itoa(n) })
+		_, err := p.Identify(r)
+		return refusal(err)
+	}
+	small := provide(t, key+"remember 1")
+	for i, want := range []string{"", CodeFull} {
+		if got := use(small); got != want {
+			t.Errorf("alone, %d: got %q", i, got)
+		}
+	}
+	large := provide(t, key+"remember 3")
+	for i, want := range []string{"", "", CodeFull} {
+		if got := use(small); got != want {
+			t.Errorf("beside a larger one, %d: got %q", i, got)
+		}
+	}
+	_ = large.Cleanup()
+	small.now = func() time.Time { return now.Add(time.Hour) }
+	n++
+	r := request("GET", "https://api.example.com/", nil)
+	sign(t, acme.Signer, r, func(x *httpsig.Template) { x.Created = now.Add(time.Hour) })
+	if _, err := small.Identify(r); err != nil {
+		t.Errorf("when all are past: %v", err)
+	}
+	if got := use(small); got != CodeInvalid { // of an hour ago
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestMaxAgeAndLeeway: created may be leeway ahead; max_age and expires are over
+// leeway later.
+func TestMaxAgeAndLeeway(t *testing.T) {
+	acme := ed25519Pair(t, "acme-1")
+	p := provide(t, "key acme-1 ed25519 `"+acme.public+"`\nmax_age 60s\nleeway 10s")
+	for i, c := range []struct {
+		created, expires time.Duration // before and after now
+		want             string
+	}{
+		{-10 * time.Second, 0, ""},
+		{-11 * time.Second, 0, CodeInvalid},
+		{60 * time.Second, 0, ""},
+		{69 * time.Second, 0, ""},
+		{70 * time.Second, 0, CodeInvalid},
+		{30 * time.Second, -9 * time.Second, ""},
+		{30 * time.Second, -10 * time.Second, CodeInvalid},
+		{69 * time.Second, time.Hour, ""},
+		{70 * time.Second, time.Hour, CodeInvalid}, // expires makes nothing longer
+	} {
+		// The memory knows nothing from before it began, so the clock is later.
+		p.now = func() time.Time { return now.Add(10 * time.Minute) }
+		r := request("GET", "https://api.example.com/", nil)
+		sign(t, acme.Signer, r, func(x *httpsig.Template) {
+			x.Created, x.Nonce = p.now().Add(-c.created), strconv.Itoa(i)
+			if c.expires != 0 {
+				x.Expires = p.now().Add(c.expires)
+			}
+		})
+		if _, err := p.Identify(r); refusal(err) != c.want {
+			t.Errorf("created %v ago, expires %v: got %v, want %q", c.created, c.expires, err, c.want)
+		}
+	}
+	// The default, and 0.
+	for block, ahead := range map[string]time.Duration{"": 30 * time.Second, "leeway 0s": 0} {
+		p := provide(t, "key acme-1 ed25519 `"+acme.public+"`\n"+block)
+		for i, c := range []struct {
+			created time.Duration
+			want    string
+		}{{ahead, ""}, {ahead + time.Second, CodeInvalid}} {
+			r := request("GET", "https://api.example.com/"+block[:min(3, len(block))], nil)
+			sign(t, acme.Signer, r, func(x *httpsig.Template) { x.Created, x.Nonce = now.Add(c.created), "d"+strconv.Itoa(i) })
+			if _, err := p.Identify(r); refusal(err) != c.want {
+				t.Errorf("%q, %v ahead: got %v", block, c.created, err)
+			}
+		}
+	}
+}
+
 func TestEventIsTheSameUnderANewKeyOfItsSender(t *testing.T) {
 	one, two := ed25519Pair(t, "acme-1"), ed25519Pair(t, "acme-2")
 	p := provide(t, "key acme-1 ed25519 `"+one.public+"` {\nuser acme\n}\nkey acme-2 ed25519 `"+two.public+"` {\nuser acme\n}\nreplay idempotency_key")

@@ -64,9 +64,23 @@ func NewMemory(limit int, now time.Time) *Memory {
 	m := &Memory{since: now.Truncate(time.Second), parts: make([]part, n)}
 	rand.Read(m.key[:]) // never fails
 	for i := range m.parts {
-		m.parts[i].init((limit + n - 1) / n)
+		m.parts[i].resize((limit + n - 1) / n)
 	}
 	return m
+}
+
+// Resize makes room for about limit entries at once, for more or fewer than
+// before. Nothing is forgotten: with more entries than that, the memory is full
+// until they are past.
+func (m *Memory) Resize(limit int) {
+	limit = min(max(limit, 1), MaxEntries)
+	n := len(m.parts)
+	for i := range m.parts {
+		p := &m.parts[i]
+		p.mu.Lock()
+		p.resize((limit + n - 1) / n)
+		p.mu.Unlock()
+	}
 }
 
 // Use notes an entry. It never blocks for long: each call gives back the room
@@ -84,7 +98,11 @@ func (m *Memory) Use(_ context.Context, e Entry, now time.Time) error {
 	}
 	k := m.mark(e)
 	p := &m.parts[uint(k[15])%uint(len(m.parts))]
-	err := p.use(k, m.seconds(now), m.secondsUp(e.Until))
+	again := uint32(0)
+	if e.Again > 0 {
+		again = m.seconds(now.Add(e.Again))
+	}
+	err := p.use(k, m.seconds(now), m.secondsUp(e.Until), again)
 	switch err {
 	case ErrOlder:
 		m.older.Add(1)
@@ -182,15 +200,30 @@ type entry struct {
 	older uint32 // place + 1 of the one before it in the chain
 }
 
-func (p *part) init(limit int) {
+// resize sets how many entries there may be. The table grows if it has to, and
+// does not shrink. Callers hold mu.
+func (p *part) resize(limit int) {
 	p.limit = limit
 	buckets := uint32(1)
 	for int(buckets) < limit {
 		buckets *= 2
 	}
+	if int(buckets) <= len(p.heads) {
+		return
+	}
+	old := p.heads
 	// Memory that was never written to is not there, on most systems.
 	p.heads = make([]uint32, buckets)
 	p.mask = buckets - 1
+	for _, place := range old {
+		for place != 0 {
+			e := p.at(place - 1)
+			head := p.head(&e.mark)
+			next := e.older
+			e.older, *head = *head, place
+			place = next
+		}
+	}
 }
 
 func (p *part) at(place uint32) *entry { return &p.chunks[place/chunkSize].entries[place%chunkSize] }
@@ -203,30 +236,60 @@ func (p *part) head(k *mark) *uint32 {
 // More than one, so that past entries become fewer.
 const reclaim = 4
 
-func (p *part) use(k mark, now, until uint32) error {
+func (p *part) use(k mark, now, until, again uint32) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(now, reclaim)
-	head := p.head(&k)
-	for place := *head; place != 0; {
-		e := p.at(place - 1)
-		if e.mark == k && now < e.until {
-			return ErrReplayed
-		}
-		place = e.older
+	twin := k.twin()
+	need := 1
+	if again > now {
+		need = 2
 	}
 	switch {
+	case p.find(&k, now):
+		if need == 2 && p.find(&twin, now) {
+			return nil
+		}
+		return ErrReplayed
 	case until <= max(now, p.forgot):
 		// It is past already; or the clock was set back, and among what has
 		// been forgotten there may be this.
 		return ErrOlder
-	case p.count >= p.limit:
+	case p.count+need > p.limit:
 		return ErrFull
 	}
-	place := p.add(bits.Len32(until - now))
-	*p.at(place) = entry{mark: k, until: until, older: *head}
-	*head = place + 1
+	p.note(&k, now, until)
+	if need == 2 {
+		p.note(&twin, now, min(again, until))
+	}
 	return nil
+}
+
+// twin is the mark of an entry that says of another, in the same part, that it may
+// still be used again.
+func (k mark) twin() mark {
+	k[0] ^= 0x80
+	return k
+}
+
+// find reports whether there is an entry that is not past. Callers hold mu.
+func (p *part) find(k *mark, now uint32) bool {
+	for place := *p.head(k); place != 0; {
+		e := p.at(place - 1)
+		if e.mark == *k && now < e.until {
+			return true
+		}
+		place = e.older
+	}
+	return false
+}
+
+// note adds an entry. Callers hold mu and have made sure that there is room.
+func (p *part) note(k *mark, now, until uint32) {
+	head := p.head(k)
+	place := p.add(bits.Len32(until - now))
+	*p.at(place) = entry{mark: *k, until: until, older: *head}
+	*head = place + 1
 }
 
 // add returns the place for one more entry of a lane. Callers hold mu.

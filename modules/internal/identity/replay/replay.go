@@ -1,4 +1,4 @@
-// Package replay remembers what may be used but once: the proofs of RFC 9449,
+// Package replay remembers what may be used but once, or for a moment: the proofs of RFC 9449,
 // the signatures and nonces of RFC 9421, idempotency keys.
 //
 // Who uses it verifies first and stores then, so that only who has a
@@ -39,6 +39,10 @@ type Entry struct {
 	// Until is when it will not be accepted any more, used or not. A store may
 	// remember it for longer.
 	Until time.Time
+
+	// Again is for how long after its first use it may be used again, in whole
+	// seconds: 0 for never. Its first use must have said so too.
+	Again time.Duration
 }
 
 // Store notes uses. Memory is that of this process; one that several servers

@@ -44,6 +44,69 @@ func TestEntryIsGoodOnce(t *testing.T) {
 	}
 }
 
+// TestEntryIsGoodAgainForAMoment: if it says so, and its first use did.
+func TestEntryIsGoodAgainForAMoment(t *testing.T) {
+	m := NewMemory(2, start)
+	at := func(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
+	for i, c := range []struct {
+		value string
+		again time.Duration
+		at    float64
+		want  error
+	}{
+		{"a", 2 * time.Second, 0.9, nil},
+		{"a", 2 * time.Second, 0.9, nil},
+		{"a", 2 * time.Second, 1.9, nil},
+		{"a", 0, 1.9, ErrReplayed},
+		{"b", 0, 1.9, ErrFull}, // one that is good again takes the room of two
+		{"a", 2 * time.Second, 2.0, ErrReplayed},
+		{"a", 2 * time.Second, 2.1, ErrReplayed},
+		{"b", 0, 2.1, nil},
+		{"b", 2 * time.Second, 2.1, ErrReplayed},
+		{"c", 2 * time.Second, 2.1, ErrFull},
+		{"a", 2 * time.Second, 59, ErrReplayed},
+	} {
+		e := Entry{Scope: "s", Value: c.value, Until: at(60), Again: c.again}
+		if err := m.Use(context.Background(), e, at(c.at)); !errors.Is(err, c.want) {
+			t.Errorf("step %d: %v, want %v", i, err, c.want)
+		}
+	}
+}
+
+// TestResizeForgetsNothing: more room and less, while there are entries.
+func TestResizeForgetsNothing(t *testing.T) {
+	for _, sizes := range [][2]int{{10, 5000}, {5000, 10}, {5000, 200_000}, {1, 2}} {
+		m := NewMemory(sizes[0], start)
+		var used []string
+		for i := 0; ; i++ {
+			v := strconv.Itoa(i)
+			if err := use(m, "s", v, start.Add(time.Hour), start); errors.Is(err, ErrFull) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			used = append(used, v)
+		}
+		m.Resize(sizes[1])
+		for _, v := range used {
+			if err := use(m, "s", v, start.Add(time.Hour), start); !errors.Is(err, ErrReplayed) {
+				t.Fatalf("%v: %s: %v", sizes, v, err)
+			}
+		}
+		err := use(m, "s", "new", start.Add(time.Hour), start)
+		if grown := sizes[1] > sizes[0]; grown && err != nil || !grown && !errors.Is(err, ErrFull) {
+			t.Errorf("%v: one more: %v", sizes, err)
+		}
+		later := start.Add(2 * time.Hour)
+		if n := m.Stats(later).Entries; n != 0 {
+			t.Errorf("%v: %d are left when all are past", sizes, n)
+		}
+		if err := use(m, "s", "later", later.Add(time.Hour), later); err != nil {
+			t.Errorf("%v: later: %v", sizes, err)
+		}
+	}
+}
+
 func TestEntryIsNotForgottenWithinItsLastSecond(t *testing.T) {
 	m := NewMemory(100, start.Add(300*time.Millisecond))
 	until := start.Add(1700 * time.Millisecond)
