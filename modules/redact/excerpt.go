@@ -30,7 +30,7 @@ var errEnough = errors.New("the client has all that it asked for")
 
 // enough reports whether the client has all that it asked for, though the
 // whole body may not have come.
-func (p *excerpt) enough() bool { return p != nil && p.left == 0 }
+func (x *excerpt) enough() bool { return x != nil && x.left == 0 }
 
 // condition answers what the client asked of an answer that passes.
 func (rw *responseWriter) condition() {
@@ -140,30 +140,28 @@ func (s *sizedContent) Seek(offset int64, whence int) (int64, error) {
 
 func (*sizedContent) Read([]byte) (int, error) { return 0, errEnough }
 
-// writePart sends what of p belongs to the part.
-func (rw *responseWriter) writePart(p []byte) (int, error) {
-	w := rw.part
-	n := len(p)
-	if w.left > 0 {
-		skip := min(int64(len(p)), w.skip)
-		w.skip -= skip
+// write sends to w what of p belongs to the part.
+func (x *excerpt) write(w http.ResponseWriter, p []byte) error {
+	if x.left > 0 {
+		skip := min(int64(len(p)), x.skip)
+		x.skip -= skip
 		p = p[skip:]
-		send := min(int64(len(p)), w.left)
+		send := min(int64(len(p)), x.left)
 		if send > 0 {
-			if _, err := rw.w.Write(p[:send]); err != nil {
-				return 0, &outputError{err}
+			if _, err := w.Write(p[:send]); err != nil {
+				return err
 			}
 		}
-		w.left -= send
+		x.left -= send
 		p = p[send:]
-		if w.left > 0 {
-			return n, nil
+		if x.left > 0 {
+			return nil
 		}
 		// The client need not wait for what is only thrown away.
-		_ = http.NewResponseController(rw.w).Flush()
+		_ = http.NewResponseController(w).Flush()
 	}
-	if w.over += int64(len(p)); w.over > maxOver {
-		return 0, &outputError{errEnough}
+	if x.over += int64(len(p)); x.over > maxOver {
+		return errEnough
 	}
-	return n, nil
+	return nil
 }

@@ -49,7 +49,7 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 
 // complete ends the body.
 func (rw *responseWriter) complete() error {
-	if rw.mode == hiding && !rw.fault.is() && !rw.harmless() {
+	if e, ok := rw.mode.(*hiding); ok && !rw.fault.is() && !e.harmless() {
 		return rw.replaceError()
 	}
 	err := rw.closeBody()
@@ -62,7 +62,7 @@ func (rw *responseWriter) complete() error {
 	rw.h.decide(rw.vars, rw.view)
 	if rw.committed {
 		// Trailers come to stand in the header after the body.
-		if rw.redacted() || rw.decoding != nil {
+		if rw.mode.alters() || rw.decoding != nil {
 			removeTrailers(rw.w.Header(), rw.trailers)
 		}
 		return nil
@@ -73,28 +73,12 @@ func (rw *responseWriter) complete() error {
 	return nil
 }
 
-// closeBody tells the rewriter that nothing follows.
+// closeBody tells the mode that nothing follows.
 func (rw *responseWriter) closeBody() error {
 	if rw.fault.is() || !rw.seen {
 		return nil
 	}
-	if rw.mode == sniffing {
-		if err := rw.decide(); err != nil {
-			return err
-		}
-	}
-	switch rw.mode {
-	case rewriting:
-		if rw.kind == document && !rw.committed && rw.rewriter.Texts() == 0 {
-			return rw.fail(noText())
-		}
-		return rw.blame(rw.rewriter.Close())
-	case streaming:
-		return rw.blame(rw.events.end())
-	case framing:
-		return rw.blame(rw.framed.Close())
-	}
-	return nil
+	return rw.mode.end()
 }
 
 // failed passes on an error of a handler inside. Nothing that is held leaves;
@@ -174,7 +158,7 @@ func (rw *responseWriter) recovered(cause any, body *requestBody) error {
 		}
 		rw.fault = fault{reason: "truncated", detail: "the upstream ended in the middle of the body"}
 	}
-	if rw.mode == hiding {
+	if _, ok := rw.mode.(*hiding); ok {
 		return rw.replaceError()
 	}
 	return rw.reject()
@@ -232,18 +216,7 @@ func (rw *responseWriter) reset() {
 // done gives back what was borrowed, and says what was redacted.
 func (rw *responseWriter) done() {
 	rw.releaseHeld()
-	switch {
-	case rw.framed != nil:
-		rw.account(rw.framed.Count(), rw.framed.Fired)
-	case rw.events != nil:
-		rw.account(rw.events.count, func() []string { return rw.events.fired })
-	case rw.rewriter != nil:
-		rw.account(rw.rewriter.Count(), rw.rewriter.Fired)
-	}
-	if rw.rewriter != nil {
-		rw.view.program.Put(rw.rewriter)
-		rw.rewriter = nil
-	}
+	rw.rewriting.release()
 }
 
 // account says that n values were changed, and by which rules.

@@ -2,89 +2,17 @@ package redact
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"regexp"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
-
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/mask"
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
-	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // maxLogged is how much of a hidden error goes to the log.
 const maxLogged = 2 << 10
-
-// hide takes bytes of an error that may have to be replaced. What is more than
-// can be held is not looked at: an error as long as that is a page of
-// somebody's debugger.
-func (rw *responseWriter) hide(p []byte) error {
-	n := min(len(p), max(rw.h.Hold, defaultHold)-len(rw.first))
-	rw.first = append(rw.first, p[:n]...)
-	if n < len(p) {
-		rw.overflow = true
-		return errRefused
-	}
-	return nil
-}
-
-// harmless decides about an error whose body has been collected: a client
-// error that can be read and tells nothing of the inside goes on, through the
-// rules.
-func (rw *responseWriter) harmless() bool {
-	if rw.status >= 500 || rw.overflow || revealing(rw.first) {
-		return false
-	}
-	body := rw.first
-	rw.first, rw.mode = nil, sniffing
-	if len(body) == 0 {
-		return true
-	}
-	if rw.view == nil { // no rule concerns the caller: it may be of any kind
-		rw.mode = passing
-		_ = rw.process(body)
-		return true
-	}
-	if _, f := judge(rw.label, body); f.is() && !rw.h.passes(&f) {
-		rw.first, rw.mode = body, hiding
-		return false
-	}
-	if err := rw.decideBy(body); err == nil {
-		_ = rw.process(body) // a fault is noted, and found there by complete
-	}
-	return true
-}
-
-// replaceError answers with a problem document in the place of the upstream's
-// error. The two share their status, and what tells a client how to go on.
-func (rw *responseWriter) replaceError() error {
-	rw.restore("Retry-After", "Www-Authenticate", "Proxy-Authenticate", "Allow")
-	reference := rand.Text()[:12]
-	p := &problem.Problem{
-		Status: rw.status,
-		Code:   "upstream_error",
-		Detail: "The service could not do this. Reference: " + reference,
-	}
-	if c := rw.h.logger.Check(zap.ErrorLevel, "hidden error"); c != nil {
-		c.Write(zap.String("reference", reference), zap.Int("status", rw.status),
-			zap.String("method", rw.r.Method), zap.String("path", conceal.Path(rw.r.URL.Path)),
-			zap.String("media_type", rw.label.mediaType), zap.String("body", rw.h.errors.mask(rw.first)))
-	}
-	rw.h.metrics.refusals.WithLabelValues(p.Code, "").Inc()
-	reqctx.Decisions(rw.r).Add(decision.Decision{Layer: "redact", Result: decision.Error, Code: p.Code})
-	err := reqctx.Refuse(rw.w, rw.r, p)
-	if he, ok := err.(caddyhttp.HandlerError); ok {
-		he.ID = reference // {http.error.id} is what the client and the log are told
-		return he
-	}
-	return err
-}
 
 // revealing reports whether an error body shows the inside of an application:
 // a stack trace, an error of a database, the page of a debugger. The body may

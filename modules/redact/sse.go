@@ -29,6 +29,7 @@ type eventStream struct {
 	rw     *redaction.Rewriter
 	max    int
 	text   bool // data may be plain text
+	ascii  bool // a byte beyond ASCII may be anything
 	caller string
 
 	event  []byte // what has come of the current event
@@ -71,6 +72,31 @@ func newEventStream(dst io.Writer, rw *redaction.Rewriter, h *Handler, caller st
 
 // bom is the byte order mark that a stream may begin with.
 var bom = []byte("\ufeff")
+
+// Write takes bytes of the stream.
+func (s *eventStream) Write(p []byte) (int, error) {
+	n := len(p)
+	if s.ascii {
+		n = ascii(p)
+	}
+	if err := s.write(p[:n]); err != nil {
+		return 0, err
+	}
+	if n < len(p) {
+		f := beyondASCII()
+		return n, &f
+	}
+	return n, nil
+}
+
+// Close ends the stream.
+func (s *eventStream) Close() error { return s.end() }
+
+// Count returns how many values were changed.
+func (s *eventStream) Count() int { return s.count }
+
+// Fired returns the names of the rules that have changed something.
+func (s *eventStream) Fired() []string { return s.fired }
 
 // write takes bytes of the stream.
 func (s *eventStream) write(p []byte) error {

@@ -8,9 +8,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
@@ -19,24 +17,6 @@ import (
 // so nearly all answers are flushed that are complete a moment later; with no
 // delay at all none of them could be refused cleanly.
 const flushDelay = 25 * time.Millisecond
-
-// sniffDelay is how long the first bytes of a body are kept for want of more
-// that would tell what it is.
-const sniffDelay = 50 * time.Millisecond
-
-// mode is what happens to the bytes of the body.
-type mode uint8
-
-const (
-	waiting   mode = iota // no header yet
-	sniffing              // the first bytes are awaited, to know what it is
-	rewriting             // through the rewriter
-	streaming             // through the rewriter, event by event
-	framing               // through the rewriter of another format, part by part
-	passing               // as they are
-	dropping              // there is no body in this answer
-	hiding                // an error: kept for the log, to be replaced
-)
 
 // responseWriter stands between the handlers inside and the client. It is
 // an http.ResponseWriter and what http.ResponseController looks for, except
@@ -58,7 +38,9 @@ type responseWriter struct {
 
 	mu        sync.Mutex // guards what follows, and writing to w
 	status    int
-	mode      mode
+	mode      mode // nil: there is no header yet, or it is refused
+	sniffing  sniffing
+	rewriting rewriting
 	label     label
 	kind      kind
 	sized     bool // the upstream has said how long the body is
@@ -72,14 +54,8 @@ type responseWriter struct {
 	timer     *time.Timer
 	until     time.Time // when it is to fire
 	part      *excerpt  // of a body that passes, nil for the whole
-	first     []byte    // while sniffing or hiding
-	overflow  bool      // while hiding: there was more
 	held      []byte
 	heldIn    *[]byte // where held came from
-	rewriter  *redaction.Rewriter
-	events    *eventStream
-	framed    rewriter // of other formats
-	prefix    int      // bytes that stand before the JSON
 	decoding  *decoding
 	trailers  []string // the Trailer field of the upstream
 	fault     fault
@@ -137,86 +113,8 @@ func (rw *responseWriter) WriteHeader(status int) {
 	}
 }
 
-// upgrade passes on an answer after which the connection is no longer HTTP.
-func (rw *responseWriter) upgrade(status int) {
-	if rw.h.WebSocket != "allow" {
-		rw.refusal = func() error { return rw.h.refuse(rw.w, rw.r, upgradeRefused()) }
-		return
-	}
-	rw.upgraded, rw.committed, rw.mode = true, true, passing
-	rw.w.WriteHeader(status)
-}
-
-// begin chooses the mode, as far as the header tells it.
-func (rw *responseWriter) begin(status int) {
-	rw.status = status
-	h := rw.w.Header()
-	rw.trailers = h["Trailer"]
-	_, rw.sized = h["Content-Length"]
-	rw.label = readLabel(h, rw.h.pass)
-	if rw.label.kind == listed && isMultipart(rw.label.mediaType) {
-		rw.label.kind = multi // whatever looks like JSON in it is redacted even so
-	}
-	rw.label.prefixes = rw.h.prefixes
-	rw.kind = rw.label.kind
-	isError := status >= 400 && rw.h.HideErrors
-	switch {
-	case rw.r.Method == http.MethodConnect && status < 300:
-		rw.upgrade(status)
-		return
-	case rw.view == nil && !isError:
-		rw.mode = passing
-		_ = rw.commit(false) // nothing is held: there is nothing to fail
-		return
-	case rw.r.Method == http.MethodHead || !bodyAllowed(status):
-		rw.mode = dropping
-		return
-	case status == http.StatusPartialContent && !rw.partial():
-		return
-	}
-	rw.mode = sniffing
-	if isError {
-		rw.mode = hiding
-	}
-	c := readCoding(h)
-	if c.doubt != "" && isError { // an error is not passed on unread
-		_ = rw.fail(fault{reason: "encoding", detail: c.doubt})
-		return
-	}
-	rw.label.doubt = c.doubt
-	if c.name != "" {
-		rw.decoding = startDecoding(rw, c.name)
-	}
-	if rw.mode == sniffing && decisive(rw.label, nil) {
-		_ = rw.decide()
-	}
-}
-
-// partial is about an answer with a part of something, which was not asked
-// for. It reports whether the first bytes may show that it is none of a document;
-// if not, it is refused. What is encoded cannot be decoded in parts.
-func (rw *responseWriter) partial() bool {
-	c := readCoding(rw.w.Header())
-	switch rw.label.kind {
-	case media, listed, opaque:
-		if c.name == "" && c.doubt == "" && rw.label.mediaType != "multipart/byteranges" {
-			return true
-		}
-	}
-	_ = rw.fail(partFault(false))
-	return false
-}
-
-func partFault(passable bool) fault {
-	return fault{reason: "partial", detail: "a part of a body, status 206, that was not asked for", passable: passable}
-}
-
-// fail notes a fault, or lets a body pass that may pass unread.
+// fail notes a fault, the first one.
 func (rw *responseWriter) fail(f fault) error {
-	if rw.h.passes(&f) {
-		rw.mode = passing
-		return nil
-	}
 	if !rw.fault.is() {
 		rw.fault = f
 	}
@@ -244,6 +142,22 @@ func (rw *responseWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// body takes bytes of the decoded body.
+func (rw *responseWriter) body(p []byte) error {
+	if rw.fault.is() || rw.refusal != nil {
+		return errRefused
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	rw.seen = true
+	err := rw.mode.write(p)
+	if err == nil && rw.due && !rw.committed {
+		err = rw.flush()
+	}
+	return err
+}
+
 // WriteString takes bytes of the body.
 func (rw *responseWriter) WriteString(s string) (int, error) { return rw.Write([]byte(s)) }
 
@@ -269,21 +183,11 @@ func (rw *responseWriter) flush() error {
 	if rw.fault.is() {
 		return nil
 	}
-	if rw.mode == sniffing {
-		if rw.settle() != nil {
-			return nil // the fault is noted
-		}
+	leaves, err := rw.mode.flush()
+	if err != nil || !leaves {
+		return err
 	}
 	if !rw.committed {
-		switch {
-		case rw.mode == hiding || rw.mode == dropping:
-			return nil
-		case rw.mode == sniffing && rw.due:
-			return rw.spaceLeaves()
-		case rw.mode == sniffing || !rw.due && rw.kind == document && !caddyhttp.IsIncremental(rw.w.Header()):
-			rw.arm(flushDelay)
-			return nil
-		}
 		if err := rw.commit(false); err != nil {
 			return err
 		}
@@ -318,8 +222,8 @@ func (rw *responseWriter) release() {
 	if rw.flushed {
 		rw.due = true
 		_ = rw.flush()
-	} else if rw.mode == sniffing {
-		_ = rw.settle()
+	} else if rw.mode == &rw.sniffing {
+		_ = rw.sniffing.settle()
 	}
 }
 
@@ -353,14 +257,6 @@ func (rw *responseWriter) SetWriteDeadline(t time.Time) error {
 // EnableFullDuplex serves http.ResponseController.
 func (rw *responseWriter) EnableFullDuplex() error {
 	return http.NewResponseController(rw.w).EnableFullDuplex()
-}
-
-// callerName is what encrypted values are bound to.
-func callerName(p *principal.Principal) string {
-	if p == nil {
-		return ""
-	}
-	return p.ID
 }
 
 // Interface guards
