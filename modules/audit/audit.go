@@ -26,6 +26,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 func init() {
@@ -552,35 +553,25 @@ func siteOf(r *http.Request, h *Handler) string {
 	return bounded(join(srv.Listen, " "), 200)
 }
 
-// hostsOf looks for h below routes and returns the host patterns on the way.
+// hostsOf looks for h below routes and returns the host patterns of the innermost
+// route round it that has some.
 func hostsOf(routes caddyhttp.RouteList, h *Handler) (hosts []string, found bool) {
-	for _, route := range routes {
-		var own []string
-		for _, set := range route.MatcherSets {
-			for _, m := range set {
-				switch m := m.(type) {
-				case caddyhttp.MatchHost:
-					own = append(own, m...)
-				case *caddyhttp.MatchHost:
-					own = append(own, *m...)
-				}
+	routetree.Walk[[]string]{
+		Enter: func(route caddyhttp.Route, within []string) []string {
+			if own := routetree.Hosts(route); len(own) > 0 {
+				return own
 			}
-		}
-		for _, handler := range route.Handlers {
-			if handler == caddyhttp.MiddlewareHandler(h) {
-				return own, true
+			return within
+		},
+		Handle: func(handler caddyhttp.MiddlewareHandler, within []string) []string {
+			if !found && handler == caddyhttp.MiddlewareHandler(h) {
+				hosts, found = within, true
 			}
-			if sub, ok := handler.(*caddyhttp.Subroute); ok {
-				if inner, ok := hostsOf(sub.Routes, h); ok {
-					if len(inner) == 0 {
-						inner = own
-					}
-					return inner, true
-				}
-			}
-		}
-	}
-	return nil, false
+			return within
+		},
+		Leave: func(_ caddyhttp.Route, before, _ []string) []string { return before },
+	}.Follow(routes, nil)
+	return hosts, found
 }
 
 func join(list []string, sep string) string {

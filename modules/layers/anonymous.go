@@ -3,6 +3,8 @@ package layers
 import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // optional is a handler that may let a request without any credential pass.
@@ -14,21 +16,13 @@ type optional interface {
 // authenticator of the site and then meet no rbac that decides about them.
 func undecided(site caddyhttp.RouteList) bool {
 	var admits, decides bool
-	var look func(caddyhttp.RouteList)
-	look = func(routes caddyhttp.RouteList) {
-		for _, route := range routes {
-			for _, h := range route.Handlers {
-				switch h := h.(type) {
-				case *caddyhttp.Subroute:
-					look(h.Routes)
-				case optional:
-					admits = admits || h.AdmitsAnonymous()
-				case caddy.Module:
-					decides = decides || h.CaddyModule().ID == "http.handlers.rbac"
-				}
-			}
+	for h := range routetree.Way(site) {
+		switch h := h.(type) {
+		case optional:
+			admits = admits || h.AdmitsAnonymous()
+		case caddy.Module:
+			decides = decides || h.CaddyModule().ID == "http.handlers.rbac"
 		}
 	}
-	look(site)
 	return admits && !decides
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // connected is an authenticator, or a handler that holds some, that knows
@@ -28,11 +30,11 @@ type connected interface {
 // which is against whom it was verified, and for what would refuse everybody.
 func connections(ctx caddy.Context, server *caddyhttp.Server) error {
 	sites := map[string]bool{} // host, or none; to whether nothing but a connection can identify there
-	holders(server.Routes, nil, sites)
+	holders(server.Routes, sites)
 	named := map[string]bool{} // in routes that any site may invoke
 	for _, route := range server.NamedRoutes {
 		if route != nil {
-			holders(caddyhttp.RouteList{*route}, nil, named)
+			holders(caddyhttp.RouteList{*route}, named)
 		}
 	}
 	if len(sites)+len(named) == 0 {
@@ -98,22 +100,20 @@ func hosts(sites map[string]bool) []string {
 	return names
 }
 
-// holders finds the sites with handlers that know callers by certificates.
-// within are the hosts of the routes around, empty for all.
-func holders(routes caddyhttp.RouteList, within []string, sites map[string]bool) {
-	for _, route := range routes {
-		here := within
-		if h := hostsOf(route); len(h) > 0 {
-			here = h
-		}
-		for _, h := range route.Handlers {
-			if sub, ok := h.(*caddyhttp.Subroute); ok {
-				holders(sub.Routes, here, sites)
-				continue
+// holders finds the sites with handlers that know callers by certificates: the
+// hosts of the innermost routes round them that have some, "" without any.
+func holders(routes caddyhttp.RouteList, sites map[string]bool) {
+	routetree.Walk[[]string]{
+		Enter: func(route caddyhttp.Route, within []string) []string {
+			if hosts := hostsOf(route); len(hosts) > 0 {
+				return hosts
 			}
+			return within
+		},
+		Handle: func(h caddyhttp.MiddlewareHandler, here []string) []string {
 			looks, only := looksAtConnection(h)
 			if !looks {
-				continue
+				return here
 			}
 			if len(here) == 0 {
 				sites[""] = sites[""] || only
@@ -121,8 +121,10 @@ func holders(routes caddyhttp.RouteList, within []string, sites map[string]bool)
 			for _, host := range here {
 				sites[host] = sites[host] || only
 			}
-		}
-	}
+			return here
+		},
+		Leave: func(_ caddyhttp.Route, before, _ []string) []string { return before },
+	}.Follow(routes, nil)
 }
 
 func looksAtConnection(h caddyhttp.MiddlewareHandler) (looks, only bool) {

@@ -49,7 +49,7 @@ func TestSitesThatLookAtCertificatesAreFound(t *testing.T) {
 		"a path inside the host": {caddyhttp.RouteList{hosted([]string{"a"}, sub(caddyhttp.Route{MatcherSets: caddyhttp.MatcherSets{{path}}, Handlers: []caddyhttp.MiddlewareHandler{strict}}))}, map[string]bool{"a": true}},
 	} {
 		got := map[string]bool{}
-		holders(test.routes, nil, got)
+		holders(test.routes, got)
 		if !maps.Equal(got, test.want) {
 			t.Errorf("%s: got %v, want %v", name, got, test.want)
 		}

@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // roundErrors returns the layers of a server's sites that a request comes round
@@ -27,8 +29,8 @@ func roundErrors(routes caddyhttp.RouteList, server *caddyhttp.Server) []string 
 	}
 	var found []string
 	for _, route := range server.Errors.Routes {
-		passed := errorWalk{named: server.NamedRoutes}
-		passed.routes(caddyhttp.RouteList{route}, errorState{site: true, rejections: true}, 0)
+		var passed errorWalk
+		passed.follow(route, server.NamedRoutes)
 		if !passed.reached {
 			continue
 		}
@@ -50,8 +52,6 @@ func roundErrors(routes caddyhttp.RouteList, server *caddyhttp.Server) []string 
 
 // errorWalk goes through error routes in the order in which requests meet them.
 type errorWalk struct {
-	named map[string]*caddyhttp.Route
-
 	reached  bool     // an application answers some error
 	rejected bool     // and a rejection among them
 	covered  []string // layers that stand in the error routes too
@@ -60,39 +60,30 @@ type errorWalk struct {
 // errorState is what is known of the requests that come to a route.
 type errorState struct {
 	site       bool // the matchers are the hosts of the site
+	always     bool // they come whatever they are
 	rejections bool // those that a layer has rejected come here
 	fixed      bool // their path has been rewritten to a fixed place
 }
 
-// maxErrorNesting bounds how deep error routes are looked at: named ones may
-// invoke themselves.
-const maxErrorNesting = 30
-
-// routes walks routes and returns whether the path is fixed behind them.
-func (w *errorWalk) routes(routes caddyhttp.RouteList, at errorState, depth int) (fixed bool) {
-	if depth > maxErrorNesting {
-		return at.fixed
-	}
-	for _, route := range routes {
-		inside := at
-		always := at.site || meetsAll(route)
-		inside.site, inside.rejections = false, at.rejections && (at.site || meetsRejections(route))
-		for _, h := range route.Handlers {
-			w.handler(h, &inside, always, depth)
-		}
-		at.fixed = at.fixed || inside.fixed && always
-	}
-	return at.fixed
+func (w *errorWalk) follow(route caddyhttp.Route, named map[string]*caddyhttp.Route) {
+	routetree.Walk[errorState]{
+		Named: named,
+		Enter: func(route caddyhttp.Route, at errorState) errorState {
+			at.always = at.site || meetsAll(route)
+			at.rejections = at.rejections && (at.site || meetsRejections(route))
+			at.site = false
+			return at
+		},
+		Handle: w.handler,
+		Leave: func(_ caddyhttp.Route, before, inside errorState) errorState {
+			before.fixed = before.fixed || inside.fixed && inside.always
+			return before
+		},
+	}.Follow(caddyhttp.RouteList{route}, errorState{site: true, rejections: true})
 }
 
-func (w *errorWalk) handler(h caddyhttp.MiddlewareHandler, at *errorState, always bool, depth int) {
+func (w *errorWalk) handler(h caddyhttp.MiddlewareHandler, at errorState) errorState {
 	switch h := h.(type) {
-	case *caddyhttp.Subroute:
-		at.fixed = w.routes(h.Routes, *at, depth+1)
-	case *caddyhttp.Invoke:
-		if named := w.named[h.Name]; named != nil {
-			at.fixed = w.routes(caddyhttp.RouteList{*named}, *at, depth+1)
-		}
 	case *rewrite.Rewrite:
 		at.fixed = at.fixed || isFixed(h.URI)
 	case *reverseproxy.Handler:
@@ -105,16 +96,17 @@ func (w *errorWalk) handler(h caddyhttp.MiddlewareHandler, at *errorState, alway
 		}
 	case caddy.Module:
 		name := h.CaddyModule().ID.Name()
-		if always && slices.Contains([]string{"auth", "authentication", "rbac", "redact"}, name) {
+		if at.always && slices.Contains([]string{"auth", "authentication", "rbac", "redact"}, name) {
 			w.covered = append(w.covered, name)
 			if name == "rbac" {
 				w.covered = append(w.covered, "auth", "authentication")
 			}
 		}
 	}
+	return at
 }
 
-func (w *errorWalk) reach(at *errorState) {
+func (w *errorWalk) reach(at errorState) {
 	w.reached, w.rejected = true, w.rejected || at.rejections
 }
 
@@ -163,17 +155,11 @@ func mayMatch(set caddyhttp.MatcherSet, status int) bool {
 // layersOf returns those of our layers in routes that a request must not come
 // round.
 func layersOf(routes caddyhttp.RouteList) (names []string) {
-	for _, route := range routes {
-		for _, h := range route.Handlers {
-			if sub, ok := h.(*caddyhttp.Subroute); ok {
-				names = append(names, layersOf(sub.Routes)...)
-				continue
-			}
-			if m, ok := h.(caddy.Module); ok {
-				switch id := m.CaddyModule().ID; id {
-				case "http.handlers.auth", "http.handlers.authentication", "http.handlers.rbac", "http.handlers.redact":
-					names = append(names, id.Name())
-				}
+	for h := range routetree.Way(routes) {
+		if m, ok := h.(caddy.Module); ok {
+			switch id := m.CaddyModule().ID; id {
+			case "http.handlers.auth", "http.handlers.authentication", "http.handlers.rbac", "http.handlers.redact":
+				names = append(names, id.Name())
 			}
 		}
 	}

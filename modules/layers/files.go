@@ -7,41 +7,29 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // filesBehindRedact returns the first file_server whose pages a redact around it
 // would reject, nil if there is none: the usual layout of a single-page
 // application, with its API behind handle /api/*.
-func filesBehindRedact(routes caddyhttp.RouteList) *fileserver.FileServer {
-	found, _ := findFiles(routes, false)
-	return found
-}
-
-// findFiles also reports whether requests that go on behind routes are behind a
-// redact.
-func findFiles(routes caddyhttp.RouteList, behind bool) (*fileserver.FileServer, bool) {
-	for _, route := range routes {
-		inside := behind
-		for _, h := range route.Handlers {
-			switch h := h.(type) {
-			case *caddyhttp.Subroute:
-				var found *fileserver.FileServer
-				if found, inside = findFiles(h.Routes, inside); found != nil {
-					return found, true
-				}
-			case *fileserver.FileServer:
-				if inside {
-					return h, true
-				}
-			default:
-				inside = inside || rejectsPages(h)
+func filesBehindRedact(routes caddyhttp.RouteList) (found *fileserver.FileServer) {
+	routetree.Walk[bool]{
+		Handle: func(h caddyhttp.MiddlewareHandler, behind bool) bool {
+			if files, ok := h.(*fileserver.FileServer); ok && behind && found == nil {
+				found = files
 			}
-		}
-		if len(route.MatcherSets) == 0 { // else there are requests that go round it
-			behind = inside
-		}
-	}
-	return nil, behind
+			return behind || rejectsPages(h)
+		},
+		Leave: func(route caddyhttp.Route, before, inside bool) bool {
+			if len(route.MatcherSets) == 0 { // else there are requests that go round it
+				return inside
+			}
+			return before
+		},
+	}.Follow(routes, false)
+	return found
 }
 
 // rejectsPages reports whether h is a redact to which HTML is unreadable.

@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
@@ -18,11 +19,11 @@ func Findings(ctx caddy.Context, app *caddyhttp.App) []Finding {
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
 		look := examination{server: name}
-		routes := expand(server.Routes, server.NamedRoutes)
+		routes := routetree.Expand(server.Routes, server.NamedRoutes)
 		look.routes(server, routes)
 		look.logs(ctx, routes)
 		for _, route := range uninvoked(server) {
-			look.dropped(route, expand(caddyhttp.RouteList{*server.NamedRoutes[route]}, server.NamedRoutes))
+			look.dropped(route, routetree.Expand(caddyhttp.RouteList{*server.NamedRoutes[route]}, server.NamedRoutes))
 		}
 		if err := connections(ctx, server); err != nil {
 			look.add(Finding{ID: "client_cert_connections", Severity: Refused, Text: err.Error()})

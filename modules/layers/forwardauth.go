@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // uncopied is an authenticator that reads fields which no forward_auth before
@@ -27,32 +28,22 @@ type uncopied struct {
 func uncopiedFields(routes caddyhttp.RouteList) []uncopied {
 	var found []uncopied
 	copied := map[credential.Copied]bool{}
-	lookForCopies(routes, copied, &found)
-	return found
-}
-
-func lookForCopies(routes caddyhttp.RouteList, copied map[credential.Copied]bool, found *[]uncopied) {
-	for _, route := range routes {
-		for _, h := range route.Handlers {
-			switch h := h.(type) {
-			case *caddyhttp.Subroute:
-				lookForCopies(h.Routes, copied, found)
-				continue
-			case *reverseproxy.Handler:
-				maps.Copy(copied, copiedBy(h))
-				continue
-			}
-			u := uncopied{handler: h, behind: len(copied) > 0}
-			for _, f := range awaited(h) {
-				if !copied[f] {
-					u.fields = append(u.fields, f)
-				}
-			}
-			if len(u.fields) > 0 {
-				*found = append(*found, u)
+	for h := range routetree.Way(routes) {
+		if proxy, ok := h.(*reverseproxy.Handler); ok {
+			maps.Copy(copied, copiedBy(proxy))
+			continue
+		}
+		u := uncopied{handler: h, behind: len(copied) > 0}
+		for _, f := range awaited(h) {
+			if !copied[f] {
+				u.fields = append(u.fields, f)
 			}
 		}
+		if len(u.fields) > 0 {
+			found = append(found, u)
+		}
 	}
+	return found
 }
 
 // awaited returns the fields that an authenticator expects to be copied.

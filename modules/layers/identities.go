@@ -7,6 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // identifier is our authentication handler.
@@ -28,7 +30,7 @@ type pair struct{ first, second caddyhttp.MiddlewareHandler }
 // the second handler then refuses it.
 func twice(routes caddyhttp.RouteList) []pair {
 	var w identityWalk
-	w.routes(routes, nil, nil)
+	w.follow(routes)
 	return w.found
 }
 
@@ -44,56 +46,51 @@ type met struct {
 	parts   []int
 }
 
-// routes follows requests through routes. before are the authenticators that
-// they may have met; it returns those that they may have met behind.
-func (w *identityWalk) routes(routes caddyhttp.RouteList, parts []int, before []met) []met {
-	after := before
-	var group string
-	var alternatives []met // what the routes of the group have before them
-	for _, route := range routes {
-		come := after
-		if route.Group == "" || route.Group != group {
-			group, alternatives = route.Group, after
-		} else {
-			come = alternatives
-		}
-		inner := parts
-		if !meetsAll(route) || route.Group != "" {
-			w.parts++
-			inner = append(slices.Clip(parts), w.parts)
-		}
-		leave := w.handlers(route.Handlers, inner, come)
-		if route.Terminal || answering(caddyhttp.RouteList{{Handlers: route.Handlers}}) != "" {
-			continue // who has met it goes no further
-		}
-		for _, m := range leave {
-			if !slices.ContainsFunc(after, func(o met) bool { return o.handler == m.handler }) {
-				after = append(slices.Clip(after), m)
-			}
-		}
-	}
-	return after
+// passage is what is known of requests: the parts of the site that they are in,
+// and the authenticators that they may have met.
+type passage struct {
+	parts []int
+	met   []met
 }
 
-func (w *identityWalk) handlers(handlers []caddyhttp.MiddlewareHandler, parts []int, before []met) []met {
-	for _, h := range handlers {
-		if sub, ok := h.(*caddyhttp.Subroute); ok {
-			before = w.routes(sub.Routes, parts, before)
-			continue
-		}
-		ours, any := authenticates(h)
-		if !any {
-			continue
-		}
-		for _, m := range before {
-			other, _ := authenticates(m.handler)
-			if m.handler != h && (ours || other) && related(m.parts, parts) {
-				w.found = append(w.found, pair{m.handler, h})
+func (w *identityWalk) follow(routes caddyhttp.RouteList) {
+	routetree.Walk[passage]{
+		Enter: func(route caddyhttp.Route, come passage) passage {
+			if !meetsAll(route) || route.Group != "" {
+				w.parts++
+				come.parts = append(slices.Clip(come.parts), w.parts)
 			}
-		}
-		before = append(slices.Clip(before), met{h, parts})
+			return come
+		},
+		Handle: w.handler,
+		Leave: func(route caddyhttp.Route, before, inside passage) passage {
+			if route.Terminal || answering(caddyhttp.RouteList{{Handlers: route.Handlers}}) != "" {
+				return before // who has met it goes no further
+			}
+			for _, m := range inside.met {
+				if !slices.ContainsFunc(before.met, func(o met) bool { return o.handler == m.handler }) {
+					before.met = append(slices.Clip(before.met), m)
+				}
+			}
+			return before
+		},
+		Alternatives: true,
+	}.Follow(routes, passage{})
+}
+
+func (w *identityWalk) handler(h caddyhttp.MiddlewareHandler, at passage) passage {
+	ours, any := authenticates(h)
+	if !any {
+		return at
 	}
-	return before
+	for _, m := range at.met {
+		other, _ := authenticates(m.handler)
+		if m.handler != h && (ours || other) && related(m.parts, at.parts) {
+			w.found = append(w.found, pair{m.handler, h})
+		}
+	}
+	at.met = append(slices.Clip(at.met), met{h, at.parts})
+	return at
 }
 
 // related reports whether whoever comes to one of two parts of a site comes to
@@ -133,7 +130,7 @@ func (p pair) tolerable() bool {
 func strangersBehind(routes caddyhttp.RouteList) []caddyhttp.MiddlewareHandler {
 	var found []caddyhttp.MiddlewareHandler
 	ours := false
-	meet(routes, false, func(h caddyhttp.MiddlewareHandler, _ bool) {
+	meet(routes, func(h caddyhttp.MiddlewareHandler, _ bool) {
 		if o, _ := authenticates(h); o {
 			ours = true
 			return

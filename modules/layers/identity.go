@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // decider is rbac, as far as it matters here.
@@ -52,27 +54,25 @@ func identifies(h caddyhttp.MiddlewareHandler) bool {
 // meet calls f for every handler that is not a subroute and matchers for the
 // matchers of every route, in the order in which requests meet them, and says
 // whether something before them may identify the caller.
-func meet(routes caddyhttp.RouteList, known bool, f func(caddyhttp.MiddlewareHandler, bool), matchers func(caddyhttp.MatcherSets, bool)) bool {
-	for _, route := range routes {
-		if matchers != nil {
-			matchers(route.MatcherSets, known)
-		}
-		for _, h := range route.Handlers {
-			if sub, ok := h.(*caddyhttp.Subroute); ok {
-				known = meet(sub.Routes, known, f, matchers)
-				continue
+func meet(routes caddyhttp.RouteList, f func(caddyhttp.MiddlewareHandler, bool), matchers func(caddyhttp.MatcherSets, bool)) {
+	routetree.Walk[bool]{
+		Enter: func(route caddyhttp.Route, known bool) bool {
+			if matchers != nil {
+				matchers(route.MatcherSets, known)
 			}
+			return known
+		},
+		Handle: func(h caddyhttp.MiddlewareHandler, known bool) bool {
 			f(h, known)
-			known = known || identifies(h)
-		}
-	}
-	return known
+			return known || identifies(h)
+		},
+	}.Follow(routes, false)
 }
 
 // closed returns the rbac handlers that no request can pass.
 func closed(routes caddyhttp.RouteList) []decider {
 	var found []decider
-	meet(routes, false, func(h caddyhttp.MiddlewareHandler, known bool) {
+	meet(routes, func(h caddyhttp.MiddlewareHandler, known bool) {
 		if d, ok := h.(decider); ok && !known && !d.ServesAnonymous() {
 			found = append(found, d)
 		}
@@ -99,7 +99,7 @@ func blind(routes caddyhttp.RouteList) []string {
 			}
 		}
 	}
-	meet(routes, false, func(caddyhttp.MiddlewareHandler, bool) {}, look)
+	meet(routes, func(caddyhttp.MiddlewareHandler, bool) {}, look)
 	return found
 }
 
@@ -110,7 +110,7 @@ func strangers(site caddyhttp.RouteList) (unknown, ruled []string) {
 	known := make(map[string]bool)
 	var named []string
 	decides := false
-	meet(site, false, func(h caddyhttp.MiddlewareHandler, _ bool) {
+	meet(site, func(h caddyhttp.MiddlewareHandler, _ bool) {
 		if d, ok := h.(decider); ok {
 			decides = true
 			roles, scopes := d.Names()

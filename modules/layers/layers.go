@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	caddyrl "github.com/mholt/caddy-ratelimit"
 	"go.uber.org/zap"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 func init() {
@@ -84,38 +86,27 @@ func (c *Check) Handle(context.Context, caddy.Event) error {
 }
 
 // unauthenticated returns the zones in a server's routes that are keyed by
-// the user and that a request can meet without having been authenticated.
+// the user and that a request can meet without having been authenticated. One
+// route in several that authenticates is enough: this warns about what cannot
+// work, it is no proof.
 func unauthenticated(routes caddyhttp.RouteList) []string {
 	var zones []string
-	walk(routes, false, &zones)
-	return zones
-}
-
-// walk goes through routes in the order in which requests meet them and
-// returns whether something in them authenticates. One route in several that
-// does is enough: this warns about what cannot work, it is no proof.
-func walk(routes caddyhttp.RouteList, authenticated bool, zones *[]string) bool {
-	for _, route := range routes {
-		for _, h := range route.Handlers {
-			switch h := h.(type) {
-			case *caddyhttp.Subroute:
-				authenticated = walk(h.Routes, authenticated, zones)
-			case *caddyrl.Handler:
-				for name, zone := range h.RateLimits {
-					if !authenticated && (strings.Contains(zone.Key, "{http.auth.") || strings.Contains(zone.Key, "{http.moat.caller}")) {
-						*zones = append(*zones, name)
-					}
-				}
-			case *caddyauth.Authentication:
-				authenticated = true
-			default:
-				if m, ok := h.(caddy.Module); ok && m.CaddyModule().ID == "http.handlers.auth" {
-					authenticated = true
+	routetree.Walk[bool]{Handle: func(h caddyhttp.MiddlewareHandler, authenticated bool) bool {
+		switch h := h.(type) {
+		case *caddyrl.Handler:
+			for name, zone := range h.RateLimits {
+				if !authenticated && (strings.Contains(zone.Key, "{http.auth.") || strings.Contains(zone.Key, "{http.moat.caller}")) {
+					zones = append(zones, name)
 				}
 			}
+		case *caddyauth.Authentication:
+			return true
+		case caddy.Module:
+			return authenticated || h.CaddyModule().ID == "http.handlers.auth"
 		}
-	}
-	return authenticated
+		return authenticated
+	}}.Follow(routes, false)
+	return zones
 }
 
 // Interface guards

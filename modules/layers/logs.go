@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // logs warns where a credential stands in a place that Caddy's logs show, and
@@ -27,14 +29,9 @@ func (e *examination) logs(ctx caddy.Context, routes caddyhttp.RouteList) {
 // exposed returns the places where credentials may stand that are neither
 // Authorization nor a cookie.
 func exposed(routes caddyhttp.RouteList) (places []string) {
-	for _, route := range routes {
-		for _, h := range route.Handlers {
-			switch h := h.(type) {
-			case *caddyhttp.Subroute:
-				places = append(places, exposed(h.Routes)...)
-			case interface{ Exposed() []string }:
-				places = append(places, h.Exposed()...)
-			}
+	for h := range routetree.Way(routes) {
+		if e, ok := h.(interface{ Exposed() []string }); ok {
+			places = append(places, e.Exposed()...)
 		}
 	}
 	slices.Sort(places)

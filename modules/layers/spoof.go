@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // forwarder is a handler that hands identity to the upstream in headers, and
@@ -21,9 +23,13 @@ type forwarder interface {
 // another, where no handler removes them.
 func spoofable(site caddyhttp.RouteList) []string {
 	g := guard{carry: map[string]bool{}, open: map[string]bool{}}
-	g.collect(site)
+	for h := range routetree.Way(site) {
+		if f, ok := h.(forwarder); ok {
+			set(g.carry, f.ForwardedHeaders())
+		}
+	}
 	if len(g.carry) > 0 {
-		g.walk(site, map[string]bool{})
+		g.walk(site)
 	}
 	return slices.Sorted(maps.Keys(g.open))
 }
@@ -33,48 +39,40 @@ type guard struct {
 	open  map[string]bool // those of them that reach an upstream from a client
 }
 
-// collect finds the headers that carry identity.
-func (g *guard) collect(routes caddyhttp.RouteList) {
-	for _, route := range routes {
-		for _, h := range route.Handlers {
-			switch h := h.(type) {
-			case *caddyhttp.Subroute:
-				g.collect(h.Routes)
-			case forwarder:
-				set(g.carry, h.ForwardedHeaders())
+// walk follows requests with the headers that have been removed from every one
+// that comes to a place.
+func (g *guard) walk(site caddyhttp.RouteList) {
+	routetree.Walk[map[string]bool]{
+		Enter: func(route caddyhttp.Route, gone map[string]bool) map[string]bool {
+			if !meetsAll(route) || route.Group != "" {
+				return maps.Clone(gone) // not every request comes by
 			}
-		}
-	}
+			return gone
+		},
+		Handle: func(h caddyhttp.MiddlewareHandler, gone map[string]bool) map[string]bool {
+			switch h := h.(type) {
+			case forwarder:
+				set(gone, h.ForwardedHeaders())
+			case *headers.Handler:
+				remove(gone, h.Request)
+			case *reverseproxy.Handler:
+				g.reach(h, gone)
+			}
+			return gone
+		},
+		Leave: func(_ caddyhttp.Route, before, _ map[string]bool) map[string]bool { return before },
+	}.Follow(site, map[string]bool{})
 }
 
-// walk goes through routes in the order in which requests meet them. gone are
-// the headers that have been removed from every request that comes here.
-func (g *guard) walk(routes caddyhttp.RouteList, gone map[string]bool) {
-	for _, route := range routes {
-		here := gone
-		if !meetsAll(route) || route.Group != "" {
-			here = maps.Clone(gone) // not every request comes by
-		}
-		for _, h := range route.Handlers {
-			switch h := h.(type) {
-			case *caddyhttp.Subroute:
-				g.walk(h.Routes, here)
-			case forwarder:
-				set(here, h.ForwardedHeaders())
-			case *headers.Handler:
-				remove(here, h.Request)
-			case *reverseproxy.Handler:
-				reach := here
-				if h.Headers != nil {
-					reach = maps.Clone(here)
-					remove(reach, h.Headers.Request)
-				}
-				for name := range g.carry {
-					if !reach[name] {
-						g.open[name] = true
-					}
-				}
-			}
+// reach notes which headers come to an upstream.
+func (g *guard) reach(h *reverseproxy.Handler, gone map[string]bool) {
+	if h.Headers != nil {
+		gone = maps.Clone(gone)
+		remove(gone, h.Headers.Request)
+	}
+	for name := range g.carry {
+		if !gone[name] {
+			g.open[name] = true
 		}
 	}
 }

@@ -7,10 +7,11 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 	caddyrl "github.com/mholt/caddy-ratelimit"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // unreachable is a layer behind a handler that answers every request.
@@ -75,19 +76,14 @@ func (f flow) route(route caddyhttp.Route, by string) string {
 			by = f.routes(sub.Routes, by)
 			continue
 		}
-		f.responses(h)
+		for _, aside := range routetree.Asides(h) {
+			f.routes(aside.Routes, "")
+		}
 		if by == "" {
 			by = answers(h)
 		}
 	}
 	return by
-}
-
-// responses looks into the routes that a handler has for responses.
-func (f flow) responses(h caddyhttp.MiddlewareHandler) {
-	for _, rh := range responseHandlers(h) {
-		f.routes(rh.Routes, "")
-	}
 }
 
 // answers returns the name of a handler that answers every request, or "".
@@ -136,17 +132,6 @@ func continues(h *reverseproxy.Handler) bool {
 // that of a success. None stands for all.
 func succeeds(codes []int) bool {
 	return len(codes) == 0 || slices.ContainsFunc(codes, func(code int) bool { return code == 2 || code/100 == 2 })
-}
-
-// responseHandlers returns what a handler does about responses.
-func responseHandlers(h caddyhttp.MiddlewareHandler) []caddyhttp.ResponseHandler {
-	switch h := h.(type) {
-	case *reverseproxy.Handler:
-		return h.HandleResponse
-	case *intercept.Intercept:
-		return h.HandleResponse
-	}
-	return nil
 }
 
 // runsScripts reports whether a route is that of php_fastcgi: FastCGI for the

@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 func matched(r caddyhttp.Route) caddyhttp.Route {
@@ -85,7 +87,7 @@ func TestNamedRoutesAreExpanded(t *testing.T) {
 	add("itself", route(&caddyhttp.Invoke{Name: "itself"}))
 	for name, want := range map[string]int{"app": 0, "layer": 0, "both": 1, "itself": 0, "none": 0} {
 		routes := caddyhttp.RouteList{route(&caddyhttp.Invoke{Name: name})}
-		if got := len(unreachables(expand(routes, named))); got != want {
+		if got := len(unreachables(routetree.Expand(routes, named))); got != want {
 			t.Errorf("%s: %d layers are unreachable, want %d", name, got, want)
 		}
 		if _, ok := routes[0].Handlers[0].(*caddyhttp.Invoke); !ok {

@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // voucher is a handler that knows who vouches for the callers it identifies.
@@ -21,7 +22,7 @@ type rememberer interface {
 
 // users looks at what names users, in the light of who can vouch for them.
 func (e *examination) users(routes caddyhttp.RouteList) {
-	sourcesBefore(routes, nil, func(h caddyhttp.MiddlewareHandler, sources []principal.Source) {
+	sourcesBefore(routes, func(h caddyhttp.MiddlewareHandler, sources []principal.Source) {
 		n, ok := h.(principal.Naming)
 		if !ok {
 			return
@@ -39,32 +40,21 @@ func (e *examination) users(routes caddyhttp.RouteList) {
 }
 
 // sourcesBefore calls f for every handler with who can vouch for the callers of
-// requests that come to it, and returns who can behind the routes. Of the
-// routes of a group, a request meets one.
-func sourcesBefore(routes caddyhttp.RouteList, before []principal.Source, f func(caddyhttp.MiddlewareHandler, []principal.Source)) []principal.Source {
-	after := before
-	var group string
-	var alternatives []principal.Source
-	for _, route := range routes {
-		come := after
-		if route.Group == "" || route.Group != group {
-			group, alternatives = route.Group, after
-		} else {
-			come = alternatives
-		}
-		for _, h := range route.Handlers {
-			if sub, ok := h.(*caddyhttp.Subroute); ok {
-				come = sourcesBefore(sub.Routes, come, f)
-				continue
-			}
+// requests that come to it. Of the routes of a group, a request meets one.
+func sourcesBefore(routes caddyhttp.RouteList, f func(caddyhttp.MiddlewareHandler, []principal.Source)) {
+	routetree.Walk[[]principal.Source]{
+		Handle: func(h caddyhttp.MiddlewareHandler, come []principal.Source) []principal.Source {
 			f(h, come)
-			come = with(come, vouchers(h)...)
-		}
-		if !route.Terminal {
-			after = with(after, come...)
-		}
-	}
-	return after
+			return with(come, vouchers(h)...)
+		},
+		Leave: func(route caddyhttp.Route, before, inside []principal.Source) []principal.Source {
+			if route.Terminal {
+				return before
+			}
+			return with(before, inside...)
+		},
+		Alternatives: true,
+	}.Follow(routes, nil)
 }
 
 // vouchers returns who vouches for the callers that a handler identifies.

@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	caddyrl "github.com/mholt/caddy-ratelimit"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
@@ -17,7 +19,7 @@ import (
 func (e *examination) limits(routes caddyhttp.RouteList) {
 	admits := false // authentication is optional: callers may be anonymous
 	others := false // who is not ours may set placeholders that we do not know
-	meet(routes, false, func(h caddyhttp.MiddlewareHandler, known bool) {
+	meet(routes, func(h caddyhttp.MiddlewareHandler, known bool) {
 		if o, ok := h.(optional); ok {
 			admits = admits || o.AdmitsAnonymous()
 		}
@@ -89,7 +91,7 @@ func keyFault(key string, anonymous, others bool) (Finding, bool) {
 // behindAuthentication looks for rules for anyone that no anonymous caller can
 // use, since authentication before them is not optional.
 func (e *examination) behindAuthentication(routes caddyhttp.RouteList) {
-	required(routes, "", func(h caddyhttp.MiddlewareHandler, by string) {
+	required(routes, func(h caddyhttp.MiddlewareHandler, by string) {
 		if d, ok := h.(decider); ok && by != "" && d.ServesAnonymous() {
 			e.add(Finding{
 				ID: "anyone_behind_authentication", Severity: Warning, Place: placeOf(h),
@@ -103,26 +105,20 @@ func (e *examination) behindAuthentication(routes caddyhttp.RouteList) {
 type preflighter interface{ AdmitsPreflights() bool }
 
 // required calls f for every handler with the authenticator that has rejected
-// all anonymous requests before it, "" if there is none. It returns the one
-// behind the routes.
-func required(routes caddyhttp.RouteList, by string, f func(caddyhttp.MiddlewareHandler, string)) string {
-	for _, route := range routes {
-		inner := by
-		for _, h := range route.Handlers {
-			if sub, ok := h.(*caddyhttp.Subroute); ok {
-				inner = required(sub.Routes, inner, f)
-				continue
+// all anonymous requests before it, "" if there is none.
+func required(routes caddyhttp.RouteList, f func(caddyhttp.MiddlewareHandler, string)) {
+	routetree.Walk[string]{
+		Handle: func(h caddyhttp.MiddlewareHandler, by string) string {
+			f(h, by)
+			return cmp.Or(by, rejectsAnonymous(h))
+		},
+		Leave: func(route caddyhttp.Route, before, inside string) string {
+			if meetsAll(route) && route.Group == "" && !route.Terminal {
+				return inside
 			}
-			f(h, inner)
-			if inner == "" {
-				inner = rejectsAnonymous(h)
-			}
-		}
-		if meetsAll(route) && route.Group == "" && !route.Terminal {
-			by = inner
-		}
-	}
-	return by
+			return before
+		},
+	}.Follow(routes, "")
 }
 
 // rejectsAnonymous returns the name of a handler that lets no request without
@@ -144,7 +140,7 @@ func rejectsAnonymous(h caddyhttp.MiddlewareHandler) string {
 
 // doubts tells of what the authenticators themselves find doubtful.
 func (e *examination) doubts(routes caddyhttp.RouteList) {
-	meet(routes, false, func(h caddyhttp.MiddlewareHandler, _ bool) {
+	meet(routes, func(h caddyhttp.MiddlewareHandler, _ bool) {
 		if d, ok := h.(credential.Doubter); ok {
 			for _, doubt := range d.Doubts() {
 				e.add(Finding{ID: doubt.ID, Severity: Warning, Place: placeOf(h), Text: nameOf(h) + ": " + doubt.Text})
@@ -156,7 +152,7 @@ func (e *examination) doubts(routes caddyhttp.RouteList) {
 // severalDeciders looks for requests that more than one rbac decides on.
 func (e *examination) severalDeciders(site caddyhttp.RouteList) {
 	var before []caddyhttp.MiddlewareHandler
-	required(site, "", func(h caddyhttp.MiddlewareHandler, _ string) {
+	required(site, func(h caddyhttp.MiddlewareHandler, _ string) {
 		if _, ok := h.(decider); ok {
 			before = append(before, h)
 		}
@@ -178,32 +174,22 @@ func (e *examination) severalDeciders(site caddyhttp.RouteList) {
 // inSequence reports whether every request that meets one of two handlers meets
 // the other.
 func inSequence(routes caddyhttp.RouteList, a, b caddyhttp.MiddlewareHandler) bool {
-	for _, route := range routes {
-		have := []bool{false, false}
-		for _, h := range route.Handlers {
-			have[0], have[1] = have[0] || h == a, have[1] || h == b
-			if sub, ok := h.(*caddyhttp.Subroute); ok {
-				if inSequence(sub.Routes, a, b) {
-					return true
-				}
-				have[0], have[1] = have[0] || always(sub.Routes, a), have[1] || always(sub.Routes, b)
+	type have struct{ a, b bool } // met by every request here
+	together := false
+	end := routetree.Walk[have]{
+		Enter: func(caddyhttp.Route, have) have { return have{} },
+		Handle: func(h caddyhttp.MiddlewareHandler, met have) have {
+			return have{met.a || h == a, met.b || h == b}
+		},
+		Leave: func(route caddyhttp.Route, before, inside have) have {
+			together = together || inside.a && inside.b
+			if meetsAll(route) && route.Group == "" {
+				return have{before.a || inside.a, before.b || inside.b}
 			}
-		}
-		if have[0] && have[1] {
-			return true
-		}
-	}
-	return always(routes, a) && always(routes, b)
-}
-
-// always reports whether every request that comes to routes meets a handler.
-func always(routes caddyhttp.RouteList, handler caddyhttp.MiddlewareHandler) bool {
-	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
-		return meetsAll(route) && route.Group == "" && slices.ContainsFunc(route.Handlers, func(h caddyhttp.MiddlewareHandler) bool {
-			sub, ok := h.(*caddyhttp.Subroute)
-			return h == handler || ok && always(sub.Routes, handler)
-		})
-	})
+			return before
+		},
+	}.Follow(routes, have{})
+	return together || end.a && end.b
 }
 
 // sourced is a handler whose methods look for credentials in places of the
@@ -220,7 +206,7 @@ type reader interface {
 // fields looks for names of header fields that never reach a handler: Caddy
 // drops those with "_" or "." in them unless the server expects them.
 func (e *examination) fields(server *caddyhttp.Server, routes caddyhttp.RouteList) {
-	meet(routes, false, func(h caddyhttp.MiddlewareHandler, _ bool) {
+	meet(routes, func(h caddyhttp.MiddlewareHandler, _ bool) {
 		if s, ok := h.(sourced); ok {
 			for _, places := range s.CredentialPlaces() {
 				e.places(server, h, places)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/requestpath"
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // errScript refuses a path that goes on behind the name of a script.
@@ -46,39 +47,30 @@ func (h *Handler) findScripts(srv *caddyhttp.Server) *scripts {
 	all := &scripts{}
 	for _, site := range srv.Routes {
 		here := &scripts{}
-		if here.collect(caddyhttp.RouteList{site}, srv, h, 0) {
+		if here.collect(caddyhttp.RouteList{site}, srv.NamedRoutes, h) {
 			return here
 		}
-		all.endings, all.indexes = append(all.endings, here.endings...), append(all.indexes, here.indexes...)
+		all.add(here.endings...)
+		all.indexes = append(all.indexes, here.indexes...)
 	}
 	return all // the handler is somewhere that nobody knows of: in all sites
 }
 
-// maxNesting bounds how deep routes are looked at: named ones may invoke
-// themselves.
-const maxNesting = 30
-
 // collect adds the scripts of routes and reports whether h is in them.
-func (s *scripts) collect(routes caddyhttp.RouteList, srv *caddyhttp.Server, h *Handler, depth int) (found bool) {
-	if depth > maxNesting {
-		return false
-	}
-	for _, route := range routes {
-		for _, set := range route.MatcherSets {
-			for _, m := range set {
-				s.index(m)
+func (s *scripts) collect(routes caddyhttp.RouteList, named map[string]*caddyhttp.Route, h *Handler) (found bool) {
+	routetree.Walk[struct{}]{
+		Enter: func(route caddyhttp.Route, _ struct{}) (none struct{}) {
+			for _, set := range route.MatcherSets {
+				for _, m := range set {
+					s.index(m)
+				}
 			}
-		}
-		for _, handler := range route.Handlers {
+			return none
+		},
+		Handle: func(handler caddyhttp.MiddlewareHandler, _ struct{}) (none struct{}) {
 			switch handler := handler.(type) {
 			case *Handler:
 				found = found || handler == h
-			case *caddyhttp.Subroute:
-				found = s.collect(handler.Routes, srv, h, depth+1) || found
-			case *caddyhttp.Invoke:
-				if named := srv.NamedRoutes[handler.Name]; named != nil {
-					found = s.collect(caddyhttp.RouteList{*named}, srv, h, depth+1) || found
-				}
 			case *reverseproxy.Handler:
 				if t, ok := handler.Transport.(*fastcgi.Transport); ok {
 					s.add(t.SplitPath...)
@@ -89,8 +81,11 @@ func (s *scripts) collect(routes caddyhttp.RouteList, srv *caddyhttp.Server, h *
 					s.add(".php")
 				}
 			}
-		}
-	}
+			return none
+		},
+		Aside: routetree.Everywhere[struct{}],
+		Named: named,
+	}.Follow(routes, struct{}{})
 	return found
 }
 

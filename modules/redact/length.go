@@ -5,6 +5,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
 // defaultMaxBody is the largest request body that is kept whole for an
@@ -23,34 +25,17 @@ func (h *Handler) needsLength(r *http.Request) bool {
 	if known, ok := h.servers.Load(srv); ok {
 		return known.(bool)
 	}
-	needs := routesNeedLength(srv.Routes, 0)
-	for _, named := range srv.NamedRoutes {
-		needs = needs || named != nil && routesNeedLength(caddyhttp.RouteList{*named}, 0)
+	needs := false
+	for handler := range routetree.OfServer(srv) {
+		proxy, ok := handler.(*reverseproxy.Handler)
+		if !ok {
+			continue
+		}
+		if t, ok := proxy.Transport.(reverseproxy.ContentLengthRequiredTransport); ok && t.RequiresContentLength() {
+			needs = true
+			break
+		}
 	}
 	h.servers.Store(srv, needs)
 	return needs
-}
-
-// maxNesting bounds how deep routes are looked at.
-const maxNesting = 30
-
-func routesNeedLength(routes caddyhttp.RouteList, depth int) bool {
-	if depth > maxNesting {
-		return true
-	}
-	for _, route := range routes {
-		for _, handler := range route.Handlers {
-			switch handler := handler.(type) {
-			case *caddyhttp.Subroute:
-				if routesNeedLength(handler.Routes, depth+1) {
-					return true
-				}
-			case *reverseproxy.Handler:
-				if t, ok := handler.Transport.(reverseproxy.ContentLengthRequiredTransport); ok && t.RequiresContentLength() {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
