@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -112,8 +113,9 @@ const (
 )
 
 // parseKeys reads a file of keys. What is not understood is an error: it could
-// be a restriction.
-func parseKeys(text []byte) (*keys, error) {
+// be a restriction. So is a key id that is written in the configuration too, where
+// one of two keys, or a "disabled", would be passed over.
+func parseKeys(text []byte, inline keys) (*keys, error) {
 	all := make(keys)
 	var s strictjson.Scanner
 	n := 0
@@ -129,6 +131,8 @@ func parseKeys(text []byte) (*keys, error) {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		case all[h.key.ID] != nil:
 			return nil, fmt.Errorf("line %d: the key id %s is given twice", n, h.key.ID)
+		case inline[h.key.ID] != nil:
+			return nil, fmt.Errorf("line %d: the key id %s is that of a key of the configuration, too: remove one of them", n, h.key.ID)
 		case len(all) == maxKeys:
 			return nil, fmt.Errorf("line %d: more than %d keys", n, maxKeys)
 		}
@@ -251,8 +255,12 @@ type keysFile struct{ *filewatch.Kept[keys] }
 // Len returns the number of keys, the disabled ones included.
 func (f *keysFile) Len() int { return len(*f.Value()) }
 
-func openFile(path string, report func(filewatch.Event)) (*keysFile, error) {
-	kept, err := filewatch.Keep(path, maxKeysFile, parseKeys, func(before, after *keys, err error) {
+// ids tells apart files that are read beside other keys of the configuration.
+func (k keys) ids() string { return strings.Join(slices.Sorted(maps.Keys(k)), "\x00") }
+
+func openFile(path string, inline keys, report func(filewatch.Event)) (*keysFile, error) {
+	parse := func(text []byte) (*keys, error) { return parseKeys(text, inline) }
+	kept, err := filewatch.Keep(path, maxKeysFile, parse, func(before, after *keys, err error) {
 		e := filewatch.Event{Err: err}
 		e.Added, e.Removed, e.Changed = difference(*before, *after)
 		report(e)

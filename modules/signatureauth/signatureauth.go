@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
@@ -255,7 +256,10 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
 	if p.KeysFile != "" {
-		if p.file, err = watched.Open(ctx, &p.held, &keyFiles, p.KeysFile, nil, openFile); err != nil {
+		open := func(path string, report func(filewatch.Event)) (*keysFile, error) {
+			return openFile(path, p.inline, report)
+		}
+		if p.file, err = watched.Open(ctx, &p.held, &keyFiles, p.KeysFile, p.inline.ids(), open); err != nil {
 			return fmt.Errorf("%s: %w", Name, err)
 		}
 	}
@@ -350,8 +354,8 @@ func (p *Provider) ring() *ring {
 	return r
 }
 
-// Key returns the key of that id, nil if there is none or it is disabled. Keys
-// that are written in the configuration come first.
+// Key returns the key of that id, nil if there is none or it is disabled. No id is
+// both in the configuration and in the file.
 func (r *ring) Key(id string) *httpsig.Key {
 	if r.found = r.inline[id]; r.found == nil {
 		r.found = r.file[id]

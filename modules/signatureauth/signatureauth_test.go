@@ -601,6 +601,45 @@ func TestKeysFileIsSwapped(t *testing.T) {
 	}
 }
 
+// TestKeyIDStandsInOnePlace: where it stood in the configuration and in the file,
+// the file's "disabled" was passed over.
+func TestKeyIDStandsInOnePlace(t *testing.T) {
+	inline, other := ed25519Pair(t, "k1"), ed25519Pair(t, "k2")
+	path := filepath.Join(t.TempDir(), "keys.jsonl")
+	line := func(id, more string) string {
+		return `{"keyid":"` + id + `","alg":"ed25519","key":"` + strings.ReplaceAll(other.public, "\n", `\n`) + `"` + more + "}\n"
+	}
+	block := "key k1 ed25519 `" + inline.public + "`\nkeys " + path + "\nreplay off"
+	for _, more := range []string{"", `,"disabled":true`} {
+		writeFile(t, path, "# partners\n"+line("k2", "")+line("k1", more))
+		if _, err := tryProvide(t, block); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "line 3: the key id k1") {
+			t.Errorf("%q: loaded: %v", more, err)
+		}
+	}
+	writeFile(t, path, line("k2", ""))
+	p := provide(t, block)
+	neighbour := provide(t, "keys "+path) // which has no such key itself
+	writeFile(t, path, line("k1", `,"disabled":true`)+line("k3", ""))
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(what)
+			}
+		}
+	}
+	await("the change is not rejected", func() bool { return p.file.Fault() != nil })
+	if !strings.Contains(p.file.Fault().Error(), "line 1: the key id k1") || p.ring().Key("k2") == nil || p.ring().Key("k3") != nil || p.ring().Key("k1") == nil {
+		t.Errorf("fault %v, in force %v", p.file.Fault(), *p.file.Value())
+	}
+	await("the change is not in force at another site", func() bool { return neighbour.ring().Key("k3") != nil })
+	// The key is moved: first into the file, then out of the configuration.
+	moved, err := tryProvide(t, "keys "+path)
+	if err != nil || moved.ring().Key("k1") != nil || moved.ring().Key("k3") == nil {
+		t.Errorf("after the key has left the configuration: %v", err)
+	}
+}
+
 func TestBadKeysFilesAreRefused(t *testing.T) {
 	good := ed25519Pair(t, "k")
 	quoted := strings.ReplaceAll(good.public, "\n", `\n`)
@@ -620,7 +659,7 @@ func TestBadKeysFilesAreRefused(t *testing.T) {
 		"roles as text":  `{"keyid":"k","alg":"ed25519","key":"` + quoted + `","roles":"x"}`,
 		"private key":    `{"keyid":"k","alg":"ed25519","key":"` + strings.ReplaceAll(good.private, "\n", `\n`) + `"}`,
 	} {
-		if _, err := parseKeys([]byte(text)); err == nil {
+		if _, err := parseKeys([]byte(text), nil); err == nil {
 			t.Errorf("%s: accepted", name)
 		} else if strings.Contains(err.Error(), "MC4CAQ") {
 			t.Errorf("%s: the error shows the key: %v", name, err)
@@ -632,7 +671,7 @@ func FuzzParseKeys(f *testing.F) {
 	f.Add([]byte(`{"keyid":"k","alg":"hmac-sha256","key":"YSBzaGFyZWQgc2VjcmV0IG9mIDMyIGJ5dGVzLCBvciBtb3Jl","roles":["a","a"]}`))
 	f.Add([]byte("# c\n\n{\"keyid\":\"k\"}"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		all, err := parseKeys(text)
+		all, err := parseKeys(text, nil)
 		if err != nil {
 			return
 		}
