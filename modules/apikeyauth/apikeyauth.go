@@ -237,10 +237,10 @@ func clientAddress(r *http.Request) netip.Addr {
 
 // Challenges returns the value of WWW-Authenticate (RFC 9110 section 11.6.1).
 // The scheme is ApiKey unless keys stand under another one alone; the errors of
-// Bearer are those of RFC 6750 section 3.1.
+// Bearer are those of RFC 6750 section 3.1. Basic has none.
 func (p *Provider) Challenges(why *credential.Error) []string {
 	if why == nil || why.Kind == credential.Missing {
-		return []string{credential.Challenge(p.scheme, "realm", p.Realm)}
+		return p.from.Asks(credential.Challenge(p.scheme, "realm", p.Realm), p.Realm)
 	}
 	code := why.Code
 	if p.scheme == credential.Bearer {
@@ -251,7 +251,7 @@ func (p *Provider) Challenges(why *credential.Error) []string {
 			code = credential.CodeInsufficientScope
 		}
 	}
-	return []string{credential.Challenge(p.scheme, "realm", p.Realm, "error", code, "error_description", why.Detail)}
+	return p.from.Asks(credential.Challenge(p.scheme, "realm", p.Realm, "error", code, "error_description", why.Detail), p.Realm)
 }
 
 // Vouches returns who vouches for the callers.

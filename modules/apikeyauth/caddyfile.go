@@ -11,7 +11,7 @@ import (
 //	api_key_auth [<matcher>] {
 //		store     <file>
 //		pepper    {env.<name>} | {file.<path>}
-//		from      header <name> [<scheme>] | query <name>
+//		from      header <name> [<scheme>] | query <name> | basic user|password
 //		realm     <text>
 //		last_used off
 //		forward   <claim pointer> <header>
@@ -76,10 +76,12 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 		s.Header, s.Scheme = args[1], args[2]
 	case len(args) == 2 && args[0] == "query":
 		s.Query = args[1]
+	case len(args) == 2 && args[0] == "basic":
+		s.Basic = args[1]
 	case len(args) > 0 && args[0] == "cookie":
 		return d.Err("from cookie is not supported: browsers send cookies with requests that other sites make; use a header")
 	default:
-		return d.Err("from takes: header <name> [<scheme>] or query <name>")
+		return d.Err("from takes: header <name> [<scheme>], query <name> or basic user|password")
 	}
 	c, err := s.compile()
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 
 const apiKeyScheme = "ApiKey"
 
-// Source is a place of a request where a key may stand. Exactly one of Header
-// and Query is set.
+// Source is a place of a request where a key may stand. Exactly one of Header,
+// Query and Basic is set.
 type Source struct {
 	// The name of a header.
 	Header string `json:"header,omitempty"`
@@ -23,6 +23,12 @@ type Source struct {
 
 	// The name of a query parameter.
 	Query string `json:"query,omitempty"`
+
+	// Which part of Basic credentials (RFC 7617) is the key: `user`, as in
+	// `curl -u <key>:`, or `password`. What does not begin with the prefix of
+	// the store's keys is somebody's name or password, and none. Clients are
+	// asked for it with a challenge of Basic, at which browsers open a dialog.
+	Basic string `json:"basic,omitempty"`
 }
 
 func (p *Provider) compileFrom() error {
@@ -41,7 +47,7 @@ func (p *Provider) compileFrom() error {
 			return fmt.Errorf("from: %s is given twice", c.Key())
 		}
 		seen[c.Key()] = true
-		if c.Scheme == credential.Bearer {
+		if c.Scheme == credential.Bearer || c.Basic != "" {
 			c.Ours = p.isKey
 		}
 		if p.scheme == "" {
@@ -56,7 +62,7 @@ func (p *Provider) compileFrom() error {
 	return nil
 }
 
-// isKey reports whether what stands behind Bearer is one of our keys, which
+// isKey reports whether what stands behind Bearer, or in Basic, is one of our keys, which
 // begin with the prefix of the store. The rest are tokens.
 func (p *Provider) isKey(text string) bool {
 	prefix := p.store.Prefix()
@@ -64,7 +70,7 @@ func (p *Provider) isKey(text string) bool {
 }
 
 func (s Source) compile() (credential.Source, error) {
-	c := credential.Source{Header: s.Header, Scheme: s.Scheme, Query: s.Query}
+	c := credential.Source{Header: s.Header, Scheme: s.Scheme, Query: s.Query, Basic: s.Basic}
 	if strings.EqualFold(s.Header, "Authorization") && s.Scheme == "" {
 		return c, errors.New("Authorization needs a scheme: from header Authorization ApiKey") //nolint:staticcheck // a name
 	}

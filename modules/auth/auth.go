@@ -307,7 +307,7 @@ func (h *Handler) Exposed() []string {
 			continue
 		}
 		for _, at := range s.Sources() {
-			if at != "header Authorization" && at != "header Proxy-Authorization" && !strings.HasPrefix(at, "cookie ") && !slices.Contains(places, at) {
+			if at != "header Authorization" && at != "header Proxy-Authorization" && !strings.HasPrefix(at, "basic ") && !strings.HasPrefix(at, "cookie ") && !slices.Contains(places, at) {
 				places = append(places, at)
 			}
 		}

@@ -44,7 +44,7 @@ func usual(header string) clientcert.Form { return wellKnown[http.CanonicalHeade
 
 // forms lists the forms for messages.
 func forms() string {
-	var names []string
+	names := make([]string, 0, len(clientcert.Forms))
 	for _, f := range clientcert.Forms {
 		names = append(names, string(f))
 	}

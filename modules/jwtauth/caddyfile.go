@@ -41,7 +41,7 @@ import (
 //		}]
 //		# the options of an issuer may stand here too, as defaults of all
 //
-//		from        header <name> [<scheme>] | cookie <name> | query <name>
+//		from        header <name> [<scheme>] | cookie <name> | query <name> | basic user|password
 //		realm       <text>
 //		leeway      <duration>
 //		forward     <claim pointer> <header>
@@ -152,8 +152,10 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 		s.Cookie = args[1]
 	case len(args) == 2 && args[0] == "query":
 		s.Query = args[1]
+	case len(args) == 2 && args[0] == "basic":
+		s.Basic = args[1]
 	default:
-		return d.Err("from takes: header <name> [<scheme>], cookie <name> or query <name>")
+		return d.Err("from takes: header <name> [<scheme>], cookie <name>, query <name> or basic user|password")
 	}
 	c, err := s.compile()
 	if err != nil {

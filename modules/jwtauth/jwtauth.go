@@ -372,10 +372,10 @@ func (p *Provider) Challenges(why *credential.Error) []string {
 		algs = dpop.Algorithms
 	}
 	if why == nil || why.Kind == credential.Missing {
-		return []string{credential.Challenge(p.scheme, "realm", p.Realm, "algs", algs)}
+		return p.from.Asks(credential.Challenge(p.scheme, "realm", p.Realm, "algs", algs), p.Realm)
 	}
-	return []string{credential.Challenge(p.scheme, "realm", p.Realm, "algs", algs,
-		"error", why.Code, "error_description", why.Detail, "scope", why.Scope)}
+	return p.from.Asks(credential.Challenge(p.scheme, "realm", p.Realm, "algs", algs,
+		"error", why.Code, "error_description", why.Detail, "scope", why.Scope), p.Realm)
 }
 
 // Vouches returns who vouches for the callers: the issuers.

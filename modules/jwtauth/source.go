@@ -10,7 +10,7 @@ import (
 )
 
 // Source is a place of a request where a token may stand. Exactly one of
-// Header, Cookie and Query is set.
+// Header, Cookie, Query and Basic is set.
 type Source struct {
 	// The name of a header.
 	Header string `json:"header,omitempty"`
@@ -24,6 +24,13 @@ type Source struct {
 
 	// The name of a query parameter.
 	Query string `json:"query,omitempty"`
+
+	// Which part of Basic credentials (RFC 7617) is the token: `user` or
+	// `password`, as of git with https://oauth2:<token>@host. What does not look
+	// like a signed token is then none, but somebody's password, unless opaque
+	// tokens are accepted too. Clients are asked for it with a challenge of
+	// Basic, at which browsers open a dialog.
+	Basic string `json:"basic,omitempty"`
 }
 
 func (p *Provider) compileFrom() error {
@@ -49,6 +56,9 @@ func (p *Provider) compileFrom() error {
 			return fmt.Errorf("from: %s is given twice", c.At())
 		}
 		seen[c.At()] = true
+		if c.Basic != "" && p.Introspection == nil {
+			c.Ours = looksSigned
+		}
 		if p.scheme == "" {
 			p.scheme = c.Scheme
 		}
@@ -62,11 +72,18 @@ func (p *Provider) compileFrom() error {
 }
 
 func (s Source) compile() (credential.Source, error) {
-	c := credential.Source{Header: s.Header, Scheme: s.Scheme, Cookie: s.Cookie, Query: s.Query}
+	c := credential.Source{Header: s.Header, Scheme: s.Scheme, Cookie: s.Cookie, Query: s.Query, Basic: s.Basic}
 	if strings.EqualFold(s.Header, "Authorization") && s.Scheme == "" {
 		c.Scheme = credential.Bearer
 	}
 	return c, c.Check()
+}
+
+// looksSigned reports whether a part of Basic credentials is meant to be a
+// signed token: three parts, the first of which is an object in base64url (RFC
+// 7515 section 7.1).
+func looksSigned(text string) bool {
+	return strings.HasPrefix(text, "ey") && strings.Count(text, ".") == 2
 }
 
 // read returns the one token of the request.

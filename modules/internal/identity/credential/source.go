@@ -17,12 +17,21 @@ import (
 const Bearer = "Bearer"
 
 // Source is a place of a request where a credential may stand. Exactly one of
-// Header, Cookie and Query is set. It is ready once Check has accepted it.
+// Header, Cookie, Query, Basic and WebSocket is set. It is ready once Check has
+// accepted it.
 type Source struct {
 	Header string
 	Scheme string // before the credential in the header; empty: none
 	Cookie string
 	Query  string
+
+	// Basic is the part of Basic credentials that is the credential:
+	// BasicUser or BasicPassword.
+	Basic string
+
+	// WebSocket is the subprotocol that a client offers before the one that is
+	// the credential. That of Kubernetes is read too.
+	WebSocket string
 
 	// Ours, where it is set, says whether what follows the scheme is of
 	// this method: several may share a scheme. It gets it without what
@@ -35,6 +44,9 @@ type Source struct {
 
 // Check says why the source cannot be one, or makes it ready.
 func (s *Source) Check() error {
+	if s.Basic != "" || s.WebSocket != "" {
+		return s.checkPart()
+	}
 	switch {
 	case s.Header != "" && s.Cookie == "" && s.Query == "":
 		if !httpguts.ValidHeaderFieldName(s.Header) || s.Scheme != "" && !httpguts.ValidHeaderFieldName(s.Scheme) {
@@ -43,6 +55,12 @@ func (s *Source) Check() error {
 		s.Header = textproto.CanonicalMIMEHeaderKey(s.Header)
 		if s.Header == "Cookie" || s.Header == "Host" {
 			return fmt.Errorf("a credential cannot stand in the header %s", s.Header)
+		}
+		if s.Header == socketField {
+			return errors.New("a credential is one of several in Sec-WebSocket-Protocol: write from websocket")
+		}
+		if s.Header == "Authorization" && strings.EqualFold(s.Scheme, Basic) {
+			return errors.New("a credential is one part of what follows Basic: write from basic user or from basic password")
 		}
 		if strings.EqualFold(s.Scheme, Bearer) {
 			s.Scheme = Bearer
@@ -60,6 +78,33 @@ func (s *Source) Check() error {
 		return errors.New("exactly one place is needed")
 	}
 	return nil
+}
+
+// checkPart is Check of a place that is a part of a field.
+func (s *Source) checkPart() error {
+	if s.Header+s.Scheme+s.Cookie+s.Query != "" || s.Basic != "" && s.WebSocket != "" {
+		return errors.New("exactly one place is needed")
+	}
+	if s.WebSocket != "" {
+		s.at = "header " + socketField
+		return checkSubprotocol(s.WebSocket)
+	}
+	if s.Basic != BasicUser && s.Basic != BasicPassword {
+		return errBasicPart
+	}
+	s.at = "basic " + s.Basic
+	return nil
+}
+
+// field is the header field that is read, "" if it is none or the cookies.
+func (s *Source) field() string {
+	switch {
+	case s.Basic != "":
+		return "Authorization"
+	case s.WebSocket != "":
+		return socketField
+	}
+	return s.Header
 }
 
 // At names the place, as in Place.At.
@@ -154,8 +199,7 @@ func (l *Sources) CookieOf(r *http.Request) string {
 // server could take for it, is one of the sources.
 func (l *Sources) ReadsHeader(name string) bool {
 	for i := range l.list {
-		s := &l.list[i]
-		if s.Header != "" && (name == s.Header || s.otherSpelling(http.Header{name: nil})) {
+		if field := l.list[i].field(); field != "" && (name == field || otherSpelling(http.Header{name: nil}, field)) {
 			return true
 		}
 	}
@@ -198,7 +242,7 @@ const (
 func (s *Source) read(r *http.Request) (raw string, n int, _ state) {
 	switch {
 	case s.Header != "":
-		if s.spellable && s.otherSpelling(r.Header) {
+		if s.spellable && otherSpelling(r.Header, s.Header) {
 			return "", 0, unreadable
 		}
 		values := r.Header[s.Header]
@@ -220,6 +264,10 @@ func (s *Source) read(r *http.Request) (raw string, n int, _ state) {
 		if raw, n = cookies(r.Header["Cookie"], s.Cookie); n > 0 && raw == "" {
 			return "", 0, unreadable
 		}
+	case s.Basic != "":
+		return s.basic(r.Header)
+	case s.WebSocket != "":
+		return s.socket(r.Header)
 	default:
 		if r.URL.RawQuery == "" {
 			return "", 0, readable
@@ -265,14 +313,14 @@ func separated(raw string) bool {
 // otherSpelling reports whether there is a field whose name is that of ours
 // but for its hyphens, underscores and dots. Servers that hand fields on as
 // variables would read the one for the other.
-func (s *Source) otherSpelling(h http.Header) bool {
+func otherSpelling(h http.Header, ours string) bool {
 next:
 	for name := range h {
-		if len(name) != len(s.Header) || name == s.Header {
+		if len(name) != len(ours) || name == ours {
 			continue
 		}
 		for i := range len(name) {
-			a, b := name[i], s.Header[i]
+			a, b := name[i], ours[i]
 			if a != b && a|0x20 != b|0x20 && (strings.IndexByte("-_.", a) < 0 || strings.IndexByte("-_.", b) < 0) {
 				continue next
 			}
@@ -322,6 +370,10 @@ func (s *Source) remove(r *http.Request) {
 		}
 	case s.Cookie != "":
 		removeCookie(r.Header, s.Cookie)
+	case s.Basic != "":
+		s.removeBasic(r.Header)
+	case s.WebSocket != "":
+		s.removeSocket(r.Header)
 	default:
 		r.URL.RawQuery = removeParameter(r.URL.RawQuery, s.Query)
 	}
