@@ -259,6 +259,14 @@ func (*Provider) Vouches() []principal.Source {
 	return []principal.Source{{Kind: principal.KindAPIKey}}
 }
 
+// Grants returns what the keys of the store give.
+func (p *Provider) Grants() (all credential.Grants) {
+	for who := range p.store.Principals() {
+		all.Add(who.Roles, who.Scopes)
+	}
+	return all
+}
+
 // HandlerOptions returns what the directive says that the handler does.
 func (p *Provider) HandlerOptions() credential.Options { return p.options }
 

@@ -374,6 +374,24 @@ func (h *Handler) Vouches() []principal.Source {
 	return all
 }
 
+// Grants returns what the credentials of callers can give here.
+func (h *Handler) Grants() credential.Grants {
+	var all credential.Grants
+	for _, m := range h.methods[h.apps:] {
+		switch g, ok := m.Method.(credential.Granter); {
+		case m.foreign != nil:
+			all.Others = all.Others || m.foreign.kind() != principal.KindBasic
+		case ok:
+			given := g.Grants()
+			all.Add(given.Roles, given.Scopes)
+			all.Others = all.Others || given.Others
+		default:
+			all.Others = true
+		}
+	}
+	return all
+}
+
 // AdmitsAnonymous reports whether a request without any credential may pass.
 func (h *Handler) AdmitsAnonymous() bool { return h.Optional }
 

@@ -359,6 +359,17 @@ func (*Provider) Vouches() []principal.Source {
 	return []principal.Source{{Kind: principal.KindCertificate}}
 }
 
+// Grants returns what certificates give: every one, and those of the map.
+func (p *Provider) Grants() (all credential.Grants) {
+	all.Add(p.Roles, nil)
+	if p.clients != nil {
+		for e := range p.clients.Table().Entries() {
+			all.Add(e.Roles, e.Scopes)
+		}
+	}
+	return all
+}
+
 // HandlerOptions returns what the directive says that the handler does.
 func (p *Provider) HandlerOptions() credential.Options {
 	o := p.options

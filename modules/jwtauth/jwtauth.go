@@ -390,6 +390,23 @@ func (p *Provider) Vouches() []principal.Source {
 	return all
 }
 
+// Grants returns that tokens may bring any roles and scopes, among them those
+// that are required of them.
+func (p *Provider) Grants() credential.Grants {
+	all := credential.Grants{Others: true}
+	for _, i := range p.Issuers {
+		for _, r := range i.Require {
+			if slices.Contains(i.Roles, r.Claim) {
+				all.Add(r.Values, nil)
+			}
+			if slices.Contains(i.Scopes, r.Claim) {
+				all.Add(nil, r.Values)
+			}
+		}
+	}
+	return all
+}
+
 // HandlerOptions returns what the directive says that the handler does.
 func (p *Provider) HandlerOptions() credential.Options { return p.options }
 

@@ -1,7 +1,6 @@
 package layers
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
@@ -9,7 +8,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
-	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
 // Findings returns all that is wrong with the layers of a configuration whose
@@ -165,13 +163,7 @@ func (e *examination) site(site caddyhttp.RouteList) {
 	e.limits(site)
 	e.behindAuthentication(site)
 	e.severalDeciders(site)
-	unknown, known := strangers(site)
-	for _, stranger := range unknown {
-		e.add(Finding{
-			ID: "redact_unknown_name", Severity: Warning,
-			Text: "redact names somebody for whom rbac has no rules" + cmp.Or(suggest.DidYouMean(stranger, known), ": possible typo"),
-		}, "name", stranger)
-	}
+	e.names(site)
 	if files := filesBehindRedact(site); files != nil {
 		e.add(Finding{
 			ID: "redact_over_files", Severity: Warning, Place: placeOf(files),

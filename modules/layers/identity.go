@@ -1,9 +1,7 @@
 package layers
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
@@ -101,62 +99,4 @@ func blind(routes caddyhttp.RouteList) []string {
 	}
 	meet(routes, func(caddyhttp.MiddlewareHandler, bool) {}, look)
 	return found
-}
-
-// strangers returns the roles and scopes that a redact handler names and for
-// which no rbac of the same site has rules, and those for which one has.
-// Sites without rbac have none.
-func strangers(site caddyhttp.RouteList) (unknown, ruled []string) {
-	known := make(map[string]bool)
-	var named []string
-	decides := false
-	meet(site, func(h caddyhttp.MiddlewareHandler, _ bool) {
-		if d, ok := h.(decider); ok {
-			decides = true
-			roles, scopes := d.Names()
-			for _, name := range roles {
-				known["role "+name] = true
-			}
-			for _, name := range scopes {
-				known["scope "+name] = true
-			}
-		}
-		if m, ok := h.(caddy.Module); ok && m.CaddyModule().ID == "http.handlers.redact" {
-			named = append(named, namedBy(h)...)
-		}
-	}, nil)
-	if !decides {
-		return nil, nil
-	}
-	named = slices.DeleteFunc(named, func(name string) bool { return known[name] })
-	slices.Sort(named)
-	return slices.Compact(named), slices.Sorted(maps.Keys(known))
-}
-
-// namedBy returns the roles and scopes of the except and only blocks of a
-// redact handler, as its configuration says them.
-func namedBy(h caddyhttp.MiddlewareHandler) []string {
-	type groups []struct {
-		Of    string   `json:"of"`
-		Names []string `json:"names"`
-	}
-	var config struct {
-		Groups   groups `json:"groups"`
-		Requests struct {
-			Groups groups `json:"groups"`
-		} `json:"requests"`
-	}
-	text, err := json.Marshal(h)
-	if err != nil || json.Unmarshal(text, &config) != nil {
-		return nil
-	}
-	var all []string
-	for _, g := range append(config.Groups, config.Requests.Groups...) {
-		if g.Of == "role" || g.Of == "scope" {
-			for _, name := range g.Names {
-				all = append(all, g.Of+" "+name)
-			}
-		}
-	}
-	return all
 }

@@ -10,8 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
-
-	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
 type next struct{}
@@ -96,24 +94,5 @@ func TestMatchersThatCannotKnowAreFound(t *testing.T) {
 		if got := blind(caddyhttp.RouteList{tc.site}); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 		}
-	}
-}
-
-func TestNamesThatOnlyRedactKnowsAreFound(t *testing.T) {
-	redact := module{id: "http.handlers.redact", Groups: []map[string]any{
-		{"of": "role", "names": []string{"manger", "clerk"}},
-		{"of": "scope", "names": []string{"read", "write"}},
-		{"of": "user", "names": []string{"bob"}},
-	}}
-	rules := gate{roles: []string{"clerk", "manager"}}
-	got, known := strangers(caddyhttp.RouteList{route(sub(route(rules), route(redact)))})
-	if near := suggest.Nearest(got[0], known); near != "role manager" {
-		t.Errorf("got %q", near)
-	}
-	if want := []string{"role manger", "scope write"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if got, _ := strangers(caddyhttp.RouteList{route(sub(route(redact)))}); got != nil {
-		t.Errorf("without rbac: got %q", got)
 	}
 }

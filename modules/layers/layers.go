@@ -35,7 +35,7 @@ func init() {
 //
 // It warns of an rbac that could let nothing pass, where dry_run lets it; of
 // the matchers role and permission before anything authenticates; and of roles
-// and scopes that redact names and the rbac of the same site does not; and of
+// and scopes that redact or a matcher names and no caller of the site can have; and of
 // error routes that hand a request to an upstream as it came, past the layers
 // that have refused it.
 //

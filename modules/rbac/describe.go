@@ -26,6 +26,12 @@ func (h *Handler) Names() (roles, scopes []string) {
 	return p.Roles(), p.Scopes()
 }
 
+// GivenNames returns the roles that the policy gives to users, and the roles
+// and scopes that others inherit.
+func (h *Handler) GivenNames() (roles, scopes []string) {
+	return h.active.Load().policy.GivenNames()
+}
+
 // Unclear returns what the policy says about users of any source.
 func (h *Handler) Unclear(source principal.Source) []principal.Unclear {
 	return h.active.Load().policy.Unclear(source)

@@ -93,6 +93,9 @@ func (e roleError) Error() string { return "role: " + string(e) }
 
 const errNoRole roleError = "at least one role must be named"
 
+// RoleNames returns the roles.
+func (m *MatchRole) RoleNames() []string { return *m }
+
 // Match reports whether the caller has one of the roles.
 func (m *MatchRole) Match(r *http.Request) bool {
 	yes, _ := m.MatchWithError(r)

@@ -515,6 +515,22 @@ func (*Provider) Vouches() []principal.Source {
 	return []principal.Source{{Kind: principal.KindSignature}}
 }
 
+// Grants returns what the keys give.
+func (p *Provider) Grants() (all credential.Grants) {
+	give := func(of keys) {
+		for _, k := range of {
+			if k.principal != nil {
+				all.Add(k.principal.Roles, k.principal.Scopes)
+			}
+		}
+	}
+	give(p.inline)
+	if p.file != nil {
+		give(*p.file.Value())
+	}
+	return all
+}
+
 // HandlerOptions returns what the directive says that the handler does.
 func (p *Provider) HandlerOptions() credential.Options { return p.options }
 

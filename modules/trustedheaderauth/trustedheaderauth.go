@@ -250,6 +250,9 @@ func (p *Provider) Vouches() []principal.Source {
 	return []principal.Source{{Kind: principal.KindHeader, Issuer: p.Issuer}}
 }
 
+// Grants returns that the service may name any groups, if it is asked for them.
+func (p *Provider) Grants() credential.Grants { return credential.Grants{Others: p.Groups != ""} }
+
 // HandlerOptions returns what the directive says that the handler does.
 func (p *Provider) HandlerOptions() credential.Options {
 	o := p.options

@@ -303,6 +303,14 @@ func (*Provider) Vouches() []principal.Source {
 	return []principal.Source{{Kind: principal.KindWebhook}}
 }
 
+// Grants returns what the senders are given.
+func (p *Provider) Grants() (all credential.Grants) {
+	for _, s := range p.Senders {
+		all.Add(s.Roles, s.Scopes)
+	}
+	return all
+}
+
 // HandlerOptions returns what the directive says that the handler does.
 func (p *Provider) HandlerOptions() credential.Options { return p.options }
 

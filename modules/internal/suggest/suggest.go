@@ -9,7 +9,10 @@ import "unicode/utf8"
 // longer ones two.
 func Nearest(word string, words []string) string {
 	best, least := "", 3
-	if utf8.RuneCountInString(word) <= 4 {
+	switch n := utf8.RuneCountInString(word); {
+	case n < 2:
+		return "" // each is like each other
+	case n <= 4:
 		least = 2
 	}
 	for _, w := range words {

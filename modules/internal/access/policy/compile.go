@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
 // Rule is one compiled rule.
@@ -99,6 +100,30 @@ func (p pattern) matches(segments []string) bool {
 		}
 	}
 	return len(p) == len(segments)
+}
+
+// GivenNames returns the roles that are given to users, and the roles and
+// scopes that others inherit.
+func (p *Policy) GivenNames() (roles, scopes []string) {
+	given := make(map[string]bool)
+	for _, grants := range p.users {
+		for _, u := range grants {
+			for _, name := range u.names {
+				given[name] = true
+			}
+		}
+	}
+	for name, n := range p.roles {
+		if len(p.heirs[n]) > 1 {
+			given[name] = true
+		}
+	}
+	for name, n := range p.scopes {
+		if len(p.heirs[n]) > 1 {
+			scopes = append(scopes, name)
+		}
+	}
+	return slices.Sorted(maps.Keys(given)), scopes
 }
 
 // UserRoles returns the roles that the policy itself gives to the user whom a
@@ -226,7 +251,7 @@ func (c *compiler) checkParents(kind string, blocks map[string]*Block) error {
 		state[name] = visiting
 		for i, parent := range blocks[name].Inherits {
 			if _, ok := blocks[parent]; !ok {
-				return c.doc.fault(where, "", "it inherits '%s', which is not a %s of this policy", parent, kind)
+				return c.doc.fault(where, "", "it inherits '%s', which is not a %s of this policy%s", parent, kind, suggest.DidYouMean(parent, slices.Sorted(maps.Keys(blocks))))
 			}
 			if slices.Contains(blocks[name].Inherits[:i], parent) {
 				return c.doc.fault(where, "", "it inherits '%s' twice", parent)
@@ -366,7 +391,7 @@ func (c *compiler) grant(where string, g Grant) (userRoles, error) {
 	for _, role := range g.Roles {
 		n, ok := c.p.roles[role]
 		if !ok {
-			return u, c.doc.fault(where, "", "'%s' is not a role of this policy", role)
+			return u, c.doc.fault(where, "", "'%s' is not a role of this policy%s", role, suggest.DidYouMean(role, c.p.Roles()))
 		}
 		if slices.Contains(u.names, role) {
 			return u, c.doc.fault(where, "", "role '%s' is repeated", role)

@@ -3,6 +3,7 @@ package apikey
 import (
 	"crypto/subtle"
 	"errors"
+	"iter"
 	"maps"
 	"math"
 	"net/netip"
@@ -108,6 +109,17 @@ func Open(path string, pepper *Pepper, report func(filewatch.Event)) (*Store, er
 
 // Len returns the number of keys, whatever their state.
 func (s *Store) Len() int { return len(s.Value().keys) }
+
+// Principals returns whose the keys are.
+func (s *Store) Principals() iter.Seq[*principal.Principal] {
+	return func(yield func(*principal.Principal) bool) {
+		for _, c := range s.Value().keys {
+			if !yield(c.Principal) {
+				return
+			}
+		}
+	}
+}
 
 // Prefix returns the prefix of the keys.
 func (s *Store) Prefix() string { return s.Value().prefix }

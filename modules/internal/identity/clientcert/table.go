@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/apikey"
@@ -54,6 +56,9 @@ var entrySorts = [...]string{SPKISort, SerialSort, SPIFFESort, URISort, DNSSort,
 
 // Len returns the number of entries.
 func (t *Table) Len() int { return len(t.entries) }
+
+// Entries returns the entries, the disabled ones too.
+func (t *Table) Entries() iter.Seq[*Entry] { return maps.Values(t.entries) }
 
 // ParseTable reads a map: JSON lines such as
 //
