@@ -119,15 +119,28 @@ func (f *keyFlags) listCommand() *cobra.Command {
 				return err
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tOWNER\tSTATE\tEXPIRES\tLAST USED\tPLAN\tROLES\tSCOPES")
+			fmt.Fprintln(w, "ID\tOWNER\tSTATE\tEXPIRES\tLAST USED\tPLAN\tROLES\tSCOPES\tONLY")
 			for i := range file.Entries {
 				e := &file.Entries[i]
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Owner, e.State(f.now()),
-					date(e.Expires), date(used[e.ID]), dash(e.Plan), dash(strings.Join(e.Roles, ",")), dash(strings.Join(e.Scopes, ",")))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Owner, e.State(f.now()),
+					date(e.Expires), date(used[e.ID]), dash(e.Plan), dash(strings.Join(e.Roles, ",")), dash(strings.Join(e.Scopes, ",")), restrictions(e))
 			}
 			return w.Flush()
 		},
 	}
+}
+
+// restrictions says what a key is bound to: `key show` has the ranges and the
+// methods.
+func restrictions(e *apikey.Entry) string {
+	var all []string
+	if len(e.Addresses) > 0 {
+		all = append(all, "addresses")
+	}
+	if len(e.Methods) > 0 {
+		all = append(all, "methods")
+	}
+	return dash(strings.Join(all, ","))
 }
 
 func (f *keyFlags) showCommand() *cobra.Command {

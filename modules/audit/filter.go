@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 // anyKind is what stands in filter.kind where intents count too: a summary
@@ -24,6 +25,7 @@ const anyKind = "*"
 type filter struct {
 	since, until          string
 	user, app, role       string
+	issuer                string
 	status, decision      string
 	path, method, address string
 	id, site, code, rule  string
@@ -40,6 +42,7 @@ func (f *filter) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.since, "since", "", "records from that time on: today, yesterday, a date or a time (local unless it has an offset), or a duration ago such as 2h or 7d")
 	fs.StringVar(&f.until, "until", "", "records before that time; a date, today and yesterday include that day")
 	fs.StringVarP(&f.user, "user", "u", "", "records of that user; - for anonymous requests")
+	fs.StringVar(&f.issuer, "issuer", "", "records of users of that issuer, or of that kind of credential: internal, api_key, …")
 	fs.StringVar(&f.app, "app", "", "records of requests that were sent by that application")
 	fs.StringVar(&f.role, "role", "", "records of users with that role")
 	fs.StringVarP(&f.status, "status", "s", "", "status: 403, 4xx or 400-499")
@@ -184,6 +187,7 @@ func (f *filter) match(r *record.Record) bool {
 		!f.to.IsZero() && !r.Time.Before(f.to),
 		f.user == "-" && (r.User.ID != "" || r.Kind == record.Change),
 		f.user != "" && f.user != "-" && r.User.ID != f.user,
+		f.issuer != "" && (r.User.ID == "" || !principal.Source{Issuer: r.User.Issuer, Kind: r.User.Kind}.Is(f.issuer)),
 		f.app != "" && r.App.ID != f.app,
 		f.role != "" && !slices.Contains(r.Roles, f.role),
 		f.low != 0 && (r.Status < f.low || r.Status > f.high),

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/export"
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 // formats are the forms in which records are printed.
@@ -43,18 +44,28 @@ func printer(w io.Writer, format, log string) (func(index int64, line []byte, r 
 	}, nil
 }
 
+// userText is a user with who vouches for him: the same id from elsewhere is
+// somebody else.
+func userText(u *record.User) string {
+	source := principal.Source{Issuer: u.Issuer, Kind: u.Kind}.String()
+	if u.ID == "" || source == "" {
+		return u.ID
+	}
+	return u.ID + " from " + source
+}
+
 // textLine is one record for people.
 func textLine(index int64, r *record.Record) string {
 	when := r.Time.Local().Format(timeFormat)
 	if r.Kind == record.Change {
 		return printable(strings.TrimRight(fmt.Sprintf("%s  #%d  %s: %s %s %s", when, index, r.Layer, r.What, r.Source, strings.ReplaceAll(r.Detail, "\n", "; ")), " "))
 	}
-	user := r.User.ID
+	user := userText(&r.User)
 	if user == "" {
 		user = "-"
 	}
 	if r.App.ID != "" {
-		user += " by " + r.App.ID
+		user += " by " + userText(&r.App)
 	}
 	line := fmt.Sprintf("%s  #%d  %d  %s %s", when, index, r.Status, r.Method, r.Path)
 	if r.Kind == record.Intent {

@@ -66,6 +66,9 @@ func (g *guard) walk(site caddyhttp.RouteList) {
 
 // reach notes which headers come to an upstream.
 func (g *guard) reach(h *reverseproxy.Handler, gone map[string]bool) {
+	if continues(h) {
+		return // forward_auth: its service says who it is, and is told nothing
+	}
 	if h.Headers != nil {
 		gone = maps.Clone(gone)
 		remove(gone, h.Headers.Request)

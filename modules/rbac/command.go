@@ -1,6 +1,7 @@
 package rbac
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
@@ -104,18 +106,24 @@ func choose(file string, n int) (*loaded, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case n == 0 && len(all) == 1:
+	case n == 0 && same(all):
 		return all[0], nil
 	case n == 0:
 		var list strings.Builder
 		for i, l := range all {
-			fmt.Fprintf(&list, "\n  --rbac %d: %d rules, the first is %s", i+1, len(l.policy.Rules()), l.policy.Rules()[0])
+			fmt.Fprintf(&list, "\n  --rbac %d: %d rules, the first is %s", i+1, len(l.policy.Rules()), place(l.policy.Rules()[0], l.policy.Rules()[0].String()))
 		}
 		return nil, fmt.Errorf("%s has %d rbac directives; choose one:%s", file, len(all), list.String())
 	case n < 1 || n > len(all):
 		return nil, fmt.Errorf("%s has %d rbac directives and no number %d", file, len(all), n)
 	}
 	return all[n-1], nil
+}
+
+// same reports whether all policies are one, behind the same authenticator: as
+// where several sites use one file.
+func same(all []*loaded) bool {
+	return !slices.ContainsFunc(all[1:], func(l *loaded) bool { return l.digest != all[0].digest || l.front != all[0].front })
 }
 
 // question is a request to ask a policy about.
@@ -132,7 +140,78 @@ type question struct {
 	Now     string         `yaml:"now" json:"now"` // RFC 3339
 	Body    any            `yaml:"body" json:"body"`
 
+	// The application that sends the request beside its user, where auth has
+	// an `all` block.
+	App *application `yaml:"app" json:"app"`
+
 	front front // what stands before rbac
+}
+
+// application is who sends a request for its user: an id, or that and more.
+type application struct {
+	ID     string         `yaml:"id" json:"id"`
+	Issuer string         `yaml:"issuer" json:"issuer"`
+	Kind   string         `yaml:"kind" json:"kind"`
+	Roles  []string       `yaml:"roles" json:"roles"`
+	Scopes []string       `yaml:"scopes" json:"scopes"`
+	Plan   string         `yaml:"plan" json:"plan"`
+	Claims map[string]any `yaml:"claims" json:"claims"`
+}
+
+// UnmarshalYAML takes an id alone, too.
+func (a *application) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		return n.Decode(&a.ID)
+	}
+	text, err := yaml.Marshal(n)
+	if err != nil {
+		return err
+	}
+	type plain application
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true) // which Node.Decode does not know of
+	return d.Decode((*plain)(a))
+}
+
+// UnmarshalJSON takes an id alone, too.
+func (a *application) UnmarshalJSON(text []byte) error {
+	if json.Unmarshal(text, &a.ID) == nil {
+		return nil
+	}
+	type plain application
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	d.UseNumber()
+	return d.Decode((*plain)(a))
+}
+
+// principal makes what auth makes of an application's credential.
+func (a *application) principal() (*principal.Principal, error) {
+	if a.ID == "" {
+		return nil, errors.New("app: it has no id")
+	}
+	s := (&question{Issuer: a.Issuer, Kind: a.Kind}).source()
+	p := &principal.Principal{ID: a.ID, Issuer: s.Issuer, Kind: s.Kind, Roles: a.Roles, Scopes: a.Scopes, Plan: a.Plan}
+	if a.Claims != nil {
+		claims, err := json.Marshal(a.Claims)
+		if err != nil {
+			return nil, fmt.Errorf("app: claims: %w", err)
+		}
+		p.Claims = principal.NewClaims(claims)
+	}
+	return p, nil
+}
+
+// readApp reads what stands after --app: an id, or a JSON object.
+func readApp(text string) (*application, error) {
+	if !strings.HasPrefix(text, "{") {
+		return &application{ID: text}, nil
+	}
+	a := new(application)
+	if err := a.UnmarshalJSON([]byte(text)); err != nil {
+		return nil, fmt.Errorf("--app is neither an id nor a JSON object with id, issuer, kind, roles, scopes, plan and claims: %w", err)
+	}
+	return a, nil
 }
 
 // anonymous reports whether nothing says who asks.
@@ -157,6 +236,15 @@ func (q *question) caller() string {
 	if q.anonymous() {
 		return "an anonymous caller"
 	}
+	s := q.user()
+	if q.App != nil {
+		s += ", by application " + q.App.ID
+	}
+	return s
+}
+
+// user says which user asks.
+func (q *question) user() string {
 	s := "a caller"
 	if q.User != "" {
 		s = "user " + q.User
@@ -215,7 +303,15 @@ func (q *question) ask(p *policy.Policy) (*policy.Request, error) {
 	}
 	r := &policy.Request{Method: methodName, Path: env.Path, Env: env}
 	if q.anonymous() {
+		if q.App != nil {
+			return nil, errors.New("an application sends requests for a user: name user, roles, scopes or claims beside app")
+		}
 		return r, nil
+	}
+	if q.App != nil {
+		if env.App, err = q.App.principal(); err != nil {
+			return nil, err
+		}
 	}
 	r.Authenticated, r.User, r.Source, r.Roles, r.Scopes = true, q.User, q.source(), q.Roles, q.Scopes
 	env.User, env.Source, env.Roles, env.Scopes = q.User, r.Source, slices.Clone(q.Roles), q.Scopes
@@ -279,7 +375,7 @@ func (q *question) decide(p *policy.Policy) (verdict, error) {
 
 func explainCommand() *cobra.Command {
 	var q question
-	var config, claims, body string
+	var config, claims, app, body string
 	var number int
 	var why bool
 	cmd := &cobra.Command{
@@ -312,6 +408,12 @@ and 2 if there is no answer.`,
 				}
 				q.Body = json.RawMessage(body)
 			}
+			if app != "" {
+				var err error
+				if q.App, err = readApp(app); err != nil {
+					return err
+				}
+			}
 			l, err := choose(config, number)
 			if err != nil {
 				return err
@@ -330,6 +432,7 @@ and 2 if there is no answer.`,
 	f.StringArrayVar(&q.Roles, "role", nil, "a role of the caller; repeatable")
 	f.StringArrayVar(&q.Scopes, "scope", nil, "a scope of the caller; repeatable")
 	f.StringVar(&claims, "claims", "", "the caller's claims, as JSON")
+	f.StringVar(&app, "app", "", "the application that sends the request beside its user: its id, or a JSON object with id, issuer, kind, roles, scopes, plan and claims")
 	f.StringArrayVar(&q.Headers, "header", nil, "a header field of the request; repeatable")
 	f.StringVar(&body, "body", "", "the request's body, as JSON")
 	f.StringVar(&q.IP, "ip", "", "the client's address")

@@ -101,7 +101,7 @@ no rule is for this method and path
 }
 
 func TestCommandsWithoutAnAnswerSayWhy(t *testing.T) {
-	one, two := config(t, shop), config(t, shop, shop)
+	one, two := config(t, shop), config(t, shop, "rbac {\n anyone {\n allow GET /a\n}\n}")
 	dir := t.TempDir()
 	none := filepath.Join(dir, "none.json")
 	write(t, none, `{}`)

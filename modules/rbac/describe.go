@@ -2,7 +2,9 @@ package rbac
 
 import (
 	"regexp"
+	"slices"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
@@ -14,6 +16,12 @@ func (h *Handler) ServesAnonymous() bool {
 		}
 	}
 	return false
+}
+
+// ServesIdentified reports whether a rule is for callers whose identity is
+// known.
+func (h *Handler) ServesIdentified() bool {
+	return slices.ContainsFunc(h.active.Load().policy.Rules(), func(r *policy.Rule) bool { return r.Who != "anyone" })
 }
 
 // DecidesOnly reports whether all requests pass, whatever is decided.

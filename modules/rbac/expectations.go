@@ -29,8 +29,8 @@ import (
 //	  - request: GET /orders/1
 //	    expect: 401
 //
-// Beside roles a test may have user, scopes, claims, headers, body,
-// client_ip and now. Without any of user, roles, scopes and claims the request is
+// Beside roles a test may have user, issuer, kind, scopes, claims, app, headers,
+// body, client_ip and now. Without any of user, roles, scopes and claims the request is
 // anonymous. What is expected is allow, deny, or a refusal's status.
 type expectations struct {
 	Config string        `yaml:"config" json:"config"`
@@ -125,8 +125,9 @@ configuration:
     - request: GET /orders/1
       expect: 401
 
-Beside roles a test may have user, scopes, claims, headers, body,
-client_ip and now.
+Beside roles a test may have user, issuer, kind, scopes, claims, app, headers,
+body, client_ip and now. app is the application that sends the request beside
+its user: an id, or id, issuer, kind, roles, scopes, plan and claims.
 Without any of user, roles, scopes and claims the request is anonymous. What is
 expected is allow, deny, or the status of the refusal: 400, 401 or 403.
 

@@ -1,8 +1,13 @@
 package rbac
 
 import (
+	"cmp"
 	"html/template"
 	"io"
+	"maps"
+	"slices"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 // matrixPage is one page with nothing outside it: no script, no image, no
@@ -53,7 +58,15 @@ HEAD is not listed where GET is.</p>
 {{range .Rules}}<tr><td><code>{{.Text}}</code></td><td>{{.Place}}</td></tr>
 {{end}}</tbody>
 </table>
-</body>
+{{if .Users}}<h2>Users</h2>
+<p>Whom the policy itself gives roles, beside those of the credential.</p>
+<table>
+<thead><tr><th scope="col">user</th><th scope="col">from</th><th scope="col">roles</th></tr></thead>
+<tbody>
+{{range .Users}}<tr><td><code>{{.ID}}</code></td><td>{{.From}}</td><td>{{.Roles}}</td></tr>
+{{end}}</tbody>
+</table>
+{{end}}</body>
 </html>
 `))
 
@@ -66,6 +79,8 @@ type htmlRow struct {
 
 type htmlRule struct{ Text, Place string }
 
+type htmlUser struct{ ID, From, Roles string }
+
 // matrixHTML writes the table as a page.
 func matrixHTML(w io.Writer, l *loaded) error {
 	rows := matrixRows(l.matrix())
@@ -74,6 +89,7 @@ func matrixHTML(w io.Writer, l *loaded) error {
 		Head   []string
 		Rows   []htmlRow
 		Rules  []htmlRule
+		Users  []htmlUser
 	}{Digest: l.digest, Head: rows[0]}
 	for _, row := range rows[1:] {
 		r := htmlRow{Path: row[0]}
@@ -84,6 +100,11 @@ func matrixHTML(w io.Writer, l *loaded) error {
 	}
 	for _, r := range l.policy.Rules() {
 		page.Rules = append(page.Rules, htmlRule{oneLine(r.String()), r.Place})
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.doc.Users)) {
+		for _, g := range l.doc.Users[id] {
+			page.Users = append(page.Users, htmlUser{id, cmp.Or(g.From, "anywhere"), principal.QuoteAll(g.Roles)})
+		}
 	}
 	return matrixPage.Execute(w, page)
 }

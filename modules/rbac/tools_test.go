@@ -75,6 +75,7 @@ func TestMatrixPageIsWholeAndEscaped(t *testing.T) {
 	anyone {
 		allow GET /health
 	}
+	user <i>lena</i> roles "<script>alert(1)</script>"
 }`
 	got, err := command(matrixCommand(), "--config", config(t, evil), "--html")
 	if err != nil {
@@ -87,6 +88,7 @@ func TestMatrixPageIsWholeAndEscaped(t *testing.T) {
 	}
 	for _, want := range []string{
 		"&lt;script&gt;alert(1)&lt;/script&gt;", `<td class="may">GET?</td>`, `<td class="always">GET</td>`, `<td class="never">–</td>`,
+		"<h2>Users</h2>", "<td><code>&lt;i&gt;lena&lt;/i&gt;</code></td><td>anywhere</td>",
 		"default-src &#39;none&#39;", "</html>",
 	} {
 		if !strings.Contains(got, want) && !strings.Contains(got, strings.ReplaceAll(want, "&#39;", "'")) {

@@ -33,6 +33,8 @@ var cef = []cefField{
 	{"dpt", "", positive(portOfHost)},
 	{"suser", "", text(userID)},
 	{"spriv", "", text(func(e *entry) string { return strings.Join(e.Roles, ",") })},
+	{"flexString1", "issuer", text(userIssuer)},
+	{"flexString2", "application", text(appID)},
 	{"requestMethod", "", text(method)},
 	{"request", "", text(func(e *entry) string {
 		if e.Query == "" {

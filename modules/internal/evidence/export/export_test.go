@@ -33,7 +33,7 @@ const (
 		`"service":{"name":"api.example.com"},"trace":{"id":"4bf92f3577b34da6a3ce929d0e0e4736"},"client":{"ip":"192.0.2.7","address":"192.0.2.7"},"source":{"ip":"192.0.2.7","address":"192.0.2.7","port":40000},"user":{"id":"alice","name":"alice","domain":"https://id","roles":["clerk"]},` +
 		`"url":{"domain":"api.example.com","port":8443,"path":"/orders/1","query":"a=1","scheme":"https"},"http":{"version":"2.0","request":{"method":"DELETE","id":"id-1","body":{"bytes":7}},"response":{"status_code":403,"body":{"bytes":99}}},"tls":{"version":"1.3","version_protocol":"tls"},` +
 		`"rule":{"name":"role clerk: deny DELETE /orders/*","category":"rbac","ruleset":"caddy-moat"},"error":{"code":"forbidden"},"moat":{"kind":"outcome","trace":"4bf92f3577b34da6a3ce929d0e0e4736","tls":"1.3","credential":"jwt","decisions":[{"layer":"rbac","result":"deny","rule":"role clerk: deny DELETE /orders/*","code":"forbidden"}]}}`
-	cefGolden = `CEF:0|caddy-moat|caddy-moat|1|refused:rbac|DELETE /orders/1 refused by rbac with 403|5|rt=1795341600123 externalId=5 deviceExternalId=trail src=192.0.2.7 spt=40000 dhost=api.example.com dpt=8443 suser=alice spriv=clerk requestMethod=DELETE request=/orders/1?a\=1 app=HTTP/2.0 cn1Label=status cn1=403 in=7 out=99 outcome=failure act=deny cs1Label=layer cs1=rbac cs2Label=rule cs2=role clerk: deny DELETE /orders/* reason=forbidden cs3Label=requestId cs3=id-1 cs4Label=trace cs4=4bf92f3577b34da6a3ce929d0e0e4736 cs5Label=site cs5=api.example.com`
+	cefGolden = `CEF:0|caddy-moat|caddy-moat|1|refused:rbac|DELETE /orders/1 refused by rbac with 403|5|rt=1795341600123 externalId=5 deviceExternalId=trail src=192.0.2.7 spt=40000 dhost=api.example.com dpt=8443 suser=alice spriv=clerk flexString1Label=issuer flexString1=https://id requestMethod=DELETE request=/orders/1?a\=1 app=HTTP/2.0 cn1Label=status cn1=403 in=7 out=99 outcome=failure act=deny cs1Label=layer cs1=rbac cs2Label=rule cs2=role clerk: deny DELETE /orders/* reason=forbidden cs3Label=requestId cs3=id-1 cs4Label=trace cs4=4bf92f3577b34da6a3ce929d0e0e4736 cs5Label=site cs5=api.example.com`
 	cefChange = `CEF:0|caddy-moat|caddy-moat|1|change|rbac: policy loaded|4|rt=1795341600123 externalId=5 deviceExternalId=trail fname=/etc/p.yaml cs6Label=detail cs6=+ x\n- y`
 )
 
@@ -52,6 +52,28 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestApplicationIsExported: the one that sent the request for the user.
+func TestApplicationIsExported(t *testing.T) {
+	r := samples()["refused"]
+	r.App = record.User{ID: "shop", Issuer: "https://apps", Kind: "api_key"}
+	for format, want := range map[string][]string{
+		"ocsf": {`"app_name":"shop","app_uid":"shop"`, `"application":"shop","application_issuer":"https://apps","application_credential":"api_key"`},
+		"ecs":  {`"application":"shop","application_issuer":"https://apps","application_credential":"api_key"`},
+		"cef":  {" flexString2Label=application flexString2=shop "},
+	} {
+		f, err := Format(format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := f(nil, "trail", 5, r.Append(nil))
+		for _, w := range want {
+			if err != nil || !strings.Contains(string(got), w) {
+				t.Errorf("%s: %v\ngot  %s\nwant %s", format, err, got, w)
+			}
+		}
+	}
+}
+
 func TestUnknownFormatAndBadLineAreRefused(t *testing.T) {
 	if _, err := Format("xml"); err == nil {
 		t.Error("xml was accepted")
@@ -66,7 +88,7 @@ func TestUnknownFormatAndBadLineAreRefused(t *testing.T) {
 	}
 }
 
-const cefKeys = " rt externalId deviceExternalId src spt dhost dpt suser spriv requestMethod request app cn1Label cn1 in out outcome act cs1Label cs1 cs2Label cs2 reason cs3Label cs3 cs4Label cs4 cs5Label cs5 "
+const cefKeys = " flexString1Label flexString1 flexString2Label flexString2 rt externalId deviceExternalId src spt dhost dpt suser spriv requestMethod request app cn1Label cn1 in out outcome act cs1Label cs1 cs2Label cs2 reason cs3Label cs3 cs4Label cs4 cs5Label cs5 "
 
 // The law: whatever a client sent, a record stays one line; JSON stays JSON,
 // and in CEF no new field begins and no header field ends.

@@ -55,7 +55,13 @@ var ocsf = newDocument([]field{
 	{"actor.session.credential_uid", text(func(e *entry) string { return e.User.Key })},
 	{"actor.process.name", text(func(e *entry) string { return e.By })},
 	// One member at least is required.
-	{"actor.app_name", when(func(e *entry) bool { return e.User.ID == "" && e.By == "" }, constant("anonymous"))},
+	{"actor.app_name", text(func(e *entry) string {
+		if e.App.ID == "" && e.User.ID == "" && e.By == "" {
+			return "anonymous"
+		}
+		return e.App.ID
+	})},
+	{"actor.app_uid", text(appID)},
 
 	{"api.operation", text(func(e *entry) string {
 		if isChange(e) {

@@ -96,6 +96,7 @@ func traceID(e *entry) string                   { return e.Trace }
 func site(e *entry) string                      { return e.Site }
 func userID(e *entry) string                    { return e.User.ID }
 func userIssuer(e *entry) string                { return e.User.Issuer }
+func appID(e *entry) string                     { return e.App.ID }
 func roles(e *entry) []string                   { return e.Roles }
 func method(e *entry) string                    { return e.Method }
 func path(e *entry) string                      { return e.Path }
@@ -126,7 +127,9 @@ func further(below string) []field {
 		{below + ".end", text(func(e *entry) string { return e.End })},
 		{below + ".tls", text(tlsVersion)},
 		{below + ".credential", text(func(e *entry) string { return e.User.Kind })},
-		{below + ".application", text(func(e *entry) string { return e.App.ID })},
+		{below + ".application", text(appID)},
+		{below + ".application_issuer", text(func(e *entry) string { return e.App.Issuer })},
+		{below + ".application_credential", text(func(e *entry) string { return e.App.Kind })},
 		{below + ".redacted", positive(redactedFields)},
 		{below + ".redacted_by", texts(func(e *entry) []string { return e.RedactedBy })},
 		{below + ".source", text(func(e *entry) string { return e.Source })},

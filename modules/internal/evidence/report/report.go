@@ -116,7 +116,8 @@ type Counter struct {
 
 	s       Summary
 	sites   *top
-	users   *top
+	users   *top // by userKey, as are those of refused and apps
+	apps    *top // that sent requests for their users
 	refused *top // users and addresses that were refused
 	rules   *top
 	codes   *top
@@ -135,7 +136,7 @@ type Counter struct {
 // NewCounter returns a counter of nothing.
 func NewCounter() *Counter {
 	return &Counter{
-		users: newTop(), sites: newTop(), refused: newTop(), rules: newTop(), codes: newTop(), status: newTop(), paths: newTop(), slow: newTop(), fields: newTop(),
+		users: newTop(), apps: newTop(), sites: newTop(), refused: newTop(), rules: newTop(), codes: newTop(), status: newTop(), paths: newTop(), slow: newTop(), fields: newTop(),
 		seconds: make(map[int64]*Bucket), width: 1, open: make(map[string]bool), walks: newWalks(),
 	}
 }
@@ -182,7 +183,7 @@ func (c *Counter) AddChange(r *record.Record) {
 
 // match is a request for the list.
 func match(index int64, r *record.Record) Match {
-	m := Match{Index: index, Time: r.Time, User: r.User.ID, Client: r.Client, Site: r.Site, Route: r.Method + " " + r.Path, Status: r.Status, Why: r.End}
+	m := Match{Index: index, Time: r.Time, User: userKey(&r.User), Client: r.Client, Site: r.Site, Route: r.Method + " " + r.Path, Status: r.Status, Why: r.End}
 	if d, ok := r.Refused(); ok {
 		m.Why = d.Layer + ": " + r.Code
 		if d.Rule != "" {
@@ -203,12 +204,15 @@ func (c *Counter) request(r *record.Record) {
 	s.Requests++
 	b := c.bucket(r.Time.Unix())
 	b.Total++
-	who := r.User.ID
+	who := userKey(&r.User)
 	if who == "" {
 		s.Anonymous++
 		who = "anonymous " + r.Client
 	} else {
-		c.users.add(r.User.ID, 1, int64(r.Redacted))
+		c.users.add(who, 1, int64(r.Redacted))
+	}
+	if r.App.ID != "" {
+		c.apps.add(userKey(&r.App), 1, 0)
 	}
 	if d, ok := r.Refused(); ok {
 		s.Refused++
@@ -300,9 +304,10 @@ func (c *Counter) Summary() *Summary {
 	s.UserCount, s.UsersCapped = int64(len(c.users.counts)), c.users.capped
 	s.P50, s.P99 = c.times.quantile(.5), c.times.quantile(.99)
 	s.Buckets, s.Width = c.timeline()
+	shown := namesOf(c.users)
 	s.Tables = []Table{
-		c.users.table("Users", "user", "requests", "values masked"),
-		c.refused.table("Most refused", "user or address", "refusals", ""),
+		shown.table(c.users.table("Users", "user", "requests", "values masked")),
+		shown.table(c.refused.table("Most refused", "user or address", "refusals", "")),
 		c.rules.table("Rules that refused", "layer and rule", "requests", ""),
 		c.fields.table("Masked fields served", "rule", "answers", ""),
 		c.codes.table("Error codes", "code", "requests", ""),
@@ -310,8 +315,16 @@ func (c *Counter) Summary() *Summary {
 		c.paths.table("Routes", "method and path", "requests", ""),
 		c.slow.table("Time spent", "method and path", "ms", "requests"),
 		c.sites.table("Sites", "site", "requests", ""),
+		namesOf(c.apps).table(c.apps.table("Applications", "application", "requests", "")),
+	}
+	s.Matches = slices.Clone(s.Matches)
+	for i := range s.Matches {
+		s.Matches[i].User = shown.name(s.Matches[i].User)
 	}
 	s.Anomalies = c.walks.found()
+	for i := range s.Anomalies {
+		s.Anomalies[i].Who = shown.name(s.Anomalies[i].Who)
+	}
 	if c.refused.capped {
 		s.Tables[1].Capped = true
 	}
