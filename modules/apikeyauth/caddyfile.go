@@ -26,7 +26,7 @@ import (
 // forward are sub (the owner), key_id, plan, roles and scopes. The directive's
 // matcher is the business of who registers the directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := option.UnmarshalBlock(d, &p.options, "from", p.unmarshalOption); err != nil {
+	if err := option.UnmarshalBlock(d, &p.options, []string{"from"}, p.unmarshalOption); err != nil {
 		return err
 	}
 	if p.Store == "" || p.Pepper == "" {
@@ -52,12 +52,9 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "realm":
 		return option.OneArg(d, &p.Realm)
 	case "last_used":
-		var arg string
-		if !d.AllArgs(&arg) || arg != "off" {
-			return d.Err("last_used takes: off")
-		}
+		var off string
 		p.NoLastUsed = true
-		return nil
+		return option.Word(d, &off, "off")
 	case "strip":
 		return option.Flag(d, &p.Strip)
 	case "key", "keys":
@@ -81,7 +78,7 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 	case len(args) > 0 && args[0] == "cookie":
 		return d.Err("from cookie is not supported: browsers send cookies with requests that other sites make; use a header")
 	default:
-		return d.Err("from takes: header <name> [<scheme>], query <name> or basic user|password")
+		return option.Takes(d, "from", "header <name> [<scheme>], query <name> or basic user|password")
 	}
 	c, err := s.compile()
 	if err != nil {

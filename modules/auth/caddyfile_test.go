@@ -17,7 +17,7 @@ func TestMistakesInTheAuthBlockAreRefused(t *testing.T) {
 		{"auth {\n}", "needs at least one method"},
 		{"auth x {\n" + basic + "}", "wrong argument count"},
 		{"auth {\n" + basic + "\toptional\n\toptional\n}", "already specified"},
-		{"auth {\n" + basic + "\toptional yes\n}", "wrong argument count"},
+		{"auth {\n" + basic + "\toptional yes\n}", "takes no arguments"},
 		{"auth {\n" + basic + "\tpreflight\n\tpreflight\n}", "already specified"},
 		{"auth {\n" + basic + "\tnonsense\n}", "unrecognized subdirective 'nonsense'"},
 		{"auth {\n" + basic + "\tforward sub\n}", "forward takes a claim pointer"},

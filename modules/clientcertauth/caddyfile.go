@@ -33,7 +33,7 @@ import (
 // and forward may be repeated. The directive's matcher is the business of who
 // registers the directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := option.UnmarshalBlock(d, &p.options, "pin", p.unmarshalOption); err != nil {
+	if err := option.UnmarshalBlock(d, &p.options, []string{"pin"}, p.unmarshalOption); err != nil {
 		return err
 	}
 	if err := p.check(); err != nil {
@@ -45,21 +45,21 @@ func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	switch name := d.Val(); name {
 	case "identity":
-		return list(d, &p.Identity)
+		return option.List(d, &p.Identity)
 	case "trust_domain":
-		return list(d, &p.TrustDomains)
+		return option.List(d, &p.TrustDomains)
 	case "map":
 		return option.OneArg(d, &p.Map)
 	case "allow_unmapped":
 		return option.Flag(d, &p.AllowUnmapped)
 	case "pin":
-		return list(d, &p.Pins)
+		return option.List(d, &p.Pins)
 	case "roles":
-		return list(d, &p.Roles)
+		return option.List(d, &p.Roles)
 	case "client_cert_header":
 		return p.unmarshalHeader(d)
 	case "trust":
-		return list(d, &p.Trust)
+		return option.List(d, &p.Trust)
 	case "realm":
 		return option.OneArg(d, &p.Realm)
 	case "strip":
@@ -75,7 +75,7 @@ func (p *Provider) unmarshalHeader(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	from := slices.Index(args, "from")
 	if from < 0 || from == len(args)-1 {
-		return d.Err("client_cert_header takes: from <cidr>..., the addresses of the proxies that send Client-Cert (RFC 9440); for other fields, their name and form come first: client_cert_header X-SSL-Cert pem_escaped from <cidr>...")
+		return option.Takes(d, "client_cert_header", "from <cidr>..., the addresses of the proxies that send Client-Cert (RFC 9440); for other fields, their name and form come first: client_cert_header X-SSL-Cert pem_escaped from <cidr>...")
 	}
 	switch from {
 	case 0:
@@ -90,16 +90,6 @@ func (p *Provider) unmarshalHeader(d *caddyfile.Dispenser) error {
 		return d.Errf("client_cert_header takes one header and its form before from, not '%s'", strings.Join(args[:from], " "))
 	}
 	p.Proxies = args[from+1:]
-	return nil
-}
-
-// list reads the rest of a line, which has something in it.
-func list(d *caddyfile.Dispenser, to *[]string) error {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.ArgErr()
-	}
-	*to = append(*to, args...)
 	return nil
 }
 

@@ -1,11 +1,8 @@
 package signatureauth
 
 import (
-	"strconv"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
@@ -51,7 +48,7 @@ import (
 // scopes. The directive's matcher is the business of who registers the
 // directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := option.UnmarshalBlock(d, &p.options, "key", p.unmarshalOption); err != nil {
+	if err := option.UnmarshalBlock(d, &p.options, []string{"key"}, p.unmarshalOption); err != nil {
 		return err
 	}
 	if err := p.check(); err != nil {
@@ -67,35 +64,26 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "keys":
 		return option.OneArg(d, &p.KeysFile)
 	case "components":
-		return list(d, &p.Components)
+		return option.List(d, &p.Components)
 	case "parameters":
-		return list(d, &p.Parameters)
+		return option.List(d, &p.Parameters)
 	case "prohibit":
-		return list(d, &p.Prohibit)
+		return option.List(d, &p.Prohibit)
 	case "label":
 		return option.OneArg(d, &p.Label)
 	case "tag":
 		return option.OneArg(d, &p.Tag)
 	case "max_age":
-		return duration(d, &p.MaxAge)
+		return option.Duration(d, &p.MaxAge, maxAges)
 	case "leeway":
 		p.Leeway = new(caddy.Duration)
-		return duration(d, p.Leeway)
+		return option.Duration(d, p.Leeway, leeways)
 	case "replay":
 		return p.unmarshalReplay(d)
 	case "remember":
-		var text string
-		n, err := 0, error(nil)
-		if d.AllArgs(&text) {
-			n, err = strconv.Atoi(text)
-		}
-		if err != nil || n < 1 || n > maxRemember {
-			return d.Errf("remember takes a number of signatures from 1 to %d", maxRemember)
-		}
-		p.Remember = n
-		return nil
+		return option.Count(d, &p.Remember, remembered)
 	case "body":
-		return size(d, &p.Body)
+		return option.Size(d, &p.Body, bodies)
 	case "cavage":
 		p.Cavage = &Cavage{Headers: d.RemainingArgs()}
 		return nil
@@ -115,128 +103,52 @@ func (p *Provider) unmarshalKey(d *caddyfile.Dispenser) error {
 	k := new(Key)
 	if !d.AllArgs(&k.ID, &k.Algorithm, &k.Value) {
 		// An ArgErr would show what may be a secret.
-		return d.Err("key takes: <keyid> <alg> <pem file | base64 | {env.X} | {file.X}>")
+		return option.Takes(d, "key", "<keyid> <alg> <pem file | base64 | {env.X} | {file.X}>")
 	}
 	for _, other := range p.Keys {
 		if other.ID == k.ID {
 			return d.Errf("key %s already specified", k.ID)
 		}
 	}
-	seen := make(option.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := seen.Check(d); err != nil {
-			return err
-		}
-		var err error
-		switch d.Val() {
-		case "user":
-			err = option.OneArg(d, &k.User)
-		case "role", "roles":
-			err = list(d, &k.Roles)
-		case "scope", "scopes":
-			err = list(d, &k.Scopes)
-		case "plan":
-			err = option.OneArg(d, &k.Plan)
-		default:
-			err = d.Errf("unrecognized subdirective '%s' of key: user, roles, scopes or plan is expected", d.Val())
-		}
-		if err != nil {
-			return err
-		}
+	if err := (option.Holder{User: &k.User, Roles: &k.Roles, Scopes: &k.Scopes, Plan: &k.Plan}).Block(d, "key"); err != nil {
+		return err
 	}
 	p.Keys = append(p.Keys, k)
 	return nil
 }
 
 func (p *Provider) unmarshalReplay(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	switch {
-	case len(args) == 1:
-	case len(args) == 2 && args[0] == ReplayIdempotencyKey:
-		v, err := caddy.ParseDuration(args[1])
-		if err != nil || v <= 0 {
-			return d.Errf("replay: '%s' is not a duration such as 24h or 7d", args[1])
+	if d.CountRemainingArgs() == 2 && d.NextArg() {
+		if p.Replay = d.Val(); p.Replay == ReplayIdempotencyKey {
+			return option.Duration(d, &p.Retention, retentions)
 		}
-		p.Retention = caddy.Duration(v)
-	default:
-		return d.Err("replay takes: signature, nonce, idempotency_key [<retention>] or off")
+		return option.Takes(d, "replay", "signature, nonce, idempotency_key [<retention>] or off")
 	}
-	p.Replay = args[0]
-	return nil
+	return option.Word(d, &p.Replay, ReplaySignature, ReplayNonce, ReplayIdempotencyKey, ReplayOff)
 }
 
 func (p *Provider) unmarshalResponses(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
+	if d.CountRemainingArgs() > 0 {
+		return option.Takes(d, "sign_responses", "no arguments")
 	}
 	s := new(Responses)
 	p.SignResponses = s
-	seen := make(option.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := seen.Check(d); err != nil {
-			return err
-		}
-		var err error
+	return option.Block(d, nil, func(d *caddyfile.Dispenser) error {
 		switch d.Val() {
 		case "key":
 			if !d.AllArgs(&s.KeyID, &s.Algorithm, &s.Key) {
-				err = d.Err("key takes: <keyid> <alg> <private key in a pem file | {env.X} | {file.X}>")
+				return option.Takes(d, "key", "<keyid> <alg> <private key in a pem file | {env.X} | {file.X}>")
 			}
+			return nil
 		case "components":
-			err = list(d, &s.Components)
+			return option.List(d, &s.Components)
 		case "label":
-			err = option.OneArg(d, &s.Label)
+			return option.OneArg(d, &s.Label)
 		case "max_body":
-			err = size(d, &s.MaxBody)
-		default:
-			err = d.Errf("unrecognized subdirective '%s' of sign_responses: key, components, label or max_body is expected", d.Val())
+			return option.Size(d, &s.MaxBody, bodies)
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// list reads the rest of a line, which has something in it.
-func list(d *caddyfile.Dispenser, to *[]string) error {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.ArgErr()
-	}
-	*to = args
-	return nil
-}
-
-func duration(d *caddyfile.Dispenser, to *caddy.Duration) error {
-	name := d.Val()
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	v, err := caddy.ParseDuration(text)
-	if err != nil {
-		return d.Errf("%s: '%s' is not a duration such as 30s, 5m or 1h", name, text)
-	}
-	if v < 0 || v == 0 && name != "leeway" {
-		return d.Errf("%s must be positive", name)
-	}
-	*to = caddy.Duration(v)
-	return nil
-}
-
-func size(d *caddyfile.Dispenser, to *int64) error {
-	name := d.Val()
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	n, err := humanize.ParseBytes(text)
-	if err != nil || n == 0 || n > maxBody {
-		return d.Errf("%s: '%s' is not a size such as 64KiB, of at most 64MiB", name, text)
-	}
-	*to = int64(n)
-	return nil
+		return option.Unrecognized(d, "sign_responses", []string{"key", "components", "label", "max_body"})
+	})
 }
 
 // Interface guard

@@ -52,11 +52,11 @@ type Responses struct {
 const defaultMaxBody = 1 << 20
 
 func (s *Responses) check() error {
-	switch {
-	case s.KeyID == "" || s.Algorithm == "" || s.Key == "":
+	if s.KeyID == "" || s.Algorithm == "" || s.Key == "" {
 		return errors.New("sign_responses needs a key: write key <keyid> <alg> <private key>")
-	case s.MaxBody < 0 || s.MaxBody > maxBody:
-		return fmt.Errorf("sign_responses: max_body must be at most %d bytes", maxBody)
+	}
+	if err := bodies.Check("max_body", s.MaxBody); err != nil {
+		return fmt.Errorf("sign_responses: %w", err)
 	}
 	if err := httpsig.CheckTemplate(httpsig.Template{Label: s.Label, Components: s.Components}); err != nil {
 		return fmt.Errorf("sign_responses: %w", err)

@@ -2,6 +2,7 @@
 package signatureauth
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/replay"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 	"github.com/caddy-moat/caddy-moat/modules/internal/watched"
 )
@@ -50,13 +52,18 @@ const (
 	defaultRealm  = "restricted"
 	defaultMaxAge = 5 * time.Minute
 	defaultLeeway = 30 * time.Second
-	maxLeeway     = 10 * time.Minute
-	maxMaxAge     = 24 * time.Hour
 	defaultBody   = 64 << 10
-	maxBody       = 64 << 20
 
 	defaultRemember = 500_000
-	maxRemember     = 50_000_000
+)
+
+// The values of the options.
+var (
+	leeways    = option.Durations{Max: 10 * time.Minute, Example: "30s"}
+	maxAges    = option.Durations{Min: 1, Max: 24 * time.Hour, Example: "5m"}
+	retentions = option.Durations{Min: 1, Example: "24h"}
+	bodies     = option.Sizes{Max: 64 << 20, Example: "64KiB"}
+	remembered = option.Counts{Min: 1, Max: 50_000_000, Of: "signatures"}
 )
 
 // What may be used once.
@@ -284,30 +291,19 @@ func (p *Provider) check() error {
 	if p.Leeway != nil {
 		leeway = time.Duration(*p.Leeway)
 	}
-	maxAge := time.Duration(p.MaxAge)
-	if maxAge == 0 {
-		maxAge = defaultMaxAge
+	maxAge := cmp.Or(time.Duration(p.MaxAge), defaultMaxAge)
+	if err := cmp.Or(
+		leeways.Check("leeway", caddy.Duration(leeway)), maxAges.Check("max_age", p.MaxAge), bodies.Check("body", p.Body),
+		remembered.Check("remember", p.Remember), retentions.Check("retention", p.Retention),
+		option.CheckWord("replay", p.Replay, ReplaySignature, ReplayNonce, ReplayIdempotencyKey, ReplayOff),
+	); err != nil {
+		return err
 	}
 	switch {
-	case leeway < 0 || leeway > maxLeeway:
-		return fmt.Errorf("leeway must be between 0 and %v", maxLeeway)
-	case maxAge < 0 || maxAge > maxMaxAge:
-		return fmt.Errorf("max_age must be positive and at most %v", maxMaxAge)
-	case p.Body < 0 || p.Body > maxBody:
-		return fmt.Errorf("body must be at most %d bytes", maxBody)
-	case p.Remember < 0 || p.Remember > maxRemember:
-		return fmt.Errorf("remember must be between 1 and %d", maxRemember)
-	case p.Retention < 0:
-		return errors.New("retention must be positive")
 	case p.Retention != 0 && p.Replay != ReplayIdempotencyKey:
-		return errors.New("retention is about idempotency keys: write replay idempotency_key, too, or leave it out")
+		return errors.New("retention has no effect without replay idempotency_key: write that, too, or remove retention")
 	case p.Remember != 0 && p.Replay == ReplayOff:
 		return errors.New("remember has no effect while replay is off; remove it, or set replay signature")
-	}
-	switch p.Replay {
-	case "", ReplaySignature, ReplayNonce, ReplayIdempotencyKey, ReplayOff:
-	default:
-		return fmt.Errorf("replay takes signature, nonce, idempotency_key or off, not %.40q", p.Replay)
 	}
 	p.span = maxAge + leeway
 	var err error

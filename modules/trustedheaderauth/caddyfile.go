@@ -1,6 +1,9 @@
 package trustedheaderauth
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
@@ -25,7 +28,7 @@ import (
 // comma by default. claim and forward may be repeated. The directive's matcher
 // is the business of who registers the directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := option.UnmarshalBlock(d, &p.options, "claim", p.unmarshalOption); err != nil {
+	if err := option.UnmarshalBlock(d, &p.options, []string{"claim"}, p.unmarshalOption); err != nil {
 		return err
 	}
 	if p.options.KeepStreams {
@@ -43,21 +46,15 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 		return option.OneArg(d, &p.User)
 	case "groups":
 		args := d.RemainingArgs()
-		switch len(args) {
-		case 2:
-			if p.Separator = args[1]; p.Separator == "" {
-				return d.ArgErr()
-			}
-			fallthrough
-		case 1:
-			p.Groups = args[0]
-			return nil
+		if len(args) < 1 || len(args) > 2 || slices.Contains(args, "") {
+			return option.Takes(d, "groups", "the name of a field and, unless it is a comma, the separator, such as X-Authentik-Groups |")
 		}
-		return d.Err("groups takes the name of a field and, if it is no comma, the separator: groups X-Authentik-Groups |")
+		p.Groups, p.Separator = args[0], strings.Join(args[1:], "")
+		return nil
 	case "claim":
 		var claim, field string
 		if !d.AllArgs(&claim, &field) {
-			return d.Err("claim takes the name of a claim and that of a field: claim email Remote-Email")
+			return option.Takes(d, "claim", "the name of a claim and the name of a field, such as email Remote-Email")
 		}
 		if _, ok := p.Claims[claim]; ok {
 			return d.Errf("claim %s already specified", claim)

@@ -54,7 +54,7 @@ var errSecret = errors.New("a secret is {env.NAME} or {file./path} and nothing a
 func (s *Sender) check() error {
 	switch {
 	case webhook.Named(s.Sender) == nil:
-		return fmt.Errorf("%.40q is not a sender that is known: write %s", s.Sender, names())
+		return fmt.Errorf("%.40q is not a sender that is known: write %s", s.Sender, strings.Join(names(), ", "))
 	case len(s.Secrets) == 0:
 		return fmt.Errorf("%s has no secret: write %s {env.NAME}", s.Sender, s.Sender)
 	case len(s.Secrets) > webhook.MaxSecrets:
@@ -68,14 +68,13 @@ func (s *Sender) check() error {
 	return principal.CheckID(s.user())
 }
 
-// names are those of all senders, for an error.
-func names() string {
+// names are those of all senders.
+func names() []string {
 	all := make([]string, 0, len(webhook.Schemes))
 	for _, s := range webhook.Schemes {
 		all = append(all, s.Name)
 	}
-	last := len(all) - 1
-	return strings.Join(all[:last], ", ") + " or " + all[last]
+	return all
 }
 
 // loadSenders makes the senders ready.

@@ -2,6 +2,7 @@
 package webhookauth
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/webhook"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
@@ -41,11 +43,15 @@ const (
 
 	defaultRealm   = "restricted"
 	defaultLeeway  = 5 * time.Minute
-	maxLeeway      = time.Hour
 	defaultReplay  = 24 * time.Hour
-	maxReplay      = 30 * 24 * time.Hour
 	defaultMaxBody = 1 << 20
-	maxMaxBody     = 64 << 20
+)
+
+// The values of the options.
+var (
+	leeways = option.Durations{Min: 1, Max: time.Hour, Example: "5m"}
+	replays = option.Durations{Min: 1, Max: 30 * 24 * time.Hour, Example: "24h", Off: true}
+	bodies  = option.Sizes{Max: 64 << 20, Example: "1MiB"}
 )
 
 // Provider authenticates webhooks by the signatures of their senders: GitHub,
@@ -155,14 +161,11 @@ func (p *Provider) check() error {
 	switch {
 	case len(p.Senders) == 0:
 		return errors.New("no sender is given: write github {env.GITHUB_WEBHOOK_SECRET}, or another one")
-	case p.Leeway < 0 || p.Leeway > caddy.Duration(maxLeeway):
-		return fmt.Errorf("leeway must be positive and at most %v", maxLeeway)
-	case p.Replay < 0 || p.Replay > caddy.Duration(maxReplay):
-		return errors.New("replay must be positive and at most 30d")
 	case p.Replay != 0 && p.ReplayOff:
 		return errors.New("replay is both off and a duration")
-	case p.MaxBody < 0 || p.MaxBody > maxMaxBody:
-		return fmt.Errorf("max_body must be at most %d bytes", maxMaxBody)
+	}
+	if err := cmp.Or(leeways.Check("leeway", p.Leeway), replays.Check("replay", p.Replay), bodies.Check("max_body", p.MaxBody)); err != nil {
+		return err
 	}
 	users := make(map[string]bool)
 	for i, s := range p.Senders {

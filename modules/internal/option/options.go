@@ -49,31 +49,17 @@ func UnmarshalOption(d *caddyfile.Dispenser, o *credential.Options) (known bool,
 // arguments: its block, with the options that every method has and those that
 // option reads. Each of the latter may stand once, unless it is repeatable, and
 // has no block that option leaves unread.
-func UnmarshalBlock(d *caddyfile.Dispenser, o *credential.Options, repeatable string, option func(*caddyfile.Dispenser) error) error {
+func UnmarshalBlock(d *caddyfile.Dispenser, o *credential.Options, repeatable []string, option func(*caddyfile.Dispenser) error) error {
 	d.Next() // consume directive name
-	if d.NextArg() {
-		return d.ArgErr()
+	if name := d.Val(); d.CountRemainingArgs() > 0 {
+		return Takes(d, name, "no arguments")
 	}
-	seen := make(Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if known, err := UnmarshalOption(d, o); err != nil {
-			return err
-		} else if known {
-			continue
-		}
-		if d.Val() != repeatable {
-			if err := seen.Check(d); err != nil {
-				return err
-			}
-		}
-		if err := option(d); err != nil {
+	return Block(d, slices.Concat(repeatable, Common), func(d *caddyfile.Dispenser) error {
+		if known, err := UnmarshalOption(d, o); known || err != nil {
 			return err
 		}
-		if err := NoBlock(d); err != nil {
-			return err
-		}
-	}
-	return nil
+		return option(d)
+	})
 }
 
 // Origin reads the rest of a line origin <origin>...|any.
@@ -89,7 +75,7 @@ func Origin(d *caddyfile.Dispenser, list *[]string) error {
 		}
 	}
 	if len(args) == 0 {
-		return d.ArgErr()
+		return Takes(d, "origin", "one or more arguments, which must not be empty")
 	}
 	*list = args
 	return NoBlock(d)
@@ -112,7 +98,7 @@ func StreamExpiry(d *caddyfile.Dispenser, keep *bool) error {
 func UnmarshalForward(d *caddyfile.Dispenser) (credential.Forward, error) {
 	var f credential.Forward
 	if !d.AllArgs(&f.Claim, &f.Header) {
-		return f, d.Err("forward takes a claim pointer and the name of a header: forward /email X-User-Email")
+		return f, Takes(d, "forward", "a claim pointer and the name of a header, such as /email X-User-Email")
 	}
 	if _, err := principal.ParseSingle(f.Claim); err != nil {
 		return f, d.WrapErr(err)
@@ -121,35 +107,6 @@ func UnmarshalForward(d *caddyfile.Dispenser) (credential.Forward, error) {
 		return f, d.WrapErr(err)
 	}
 	return f, nil
-}
-
-// Flag sets an option that takes no arguments and may stand once.
-func Flag(d *caddyfile.Dispenser, target *bool) error {
-	if *target {
-		return d.Errf("%s already specified", d.Val())
-	}
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	*target = true
-	return NoBlock(d)
-}
-
-// OneArg reads an option that takes one argument, which is not empty, and no
-// block. That it stands once is for the caller to see to.
-func OneArg(d *caddyfile.Dispenser, target *string) error {
-	if !d.AllArgs(target) || *target == "" {
-		return d.ArgErr()
-	}
-	return NoBlock(d)
-}
-
-// NoBlock refuses a block after an option that has none.
-func NoBlock(d *caddyfile.Dispenser) error {
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		return d.Errf("a block is not expected here: '%s'", d.Val())
-	}
-	return nil
 }
 
 // Common are the options that every authentication directive has.
@@ -165,16 +122,4 @@ func Unrecognized(d *caddyfile.Dispenser, what string, lists ...[]string) error 
 	}
 	last := len(known) - 1
 	return d.Errf("unrecognized subdirective '%s' in %s%s%s and %s", d.Val(), what, has, strings.Join(known[:last], ", "), known[last])
-}
-
-// Once remembers which options of a block have been written.
-type Once map[string]bool
-
-// Check refuses an option that has been written before.
-func (o Once) Check(d *caddyfile.Dispenser) error {
-	if o[d.Val()] {
-		return d.Errf("%s already specified", d.Val())
-	}
-	o[d.Val()] = true
-	return nil
 }
