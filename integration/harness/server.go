@@ -29,6 +29,10 @@ type Server struct {
 
 	Protocol string            // that Do and Get use; none: HTTP/1.1 without TLS
 	over     http.RoundTripper // for the other protocols
+	change   string            // how StartOver and StartAll write the addresses of sites
+	tlsPorts map[string]string // of StartAll, by the names of the plain ones
+	twin     string            // one of those that are used
+	views    map[string]*Server
 
 	Admin string            // host:port of the admin API
 	Ports map[string]string // by their names: PORT, PORT2, …
@@ -51,7 +55,7 @@ func Start(t testing.TB, caddyfile string, env ...string) *Server {
 // Prepare does all that Start does, but does not run the process.
 func Prepare(t testing.TB, caddyfile string, env ...string) *Server {
 	t.Helper()
-	s := &Server{T: t, Binary: Binary(t), Dir: t.TempDir(), Config: "Caddyfile", Ports: map[string]string{}}
+	s := &Server{T: t, Binary: Binary(t), Dir: t.TempDir(), Config: "Caddyfile", Ports: map[string]string{}, tlsPorts: map[string]string{}, views: map[string]*Server{}}
 	s.WorkDir = s.Dir
 	s.Env = append(os.Environ(),
 		"HOME="+s.Dir, "XDG_DATA_HOME="+filepath.Join(s.Dir, ".local", "share"), "XDG_CONFIG_HOME="+filepath.Join(s.Dir, ".config"))
@@ -86,6 +90,7 @@ func (s *Server) Path(name string) string { return filepath.Join(s.Dir, name) }
 // Run starts the process (again).
 func (s *Server) Run() {
 	s.T.Helper()
+	clear(s.views)
 	s.Log = new(Log)
 	cmd := exec.Command(s.Binary, "run", "--config", s.Config, "--adapter", "caddyfile")
 	cmd.Dir, cmd.Env = s.WorkDir, s.Env
@@ -172,11 +177,15 @@ func (s *Server) Addr(port string) string { return "127.0.0.1:" + s.Ports[port] 
 // Reload loads another Caddyfile and returns the error Caddy answers with.
 func (s *Server) Reload(caddyfile string) error {
 	s.T.Helper()
+	if s.change != "" {
+		caddyfile = withTLS(caddyfile, s.change)
+	}
 	s.WriteFile("Caddyfile", caddyfile)
 	out, err := s.Caddy("reload", "--config", s.Config, "--adapter", "caddyfile", "--address", s.Admin, "--force")
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
+	s.reconnect()
 	return nil
 }
 

@@ -26,7 +26,7 @@ func TestKeysAndTokensStandBesideEachOther(t *testing.T) {
 		return ":{$" + port + "} {\n\tauth {\n\t\t" + first + "\n\t\t" + second + "\n\t\tforward sub X-User\n\t\tforward plan X-Plan\n\t}\n" +
 			"\trespond \"{http.auth.user.id} {http.auth.user.roles} {http.auth.user.plan} {http.request.header.X-User} {http.request.header.X-Plan}\"\n}\n"
 	}
-	s := harness.Start(t, site("PORT", tokens, block)+site("PORT2", block, tokens), harness.KeyPepper)
+	s := harness.StartAll(t, site("PORT", tokens, block)+site("PORT2", block, tokens), harness.KeyPepper)
 	tok := s.Token("--sub", "alice", "--role", "clerk")
 	for name, test := range map[string]struct {
 		header []string
@@ -49,22 +49,23 @@ func TestKeysAndTokensStandBesideEachOther(t *testing.T) {
 		"with dots":            {[]string{"X.API.Key: " + key}, 401, "missing_credentials"},
 		"in the query":         {nil, 401, "missing_credentials"},
 	} {
-		for _, port := range []string{"PORT", "PORT2"} {
+		for i := range 2 * len(harness.Protocols) {
+			protocol, port := harness.Protocols[i/2], []string{"PORT", "PORT2"}[i%2]
 			path := "/"
 			if name == "in the query" {
 				path = "/?api_key=" + key
 			}
-			a := s.Get(port, path, test.header...)
+			a := s.Over(protocol).Get(port, path, test.header...)
 			got := a.Code()
 			if a.StatusCode == 200 {
 				got = a.Body
 			}
 			// jwt_auth, listed first, refuses what it cannot read; either way it is a refusal.
 			if a.StatusCode != test.status && !(name == "folded into one" && a.StatusCode == 401) || a.StatusCode == test.status && got != test.want {
-				t.Errorf("%s on %s: got %d %q, want %d %q", name, port, a.StatusCode, got, test.status, test.want)
+				t.Errorf("%s on %s, %s: got %d %q, want %d %q", name, port, protocol, a.StatusCode, got, test.status, test.want)
 			}
 			if n := len(a.Header.Values("WWW-Authenticate")); a.StatusCode == 401 && n != 2 {
-				t.Errorf("%s on %s: %d challenges", name, port, n)
+				t.Errorf("%s on %s, %s: %d challenges", name, port, protocol, n)
 			}
 		}
 	}
@@ -97,15 +98,17 @@ func TestKeysChangeWhileRunning(t *testing.T) {
 	respond "{http.auth.user.claims.key_id}"
 }
 `
-	s := harness.Start(t, file, harness.KeyPepper)
+	s := harness.StartAll(t, file, harness.KeyPepper)
 	is := func(key string, status int, code string) {
 		t.Helper()
 		harness.Eventually(t, func() error {
-			a := s.Get("PORT", "/", "X-API-Key: "+key)
-			if a.StatusCode == status && (status != 200 || a.Body == k.ID(key)) && (code == "" || a.Code() == code) {
-				return nil
+			for _, protocol := range harness.Protocols {
+				a := s.Over(protocol).Get("PORT", "/", "X-API-Key: "+key)
+				if a.StatusCode != status || status == 200 && a.Body != k.ID(key) || code != "" && a.Code() != code {
+					return fmt.Errorf("key %s over %s: got %d %s, want %d %s", k.ID(key), protocol, a.StatusCode, a.Body, status, code)
+				}
 			}
-			return fmt.Errorf("key %s: got %d %s, want %d %s", k.ID(key), a.StatusCode, a.Body, status, code)
+			return nil
 		})
 	}
 	is(key, 200, "")
@@ -209,6 +212,8 @@ func TestKeysWithTheWrongPepperAreRefusedAtLoad(t *testing.T) {
 	}
 }
 
+// TestKeysAreCounted sends over HTTP/1.1 alone: what is counted is what the
+// other tests see over each protocol.
 func TestKeysAreCounted(t *testing.T) {
 	k, key := harness.NewKeyStore(t)
 	s := harness.Start(t, `

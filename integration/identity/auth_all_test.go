@@ -13,7 +13,7 @@ import (
 func TestApplicationAndUserOnOneRequest(t *testing.T) {
 	k, key := harness.NewKeyStore(t, "--plan", "gold")
 	other := k.Mint("--owner", "kiosk")
-	s := harness.Start(t, `
+	s := harness.StartAll(t, `
 :{$PORT} {
 	audit {$HOME}/trail
 	auth {
@@ -35,7 +35,7 @@ func TestApplicationAndUserOnOneRequest(t *testing.T) {
 	rate_limit {
 		zone per_app {
 			key {http.auth.app.id}
-			events 12
+			events 36
 			window 1h
 		}
 	}
@@ -74,15 +74,17 @@ func TestApplicationAndUserOnOneRequest(t *testing.T) {
 		"two keys":        {"/orders", []string{acme, kiosk, token}, 400, "invalid_request"},
 		"two tokens":      {"/orders", []string{acme, token, token}, 400, "invalid_request"},
 	} {
-		a := s.Get("PORT", test.path, test.header...)
-		a.Want(t, test.status, test.want)
-		if t.Failed() {
-			t.Fatal(name)
-		}
-		if test.status == 401 {
-			challenges := strings.Join(a.Header.Values("WWW-Authenticate"), "\n")
-			if !strings.Contains(challenges, "Bearer") || !strings.Contains(challenges, "ApiKey") {
-				t.Errorf("%s: challenges: got %q, want those of both", name, challenges)
+		for _, protocol := range harness.Protocols {
+			a := s.Over(protocol).Get("PORT", test.path, test.header...)
+			a.Want(t, test.status, test.want)
+			if t.Failed() {
+				t.Fatal(name, protocol)
+			}
+			if test.status == 401 {
+				challenges := strings.Join(a.Header.Values("WWW-Authenticate"), "\n")
+				if !strings.Contains(challenges, "Bearer") || !strings.Contains(challenges, "ApiKey") {
+					t.Errorf("%s: challenges: got %q, want those of both", name, challenges)
+				}
 			}
 		}
 	}

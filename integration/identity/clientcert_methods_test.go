@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,8 +43,10 @@ func TestCertificatesAccompanyTokens(t *testing.T) {
 		"unclear":               {ca.Issue("", nil), nil, "401 invalid_client_certificate", "401 invalid_client_certificate"},
 	} {
 		for host, want := range map[string]string{"certs.localhost": test.certs, "tokens.localhost": test.tokens} {
-			if got := harness.Fetch(t, s.ClientWith(test.cert, true, ""), "https://"+host+":"+s.Ports["PORT"]+"/", append(test.header, "X-User: root")...); got != want {
-				t.Errorf("%s at %s: got %s, want %s", name, host, got, want)
+			for _, protocol := range harness.Protocols {
+				if got := harness.Fetch(t, s.ClientOver(protocol, test.cert, ""), "https://"+host+":"+s.Ports["PORT"]+"/", append(test.header, "X-User: root")...); got != want {
+					t.Errorf("%s at %s, %s: got %s, want %s", name, host, protocol, got, want)
+				}
 			}
 		}
 	}
@@ -91,11 +94,11 @@ func TestClientCertOfProxies(t *testing.T) {
 	behind := func(port, from string) string {
 		return ":{$" + port + "} {\nclient_cert_auth /api/* {\nidentity cn\nclient_cert_header from " + from + "\ntrust " + ca.File + "\nforward sub X-User\noptional\n}\nreverse_proxy " + app + "\n}\n"
 	}
-	s := harness.Start(t, "{\nskip_install_trust\n}\n"+mutual("localhost", "require_and_verify", ca.File, `
+	s := harness.StartAll(t, "{\n}\n"+mutual("proxy.localhost", "require_and_verify", ca.File, `
 	reverse_proxy 127.0.0.1:{$PORT2} {
 		header_up Client-Cert ":{http.request.tls.client.certificate_der_base64}:"
 	}`)+behind("PORT2", "127.0.0.1")+behind("PORT3", "10.99.99.99"))
-	s.ReadyFor("PORT", "localhost", ca)
+	s.ReadyFor("PORT", "proxy.localhost", ca)
 	clean := func(what string) {
 		t.Helper()
 		for name := range <-seen {
@@ -105,7 +108,7 @@ func TestClientCertOfProxies(t *testing.T) {
 		}
 	}
 	alice := ca.Issue("alice", nil)
-	if got := harness.Fetch(t, s.ClientWith(alice, true, ""), "https://localhost:"+s.Ports["PORT"]+"/api/", "Client-Cert: "+field(ca.Issue("root", nil))); got != "200 alice" {
+	if got := harness.Fetch(t, s.ClientWith(alice, true, ""), "https://proxy.localhost:"+s.Ports["PORT"]+"/api/", "Client-Cert: "+field(ca.Issue("root", nil))); got != "200 alice" {
 		t.Errorf("through the proxy: got %s", got)
 	} else {
 		clean("through the proxy")
@@ -136,16 +139,23 @@ func TestClientCertOfProxies(t *testing.T) {
 		{"PORT3", "/open", []string{line, "Client.cert.chain: x"}, "200 "},
 		{"PORT3", "/api/", []string{line, "X-Forwarded-For: 10.99.99.99", "Forwarded: for=10.99.99.99"}, "200 "},
 	} {
-		a := s.Get(test.port, test.path, test.header...)
-		got := fmt.Sprint(a.StatusCode, " ", a.Code())
-		if a.Code() == "" {
-			got += a.Body
-		}
-		if got != test.want {
-			t.Errorf("%s%s %.60q: got %s, want %s", test.port, test.path, test.header, got, test.want)
-		}
-		if a.StatusCode == 200 {
-			clean(fmt.Sprintf("%s%s %.60q", test.port, test.path, test.header))
+		for _, protocol := range harness.Protocols {
+			// HTTP/1.1 alone has hop-by-hop fields, and does not tell the client
+			// how much the server takes.
+			if protocol != harness.HTTP1 && slices.ContainsFunc(test.header, func(l string) bool { return strings.HasPrefix(l, "Connection:") || len(l) > 16<<10 }) {
+				continue
+			}
+			a := s.Over(protocol).Get(test.port, test.path, test.header...)
+			got := fmt.Sprint(a.StatusCode, " ", a.Code())
+			if a.Code() == "" {
+				got += a.Body
+			}
+			if got != test.want {
+				t.Errorf("%s%s %.60q, %s: got %s, want %s", test.port, test.path, test.header, protocol, got, test.want)
+			}
+			if a.StatusCode == 200 {
+				clean(fmt.Sprintf("%s%s %.60q, %s", test.port, test.path, test.header, protocol))
+			}
 		}
 	}
 	trailer := "POST /api/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: Client-Cert\r\n\r\n1\r\nx\r\n0\r\nClient-Cert: " + field(alice) + "\r\n\r\n"

@@ -81,11 +81,11 @@ func TestClientCertificatesIdentify(t *testing.T) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		}, id), "no connection"},
 	} {
-		for _, http2 := range []bool{false, true} {
-			c := s.ClientWith(test.cert, http2, "")
+		for _, protocol := range harness.Protocols {
+			c := s.ClientOver(protocol, test.cert, "")
 			for range 2 { // a new connection and the same again
 				if got := harness.Fetch(t, c, url, "X-User: root", "x_user: root"); got != test.want {
-					t.Errorf("%s, HTTP/2 %t: got %s, want %s", name, http2, got, test.want)
+					t.Errorf("%s, %s: got %s, want %s", name, protocol, got, test.want)
 				}
 			}
 		}

@@ -63,36 +63,30 @@ https://localhost:{$PORT} {
 	bound := s.Token("--sub", "alice", "--claim", "/cnf/x5t#S256="+base64.RawURLEncoding.EncodeToString(sum[:]))
 	for _, test := range []struct {
 		name  string
-		certs []tls.Certificate
+		cert  *tls.Certificate
 		token string
 		want  int
 	}{
-		{"its own certificate", []tls.Certificate{mine}, bound, 200},
-		{"another certificate", []tls.Certificate{other}, bound, 401},
+		{"its own certificate", &mine, bound, 200},
+		{"another certificate", &other, bound, 401},
 		{"no certificate", nil, bound, 401},
-		{"token that is not bound", []tls.Certificate{mine}, s.Token("--sub", "alice"), 401},
+		{"token that is not bound", &mine, s.Token("--sub", "alice"), 401},
 	} {
-		client := s.Client()
-		client.Transport.(*http.Transport).TLSClientConfig.Certificates = test.certs
-		req, err := http.NewRequest("GET", "https://localhost:"+s.Ports["PORT"]+"/", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+test.token)
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != test.want {
-			t.Errorf("%s: got %d %s", test.name, resp.StatusCode, body)
+		for _, protocol := range harness.Protocols {
+			a := s.Send(s.ClientOver(protocol, test.cert, ""), "GET", "/", harness.Bearer(test.token))
+			if a.StatusCode != test.want || !strings.HasPrefix(a.Proto, protocol) {
+				t.Errorf("%s, %s: got %s %d %s", test.name, protocol, a.Proto, a.StatusCode, a.Body)
+			}
 		}
 	}
 }
 
 func TestProofOfPossessionInTheBinary(t *testing.T) {
-	s := harness.Start(t, `
+	harness.OverEachProtocol(t, func(t *testing.T, protocol string) { proofOfPossession(t, protocol) })
+}
+
+func proofOfPossession(t *testing.T, protocol string) {
+	s := harness.StartOver(t, protocol, `
 :{$PORT} {
 	jwt_auth {
 		issuer internal
@@ -115,7 +109,7 @@ func TestProofOfPossessionInTheBinary(t *testing.T) {
 	proof := func(id, path, nonce string) string {
 		signed := harness.Part(map[string]any{"typ": "dpop+jwt", "alg": "EdDSA", "jwk": map[string]string{"kty": "OKP", "crv": "Ed25519", "x": x}}) + "." +
 			harness.Part(map[string]any{
-				"jti": id, "htm": "GET", "htu": "http://localhost" + path, "iat": time.Now().Unix(),
+				"jti": id, "htm": "GET", "htu": s.Origin("PORT") + path, "iat": time.Now().Unix(),
 				"ath": b64(hash[:]), "nonce": nonce,
 			})
 		return "DPoP: " + signed + "." + b64(ed25519.Sign(key, []byte(signed)))
@@ -183,7 +177,7 @@ func TestOpaqueTokensInTheBinary(t *testing.T) {
 		}
 		fmt.Fprintf(w, `{"active":%v,"sub":"alice","scope":"read"}`, r.FormValue("token") == "good")
 	})
-	s := harness.Start(t, `
+	s := harness.StartAll(t, `
 :{$PORT} {
 	jwt_auth {
 		introspection {
@@ -195,11 +189,14 @@ func TestOpaqueTokensInTheBinary(t *testing.T) {
 	respond "{http.auth.user.id} {http.auth.user.scopes}"
 }
 `, "CLIENT_SECRET=s3cret")
-	if a := s.Get("PORT", "/", harness.Bearer("good")); a.StatusCode != 200 || a.Body != "alice read" {
-		t.Errorf("got %d %s", a.StatusCode, a.Body)
-	}
-	if a := s.Get("PORT", "/", harness.Bearer("bad")); a.StatusCode != 401 || a.Code() != "invalid_token" {
-		t.Errorf("got %d %s", a.StatusCode, a.Body)
+	for _, protocol := range harness.Protocols {
+		s := s.Over(protocol)
+		if a := s.Get("PORT", "/", harness.Bearer("good")); a.StatusCode != 200 || a.Body != "alice read" {
+			t.Errorf("%s: got %d %s", protocol, a.StatusCode, a.Body)
+		}
+		if a := s.Get("PORT", "/", harness.Bearer("bad")); a.StatusCode != 401 || a.Code() != "invalid_token" {
+			t.Errorf("%s: got %d %s", protocol, a.StatusCode, a.Body)
+		}
 	}
 	if strings.Contains(s.Log.String(), "s3cret") {
 		t.Error("the log shows the secret")
@@ -219,14 +216,17 @@ func TestOpaqueTokensInTheBinary(t *testing.T) {
 `); err != nil {
 		t.Fatal(err)
 	}
-	if a := s.Get("PORT", "/", harness.Bearer("good")); a.StatusCode != 503 || a.Code() != "identity_provider_unavailable" || a.Header.Get("Retry-After") == "" || a.Header.Get("WWW-Authenticate") != "" {
-		t.Errorf("endpoint down: got %d %s %v", a.StatusCode, a.Body, a.Header)
+	for _, protocol := range harness.Protocols {
+		if a := s.Over(protocol).Get("PORT", "/", harness.Bearer("good")); a.StatusCode != 503 || a.Code() != "identity_provider_unavailable" || a.Header.Get("Retry-After") == "" || a.Header.Get("WWW-Authenticate") != "" {
+			t.Errorf("endpoint down, %s: got %d %s %v", protocol, a.StatusCode, a.Body, a.Header)
+		}
 	}
 	if strings.Contains(s.Log.String(), "s3cret") {
 		t.Error("the log shows the secret")
 	}
 }
 
+// TestTokenMetricsAreThere sends over HTTP/1.1 alone: it counts.
 func TestTokenMetricsAreThere(t *testing.T) {
 	s := harness.Start(t, `
 {

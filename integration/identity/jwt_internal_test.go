@@ -30,7 +30,7 @@ const internalSite = `
 
 func TestMintedTokenIsAcceptedAtOnce(t *testing.T) {
 	store := t.TempDir()
-	s := harness.Prepare(t, internalSite, "STORE="+store)
+	s := harness.PrepareAll(t, internalSite, "STORE="+store)
 	// Minted before the server has ever run: the key is made here.
 	early := s.Token("--sub", "early", "--new-key")
 	s.Run()
@@ -40,9 +40,11 @@ func TestMintedTokenIsAcceptedAtOnce(t *testing.T) {
 	}
 	tok := s.Token("--sub", "alice", "--role", "clerk", "--role", "boss", "--scope", "read", "--scope", "write",
 		"--claim", "big=9007199254740993", "--claim", `list=["a","b"]`, "--claim", "dept=sales team", "--ttl", "1h")
-	a := s.Get("PORT", "/", harness.Bearer(tok))
-	if want := "alice clerk,boss read,write 9007199254740993 [a b] sales team"; a.Body != want {
-		t.Errorf("got  %d %s\nwant %s", a.StatusCode, a.Body, want)
+	for _, protocol := range harness.Protocols {
+		a := s.Over(protocol).Get("PORT", "/", harness.Bearer(tok))
+		if want := "alice clerk,boss read,write 9007199254740993 [a b] sales team"; a.Body != want {
+			t.Errorf("%s: got  %d %s\nwant %s", protocol, a.StatusCode, a.Body, want)
+		}
 	}
 	var claims struct {
 		Aud string
@@ -72,8 +74,10 @@ func TestMintedTokenIsAcceptedAtOnce(t *testing.T) {
 		}
 	}
 
-	if a := s.Get("PORT", "/keys.json"); a.StatusCode != 200 || !strings.Contains(a.Body, `"crv":"Ed25519"`) || strings.Contains(a.Body, `"d"`) {
-		t.Errorf("published keys: %d %s", a.StatusCode, a.Body)
+	for _, protocol := range harness.Protocols {
+		if a := s.Over(protocol).Get("PORT", "/keys.json"); a.StatusCode != 200 || !strings.Contains(a.Body, `"crv":"Ed25519"`) || strings.Contains(a.Body, `"d"`) {
+			t.Errorf("published keys, %s: %d %s", protocol, a.StatusCode, a.Body)
+		}
 	}
 	// A restart keeps the key.
 	s.Stop()
@@ -121,7 +125,7 @@ func TestServersThatShareAStorageAcceptEachOthersTokens(t *testing.T) {
 
 func TestRevocationsWorkWithinASecondAndSurvive(t *testing.T) {
 	store := t.TempDir()
-	s := harness.Prepare(t, `
+	s := harness.PrepareAll(t, `
 {
 	storage file_system {$STORE}
 }
@@ -142,7 +146,15 @@ func TestRevocationsWorkWithinASecondAndSurvive(t *testing.T) {
 		_ = json.Unmarshal(payload, &c)
 		return c.Jti
 	}
-	status := func(tok string) int { return s.Get("PORT", "/", harness.Bearer(tok)).StatusCode }
+	status := func(tok string) int { // over each protocol, 0 where they differ
+		first := s.Get("PORT", "/", harness.Bearer(tok)).StatusCode
+		for _, protocol := range harness.Protocols[1:] {
+			if s.Over(protocol).Get("PORT", "/", harness.Bearer(tok)).StatusCode != first {
+				return 0
+			}
+		}
+		return first
+	}
 	becomes := func(tok string, want int) {
 		t.Helper()
 		harness.Eventually(t, func() error {

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,11 +11,11 @@ import (
 	"github.com/caddy-moat/caddy-moat/integration/harness"
 )
 
-// basicHash is the bcrypt hash of "hiccup", from Caddy's documentation.
-const basicHash = "$2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG"
+// basicHash is the bcrypt hash of "hiccup", of the lowest cost.
+const basicHash = "$2a$04$MzlWlv2tZPwPfy/FvntOFOGXtyg6xTMLtIjkgIuSRnnDhrsik7Tfq"
 
 func TestFirstMethodThatFitsDecides(t *testing.T) {
-	s := harness.Start(t, `
+	s := harness.StartAll(t, `
 :{$PORT} {
 	auth {
 		jwt_auth {
@@ -43,59 +44,62 @@ func TestFirstMethodThatFitsDecides(t *testing.T) {
 `)
 	tok := s.Token("--sub", "alice")
 	const basic = "Authorization: Basic Ym9iOmhpY2N1cA=="
-	for name, test := range map[string]struct {
-		header []string
-		status int
-		body   string
-	}{
-		"token":           {[]string{harness.Bearer(tok)}, 200, "alice alice"},
-		"password":        {[]string{basic}, 200, "bob bob"},
-		"bad token":       {[]string{harness.Bearer(tok + "x")}, 401, "invalid_token"},
-		"bad password":    {[]string{"Authorization: Basic Ym9iOng="}, 401, "invalid_credentials"},
-		"nothing":         {nil, 401, "missing_credentials"},
-		"another scheme":  {[]string{"Authorization: Digest x"}, 401, "missing_credentials"},
-		"both":            {[]string{harness.Bearer(tok), basic}, 400, "invalid_request"},
-		"both, reordered": {[]string{basic, harness.Bearer(tok)}, 400, "invalid_request"},
-	} {
-		a := s.Get("PORT", "/", test.header...)
-		got := a.Code()
-		if a.StatusCode == 200 {
-			got = a.Body
+	for _, protocol := range harness.Protocols {
+		s := s.Over(protocol)
+		for name, test := range map[string]struct {
+			header []string
+			status int
+			body   string
+		}{
+			"token":           {[]string{harness.Bearer(tok)}, 200, "alice alice"},
+			"password":        {[]string{basic}, 200, "bob bob"},
+			"bad token":       {[]string{harness.Bearer(tok + "x")}, 401, "invalid_token"},
+			"bad password":    {[]string{"Authorization: Basic Ym9iOng="}, 401, "invalid_credentials"},
+			"nothing":         {nil, 401, "missing_credentials"},
+			"another scheme":  {[]string{"Authorization: Digest x"}, 401, "missing_credentials"},
+			"both":            {[]string{harness.Bearer(tok), basic}, 400, "invalid_request"},
+			"both, reordered": {[]string{basic, harness.Bearer(tok)}, 400, "invalid_request"},
+		} {
+			a := s.Get("PORT", "/", test.header...)
+			got := a.Code()
+			if a.StatusCode == 200 {
+				got = a.Body
+			}
+			if a.StatusCode != test.status || got != test.body {
+				t.Errorf("%s, %s: got %d %q, want %d %q", name, protocol, a.StatusCode, got, test.status, test.body)
+			}
+			challenges := a.Header.Values("WWW-Authenticate")
+			switch {
+			case a.StatusCode == 200 && len(challenges) > 0:
+				t.Errorf("%s: a good answer asks for credentials: %q", name, challenges)
+			case a.StatusCode == 401 && (len(challenges) != 2 || !strings.HasPrefix(challenges[0], "Bearer ") || !strings.HasPrefix(challenges[1], "Basic ")):
+				t.Errorf("%s: challenges: %q", name, challenges)
+			case test.body == "missing_credentials" && strings.Contains(challenges[0], "error="):
+				t.Errorf("%s: an error without a credential: %q", name, challenges)
+			}
 		}
-		if a.StatusCode != test.status || got != test.body {
-			t.Errorf("%s: got %d %q, want %d %q", name, a.StatusCode, got, test.status, test.body)
+		// Two tokens in the places of two methods are one too many.
+		if a := s.Get("PORT2", "/", harness.Bearer(tok), "Cookie: id="+tok); a.StatusCode != 400 || a.Code() != "invalid_request" {
+			t.Errorf("two tokens: got %d %s", a.StatusCode, a.Body)
 		}
-		challenges := a.Header.Values("WWW-Authenticate")
-		switch {
-		case a.StatusCode == 200 && len(challenges) > 0:
-			t.Errorf("%s: a good answer asks for credentials: %q", name, challenges)
-		case a.StatusCode == 401 && (len(challenges) != 2 || !strings.HasPrefix(challenges[0], "Bearer ") || !strings.HasPrefix(challenges[1], "Basic ")):
-			t.Errorf("%s: challenges: %q", name, challenges)
-		case test.body == "missing_credentials" && strings.Contains(challenges[0], "error="):
-			t.Errorf("%s: an error without a credential: %q", name, challenges)
+		for _, h := range [][]string{{harness.Bearer(tok)}, {"Cookie: id=" + tok}} {
+			if a := s.Get("PORT2", "/", h...); a.Body != "user alice" {
+				t.Errorf("got %d %s", a.StatusCode, a.Body)
+			}
 		}
-	}
-	// Two tokens in the places of two methods are one too many.
-	if a := s.Get("PORT2", "/", harness.Bearer(tok), "Cookie: id="+tok); a.StatusCode != 400 || a.Code() != "invalid_request" {
-		t.Errorf("two tokens: got %d %s", a.StatusCode, a.Body)
-	}
-	for _, h := range [][]string{{harness.Bearer(tok)}, {"Cookie: id=" + tok}} {
-		if a := s.Get("PORT2", "/", h...); a.Body != "user alice" {
-			t.Errorf("got %d %s", a.StatusCode, a.Body)
+		if a := s.Get("PORT2", "/"); a.StatusCode != 200 || a.Body != "user " {
+			t.Errorf("optional: got %d %q", a.StatusCode, a.Body)
 		}
-	}
-	if a := s.Get("PORT2", "/"); a.StatusCode != 200 || a.Body != "user " {
-		t.Errorf("optional: got %d %q", a.StatusCode, a.Body)
-	}
-	if a := s.Get("PORT2", "/", harness.Bearer("x")); a.StatusCode != 401 {
-		t.Errorf("optional with a bad token: got %d", a.StatusCode)
+		if a := s.Get("PORT2", "/", harness.Bearer("x")); a.StatusCode != 401 {
+			t.Errorf("optional with a bad token: got %d", a.StatusCode)
+		}
 	}
 }
 
 func TestUpstreamSeesIdentityAndNoCredential(t *testing.T) {
 	seen := make(chan *http.Request, 1)
 	up := harness.Upstream(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r })
-	s := harness.Start(t, `
+	s := harness.StartAll(t, `
 :{$PORT} {
 	jwt_auth /private* {
 		issuer internal
@@ -112,44 +116,47 @@ func TestUpstreamSeesIdentityAndNoCredential(t *testing.T) {
 `)
 	tok := s.Token("--sub", "alice", "--claim", "n=9007199254740993")
 	spoof := []string{"X-User: root", "x_user: root", "X.User: root", "X-N: 1"}
-	check := func(path, wantUser, wantN string, header ...string) *http.Request {
-		t.Helper()
-		a := s.Do("PORT", "GET", path, "", append(slices.Clone(spoof), header...)...)
-		if a.StatusCode != 200 {
-			t.Fatalf("%s: got %d %s", path, a.StatusCode, a.Body)
-		}
-		r := <-seen
-		for name := range r.Header {
-			if n := strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(name)); n == "x-user" && name != "X-User" {
-				t.Errorf("%s: the upstream saw %s", path, name)
+	for _, protocol := range harness.Protocols {
+		s := s.Over(protocol)
+		check := func(path, wantUser, wantN string, header ...string) *http.Request {
+			t.Helper()
+			a := s.Do("PORT", "GET", path, "", append(slices.Clone(spoof), header...)...)
+			if a.StatusCode != 200 {
+				t.Fatalf("%s: got %d %s", path, a.StatusCode, a.Body)
 			}
+			r := <-seen
+			for name := range r.Header {
+				if n := strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(name)); n == "x-user" && name != "X-User" {
+					t.Errorf("%s: the upstream saw %s", path, name)
+				}
+			}
+			if r.Header.Get("X-User") != wantUser || r.Header.Get("X-N") != wantN || len(r.Header.Values("X-User")) > 1 {
+				t.Errorf("%s: the upstream saw %q and %q", path, r.Header["X-User"], r.Header["X-N"])
+			}
+			if strings.Contains(fmt.Sprint(r.Header, r.URL), tok) {
+				t.Errorf("%s: the upstream saw the token: %v %v", path, r.URL, r.Header)
+			}
+			return r
 		}
-		if r.Header.Get("X-User") != wantUser || r.Header.Get("X-N") != wantN || len(r.Header.Values("X-User")) > 1 {
-			t.Errorf("%s: the upstream saw %q and %q", path, r.Header["X-User"], r.Header["X-N"])
+		check("/private", "alice", "9007199254740993", harness.Bearer(tok))
+		if r := check("/private", "alice", "9007199254740993", "Cookie: a=b; id="+tok+"; c=d"); r.Header.Get("Cookie") != "a=b; c=d" {
+			t.Errorf("cookie: %q", r.Header.Get("Cookie"))
 		}
-		if strings.Contains(fmt.Sprint(r.Header, r.URL), tok) {
-			t.Errorf("%s: the upstream saw the token: %v %v", path, r.URL, r.Header)
+		if r := check("/private?a=%31&token="+tok+"&b", "alice", "9007199254740993"); r.URL.RawQuery != "a=%31&b" {
+			t.Errorf("query: %q", r.URL.RawQuery)
 		}
-		return r
-	}
-	check("/private", "alice", "9007199254740993", harness.Bearer(tok))
-	if r := check("/private", "alice", "9007199254740993", "Cookie: a=b; id="+tok+"; c=d"); r.Header.Get("Cookie") != "a=b; c=d" {
-		t.Errorf("cookie: %q", r.Header.Get("Cookie"))
-	}
-	if r := check("/private?a=%31&token="+tok+"&b", "alice", "9007199254740993"); r.URL.RawQuery != "a=%31&b" {
-		t.Errorf("query: %q", r.URL.RawQuery)
-	}
-	check("/public", "", "") // outside the matcher
-	a := s.Do("PORT", "OPTIONS", "/private", "", append(slices.Clone(spoof), "Origin: https://a", "Access-Control-Request-Method: PUT")...)
-	if a.StatusCode != 200 {
-		t.Fatalf("preflight: got %d %s", a.StatusCode, a.Body)
-	}
-	if r := <-seen; r.Header.Get("X-User") != "" {
-		t.Errorf("preflight: the upstream saw %q", r.Header["X-User"])
-	}
-	for _, method := range []string{"OPTIONS", "GET"} {
-		if a := s.Do("PORT", method, "/private", "", "Origin: https://a"); a.StatusCode != 401 {
-			t.Errorf("%s: got %d", method, a.StatusCode)
+		check("/public", "", "") // outside the matcher
+		a := s.Do("PORT", "OPTIONS", "/private", "", append(slices.Clone(spoof), "Origin: https://a", "Access-Control-Request-Method: PUT")...)
+		if a.StatusCode != 200 {
+			t.Fatalf("preflight: got %d %s", a.StatusCode, a.Body)
+		}
+		if r := <-seen; r.Header.Get("X-User") != "" {
+			t.Errorf("preflight: the upstream saw %q", r.Header["X-User"])
+		}
+		for _, method := range []string{"OPTIONS", "GET"} {
+			if a := s.Do("PORT", method, "/private", "", "Origin: https://a"); a.StatusCode != 401 {
+				t.Errorf("%s, %s: got %d", method, protocol, a.StatusCode)
+			}
 		}
 	}
 	// A trailer is a header that comes late.
@@ -182,10 +189,22 @@ func TestUpstreamSeesIdentityAndNoCredential(t *testing.T) {
 	if h := <-trailers; h.Get("X-User") != "" || h.Get("X-Sum") != "1" {
 		t.Errorf("trailer: the upstream saw %v", h)
 	}
+	for _, protocol := range harness.Protocols[1:] {
+		r := s.Over(protocol).Request("PORT", "POST", "/private", io.MultiReader(strings.NewReader("a")), harness.Bearer(tok))
+		r.Trailer = http.Header{"X-User": {"root"}, "X-Sum": {"1"}}
+		if a := s.Over(protocol).RoundTrip(r); a.StatusCode != 200 {
+			t.Fatalf("trailer, %s: got %d %s", protocol, a.StatusCode, a.Body)
+		}
+		// The HTTP/3 server of quic-go v0.63 announces trailers of requests, and
+		// does not read them.
+		if h := <-trailers; len(h["X-User"]) > 0 || h.Get("X-Sum") != "1" && protocol != harness.HTTP3 {
+			t.Errorf("trailer, %s: the upstream saw %v", protocol, h)
+		}
+	}
 }
 
 func TestErrorRoutesDecideThePage(t *testing.T) {
-	s := harness.Start(t, `
+	s := harness.StartAll(t, `
 :{$PORT} {
 	jwt_auth {
 		issuer internal
@@ -197,12 +216,14 @@ func TestErrorRoutesDecideThePage(t *testing.T) {
 	}
 }
 `)
-	a := s.Get("PORT", "/")
-	if a.StatusCode != 401 || a.Body != "401 missing_credentials" {
-		t.Errorf("got %d %s", a.StatusCode, a.Body)
-	}
-	if got := a.Header.Get("WWW-Authenticate"); got != `Bearer realm="the \"api\""` {
-		t.Errorf("got %s", got)
+	for _, protocol := range harness.Protocols {
+		a := s.Over(protocol).Get("PORT", "/")
+		if a.StatusCode != 401 || a.Body != "401 missing_credentials" {
+			t.Errorf("%s: got %d %s", protocol, a.StatusCode, a.Body)
+		}
+		if got := a.Header.Get("WWW-Authenticate"); got != `Bearer realm="the \"api\""` {
+			t.Errorf("%s: got %s", protocol, got)
+		}
 	}
 }
 

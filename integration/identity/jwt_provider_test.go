@@ -13,6 +13,8 @@ import (
 	"github.com/caddy-moat/caddy-moat/integration/harness"
 )
 
+// idpSite is a site with the tokens of a provider. The tests of when its keys
+// are fetched count or wait, and send over HTTP/1.1 alone.
 const idpSite = `
 :{$PORT} {
 	jwt_auth {
@@ -87,14 +89,17 @@ func TestThousandTokensOfUnknownKeysCostTwoFetches(t *testing.T) {
 func TestProviderThatIsDownIs503AndRecovers(t *testing.T) {
 	addr := "127.0.0.1:" + harness.FreePorts(t, 1)[0]
 	one := harness.NewSigner(t)
-	s := harness.Start(t, idpSite, "IDP=http://"+addr) // starting while it is down works
+	s := harness.StartAll(t, idpSite, "IDP=http://"+addr) // starting while it is down works
 	tok := one.Sign(map[string]any{"kid": "one"}, harness.Claims(map[string]any{"iss": "http://" + addr}))
-	a := s.Get("PORT", "/", harness.Bearer(tok))
-	if a.StatusCode != 503 || a.Code() != "identity_provider_unavailable" || a.Header.Get("Retry-After") == "" || a.Header.Get("WWW-Authenticate") != "" {
-		t.Errorf("got %d %s %v", a.StatusCode, a.Body, a.Header)
-	}
-	if a := s.Get("PORT", "/"); a.StatusCode != 401 || a.Code() != "missing_credentials" {
-		t.Errorf("without a token: got %d %s", a.StatusCode, a.Body)
+	for _, protocol := range harness.Protocols {
+		s := s.Over(protocol)
+		a := s.Get("PORT", "/", harness.Bearer(tok))
+		if a.StatusCode != 503 || a.Code() != "identity_provider_unavailable" || a.Header.Get("Retry-After") == "" || a.Header.Get("WWW-Authenticate") != "" {
+			t.Errorf("got %d %s %v", a.StatusCode, a.Body, a.Header)
+		}
+		if a := s.Get("PORT", "/"); a.StatusCode != 401 || a.Code() != "missing_credentials" {
+			t.Errorf("without a token: got %d %s", a.StatusCode, a.Body)
+		}
 	}
 	p := harness.StartProvider(t, addr)
 	p.Set(func(p *harness.Provider) { p.Keys["one"] = &one.Key.PublicKey })

@@ -19,7 +19,7 @@ func TestNamesAreOneName(t *testing.T) {
 		_, _ = w.Write([]byte(`{"salary":9,"n":1}`))
 	})
 	k := harness.NewSigner(t)
-	s := harness.Prepare(t, `
+	s := harness.PrepareAll(t, `
 :{$PORT} {
 	jwt_auth {
 		key RS256 {env.KEY}
@@ -89,30 +89,32 @@ func TestNamesAreOneName(t *testing.T) {
 				delete(given, name)
 			}
 		}
-		seen = nil
-		a := s.Get("PORT", c.path, harness.Bearer(k.Sign(nil, given)))
-		if a.StatusCode != c.status {
-			t.Errorf("%s: got %d %s, want %d", c.name, a.StatusCode, a.Body, c.status)
-			continue
-		}
-		if c.status != 200 {
-			continue
-		}
-		if got := seen.Get("X-Roles"); got != c.roles {
-			t.Errorf("%s: X-Roles is %q, want %q", c.name, got, c.roles)
-		}
-		if groups, ok := c.claims["groups"]; ok {
-			var back, want any
-			text, _ := json.Marshal(groups)
-			if json.Unmarshal([]byte(seen.Get("X-Groups")), &back) != nil || json.Unmarshal(text, &want) != nil || len(back.([]any)) != len(want.([]any)) {
-				t.Errorf("%s: X-Groups is %q", c.name, seen.Get("X-Groups"))
+		for _, protocol := range harness.Protocols {
+			seen = nil
+			a := s.Over(protocol).Get("PORT", c.path, harness.Bearer(k.Sign(nil, given)))
+			if a.StatusCode != c.status {
+				t.Errorf("%s, %s: got %d %s, want %d", c.name, protocol, a.StatusCode, a.Body, c.status)
+				continue
 			}
-		}
-		if spared := a.Body == `{"salary":9,"n":1}`; spared != (c.roles == "Domain Users") {
-			t.Errorf("%s: the body is %s", c.name, a.Body)
-		}
-		if matched := a.Header.Get("X-Matched") == "yes"; matched != (c.roles == "Sales lead") {
-			t.Errorf("%s: the matcher: %v", c.name, matched)
+			if c.status != 200 {
+				continue
+			}
+			if got := seen.Get("X-Roles"); got != c.roles {
+				t.Errorf("%s: X-Roles is %q, want %q", c.name, got, c.roles)
+			}
+			if groups, ok := c.claims["groups"]; ok {
+				var back, want any
+				text, _ := json.Marshal(groups)
+				if json.Unmarshal([]byte(seen.Get("X-Groups")), &back) != nil || json.Unmarshal(text, &want) != nil || len(back.([]any)) != len(want.([]any)) {
+					t.Errorf("%s: X-Groups is %q", c.name, seen.Get("X-Groups"))
+				}
+			}
+			if spared := a.Body == `{"salary":9,"n":1}`; spared != (c.roles == "Domain Users") {
+				t.Errorf("%s: the body is %s", c.name, a.Body)
+			}
+			if matched := a.Header.Get("X-Matched") == "yes"; matched != (c.roles == "Sales lead") {
+				t.Errorf("%s: the matcher: %v", c.name, matched)
+			}
 		}
 	}
 }

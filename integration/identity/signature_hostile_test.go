@@ -19,7 +19,7 @@ import (
 // server.pem are the keys of the two senders.
 func signedFile(t *testing.T, acme, srv *harness.Sender, file string, env ...string) *harness.Server {
 	t.Helper()
-	s := harness.Prepare(t, file, env...)
+	s := harness.PrepareAll(t, file, env...)
 	s.WriteFile("acme.pem", acme.Public)
 	s.WriteFile("server.pem", srv.Private)
 	s.Run()
@@ -34,7 +34,8 @@ func put(header []string, length int, body string) string {
 }
 
 // TestProxyThatBuffersPassesOnNothingComplete: reverse_proxy may buffer content
-// or try again, and the client may go away in the middle.
+// or try again, and the client may go away in the middle. It writes HTTP/1.1
+// itself, to announce more than it sends.
 func TestProxyThatBuffersPassesOnNothingComplete(t *testing.T) {
 	type seen struct {
 		n   int64
@@ -158,13 +159,16 @@ func TestSignatureIsAboutTheRequestAsItWasSent(t *testing.T) {
 	respond "{method} {uri}"
 }
 `)
-	sent := acme.Sign(harness.Delivery{Method: "POST", URI: "http://localhost/orders"})
-	if a := s.Do("PORT", "POST", "/orders", "", sent...); a.StatusCode != 200 || a.Body != "PUT /inside?a=b" {
-		t.Errorf("got %d %s", a.StatusCode, a.Body)
-	}
-	made := acme.Sign(harness.Delivery{Method: "PUT", URI: "http://localhost/inside?a=b"})
-	if a := s.Do("PORT", "POST", "/orders", "", made...); a.StatusCode != 401 {
-		t.Errorf("of the request as it was made: got %d %s", a.StatusCode, a.Body)
+	for _, protocol := range harness.Protocols {
+		s := s.Over(protocol)
+		sent := acme.Sign(harness.Delivery{Method: "POST", URI: s.Origin("PORT") + "/orders"})
+		if a := s.Do("PORT", "POST", "/orders", "", sent...); a.StatusCode != 200 || a.Body != "PUT /inside?a=b" {
+			t.Errorf("%s: got %d %s", protocol, a.StatusCode, a.Body)
+		}
+		made := acme.Sign(harness.Delivery{Method: "PUT", URI: s.Origin("PORT") + "/inside?a=b"})
+		if a := s.Do("PORT", "POST", "/orders", "", made...); a.StatusCode != 401 {
+			t.Errorf("of the request as it was made, %s: got %d %s", protocol, a.StatusCode, a.Body)
+		}
 	}
 }
 
@@ -188,10 +192,13 @@ func TestContentIsComparedHoweverTheDigestIsCovered(t *testing.T) {
 			value = digest
 		}
 		for sent, want := range map[string]int{body: 200, "HELLO": 401} {
-			h := acme.Sign(harness.Delivery{Method: "POST", URI: "http://localhost/", Covered: [][2]string{{component, value}}})
-			a := s.Do("PORT", "POST", "/", sent, append(h, "Content-Digest: sha-256="+digest)...)
-			if a.StatusCode != want || want == 401 && a.Code() != "content_digest_mismatch" {
-				t.Errorf("%s, content %q: got %d %s, want %d", component, sent, a.StatusCode, a.Body, want)
+			for _, protocol := range harness.Protocols {
+				s := s.Over(protocol)
+				h := acme.Sign(harness.Delivery{Method: "POST", URI: s.Origin("PORT") + "/", Covered: [][2]string{{component, value}}})
+				a := s.Do("PORT", "POST", "/", sent, append(h, "Content-Digest: sha-256="+digest)...)
+				if a.StatusCode != want || want == 401 && a.Code() != "content_digest_mismatch" {
+					t.Errorf("%s, content %q, %s: got %d %s, want %d", component, sent, protocol, a.StatusCode, a.Body, want)
+				}
 			}
 		}
 	}
@@ -221,26 +228,32 @@ func TestAnswersThatGoRoundWritersAreSignedToo(t *testing.T) {
 `, "UPSTREAM="+up)
 	text := strings.Repeat("text of a file ", 5000)
 	s.WriteFile("public/files/a.txt", text)
-	get := func(path string, more ...string) *harness.Response {
-		return s.Get("PORT", path, append(acme.Sign(harness.Delivery{URI: "http://localhost" + path}), more...)...)
-	}
-	a := get("/files/a.txt")
-	if a.StatusCode != 200 || a.Body != text || a.Header.Get("Content-Digest") == "" || len(a.Header.Values("Signature")) != 1 {
-		t.Errorf("a file: got %d, %d bytes, %v", a.StatusCode, len(a.Body), a.Header)
-	}
-	part := get("/files/a.txt", "Range: bytes=5-8")
-	if part.StatusCode != 206 || part.Body != "of a" && part.Body != text[5:9] || part.Header.Get("Content-Digest") == a.Header.Get("Content-Digest") || part.Header.Get("Signature") == "" {
-		t.Errorf("a part of it: got %d %q, %v", part.StatusCode, part.Body, part.Header)
-	}
-	if a := get("/files/a.txt", "If-None-Match: "+a.Header.Get("ETag")); a.StatusCode != 304 || a.Header.Get("Signature") == "" {
-		t.Errorf("not modified: got %d, %v", a.StatusCode, a.Header)
-	}
-	if a := get("/files/none.txt"); a.StatusCode != 404 || a.Header.Get("Signature") != "" {
-		t.Errorf("not found: got %d, %v", a.StatusCode, a.Header)
-	}
-	upgrade := get("/socket", "Connection: Upgrade", "Upgrade: websocket")
-	if upgrade.StatusCode < 500 || strings.Contains(upgrade.Body, "SECRET") {
-		t.Errorf("an upgrade: got %d %q", upgrade.StatusCode, upgrade.Body)
+	for _, protocol := range harness.Protocols {
+		get := func(path string, more ...string) *harness.Response {
+			s := s.Over(protocol)
+			return s.Get("PORT", path, append(acme.Sign(harness.Delivery{URI: s.Origin("PORT") + path}), more...)...)
+		}
+		a := get("/files/a.txt")
+		if a.StatusCode != 200 || a.Body != text || a.Header.Get("Content-Digest") == "" || len(a.Header.Values("Signature")) != 1 {
+			t.Errorf("a file: got %d, %d bytes, %v", a.StatusCode, len(a.Body), a.Header)
+		}
+		part := get("/files/a.txt", "Range: bytes=5-8")
+		if part.StatusCode != 206 || part.Body != "of a" && part.Body != text[5:9] || part.Header.Get("Content-Digest") == a.Header.Get("Content-Digest") || part.Header.Get("Signature") == "" {
+			t.Errorf("a part of it: got %d %q, %v", part.StatusCode, part.Body, part.Header)
+		}
+		if a := get("/files/a.txt", "If-None-Match: "+a.Header.Get("ETag")); a.StatusCode != 304 || a.Header.Get("Signature") == "" {
+			t.Errorf("not modified: got %d, %v", a.StatusCode, a.Header)
+		}
+		if a := get("/files/none.txt"); a.StatusCode != 404 || a.Header.Get("Signature") != "" {
+			t.Errorf("not found: got %d, %v", a.StatusCode, a.Header)
+		}
+		if protocol != harness.HTTP1 {
+			continue // which alone switches protocols so
+		}
+		upgrade := get("/socket", "Connection: Upgrade", "Upgrade: websocket")
+		if upgrade.StatusCode < 500 || strings.Contains(upgrade.Body, "SECRET") {
+			t.Errorf("an upgrade: got %d %q", upgrade.StatusCode, upgrade.Body)
+		}
 	}
 }
 
@@ -261,10 +274,13 @@ func TestErrorRoutesDecideWhatRefusalsLookLike(t *testing.T) {
 `, "UPSTREAM="+up)
 	for _, size := range []int{10, 200_000} {
 		body := strings.Repeat("x", size)
-		h := acme.Sign(harness.Delivery{Method: "PUT", URI: "http://localhost/upload", Body: body})
-		a := harness.Raw(t, s.Addr("PORT"), put(h, size, body[1:]+"y"))
-		if a.StatusCode != 401 || a.Body != "401 content_digest_mismatch" || a.Header.Get("WWW-Authenticate") == "" {
-			t.Errorf("%d bytes: got %d %s", size, a.StatusCode, a.Body)
+		for _, protocol := range harness.Protocols {
+			s := s.Over(protocol)
+			h := acme.Sign(harness.Delivery{Method: "PUT", URI: s.Origin("PORT") + "/upload", Body: body})
+			a := s.Do("PORT", "PUT", "/upload", body[1:]+"y", h...)
+			if a.StatusCode != 401 || a.Body != "401 content_digest_mismatch" || a.Header.Get("WWW-Authenticate") == "" {
+				t.Errorf("%d bytes, %s: got %d %s", size, protocol, a.StatusCode, a.Body)
+			}
 		}
 	}
 }
@@ -288,16 +304,19 @@ func TestKeysFileChangesWhileRunning(t *testing.T) {
 	respond "{http.auth.user.id} {http.auth.user.claims.key_id}"
 }
 `
-	s := harness.Prepare(t, file)
+	s := harness.PrepareAll(t, file)
 	s.WriteFile("senders.jsonl", line(one, ""))
 	s.Run()
 	s.Wait()
 	is := func(who *harness.Sender, want string) {
 		t.Helper()
 		harness.Eventually(t, func() error {
-			a := s.Get("PORT", "/", who.Sign(harness.Delivery{URI: "http://localhost/"})...)
-			if a.Body != want && a.Code() != want {
-				return fmt.Errorf("%s: got %d %s, want %s", who.ID, a.StatusCode, a.Body, want)
+			for _, protocol := range harness.Protocols {
+				s := s.Over(protocol)
+				a := s.Get("PORT", "/", who.Sign(harness.Delivery{URI: s.Origin("PORT") + "/"})...)
+				if a.Body != want && a.Code() != want {
+					return fmt.Errorf("%s, %s: got %d %s, want %s", who.ID, protocol, a.StatusCode, a.Body, want)
+				}
 			}
 			return nil
 		})
@@ -340,8 +359,8 @@ func TestKeysFileChangesWhileRunning(t *testing.T) {
 	}
 }
 
-// TestSignaturesOverHTTP2 has both sides of the proxy speak HTTP/2.
-func TestSignaturesOverHTTP2(t *testing.T) {
+// TestSignedContentOverHTTP2AndHTTP3 has the upstream speak HTTP/2, too.
+func TestSignedContentOverHTTP2AndHTTP3(t *testing.T) {
 	acme := harness.NewSender(t, "acme-1")
 	var complete, asked atomic.Int64
 	up := &http.Server{
@@ -363,10 +382,9 @@ func TestSignaturesOverHTTP2(t *testing.T) {
 	t.Cleanup(func() { _ = up.Close() })
 	s := signedFile(t, acme, harness.NewSender(t, "x"), `
 {
-	skip_install_trust
 	http_port {$HTTP_PORT}
 }
-https://localhost:{$PORT} {
+:{$PORT} {
 	signature_auth {
 		key acme-1 ed25519 acme.pem
 		forward sub X-User
@@ -374,15 +392,12 @@ https://localhost:{$PORT} {
 	reverse_proxy h2c://{$UPSTREAM}
 }
 `, "UPSTREAM="+ln.Addr().String())
-	var c *http.Client
-	harness.Eventually(t, func() error {
-		c = s.Client()
-		resp, err := c.Get("https://localhost:" + s.Ports["PORT"] + "/")
-		if err == nil {
-			resp.Body.Close()
-		}
-		return err
-	})
+	for _, protocol := range harness.Protocols[1:] {
+		t.Run(protocol, func(t *testing.T) { signedContent(t, acme, s.Over(protocol), &complete) })
+	}
+}
+
+func signedContent(t *testing.T, acme *harness.Sender, s *harness.Server, complete *atomic.Int64) {
 	host := "localhost:" + s.Ports["PORT"]
 	body := strings.Repeat("0123456789", 30_000)
 	for _, tc := range []struct {
@@ -395,6 +410,7 @@ https://localhost:{$PORT} {
 		{"without a length", host, host, body, false, 200, ""},
 		{"small", host, host, "hello", true, 200, ""},
 		{"capitals", "LOCALHOST:" + s.Ports["PORT"], host, "hello", true, 200, ""},
+		{"nothing", host, host, "", true, 200, ""},
 		{"another port", host, "localhost:1", "hello", true, 401, "invalid_signature"},
 		{"the port left out", host, "localhost", "hello", true, 401, "invalid_signature"},
 		{"changed", host, host, body[1:] + "x", true, 401, "content_digest_mismatch"},
@@ -404,33 +420,22 @@ https://localhost:{$PORT} {
 	} {
 		before := complete.Load()
 		signed := body
-		if tc.sent == "hello" {
+		if tc.length && len(tc.sent) < len(body) {
 			signed = tc.sent
 		}
 		var reader io.Reader = strings.NewReader(tc.sent)
 		if !tc.length {
 			reader = io.MultiReader(reader)
 		}
-		req, err := http.NewRequest("PUT", "https://"+host+"/upload", reader)
-		if err != nil {
-			t.Fatal(err)
+		method := "PUT"
+		if signed == "" {
+			method, reader = "GET", nil
 		}
-		req.Host = tc.authority
-		for _, h := range acme.Sign(harness.Delivery{Method: "PUT", URI: "https://" + tc.signed + "/upload", Body: signed}) {
-			name, value, _ := strings.Cut(h, ": ")
-			req.Header.Add(name, value)
-		}
-		resp, err := c.Do(req)
-		if err != nil {
-			t.Errorf("%s: %v", tc.name, err)
-			continue
-		}
-		text, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		a := &harness.Response{Response: resp, Body: string(text)}
-		want := "HTTP/2.0 acme-1"
-		if resp.ProtoMajor != 2 || a.StatusCode != tc.status || a.Code() != tc.code || tc.status == 200 && a.Body != want {
-			t.Errorf("%s: got %s %d %s", tc.name, resp.Proto, a.StatusCode, a.Body)
+		r := s.Request("PORT", method, "/upload", reader,
+			append(acme.Sign(harness.Delivery{Method: method, URI: "https://" + tc.signed + "/upload", Body: signed}), "Host: "+tc.authority)...)
+		a := s.RoundTrip(r)
+		if !strings.HasPrefix(a.Proto, s.Protocol) || a.StatusCode != tc.status || a.Code() != tc.code || tc.status == 200 && a.Body != "HTTP/2.0 acme-1" {
+			t.Errorf("%s: got %s %d %s", tc.name, a.Proto, a.StatusCode, a.Body)
 		}
 		if done := complete.Load() - before; (done == 1) != (tc.status == 200) {
 			t.Errorf("%s: the upstream saw %d complete requests", tc.name, done)

@@ -54,7 +54,7 @@ func startSignedSite(t *testing.T) *signedSite {
 		site.header.Store(&h)
 		fmt.Fprintf(w, "served %s", r.URL.RequestURI())
 	})
-	site.Server = harness.Prepare(t, signedSiteFile, "UPSTREAM="+up)
+	site.Server = harness.PrepareAll(t, signedSiteFile, "UPSTREAM="+up)
 	site.WriteFile("acme.pem", site.Public)
 	site.WriteFile("other.pem", harness.NewSender(t, "other").Public)
 	site.Run()
@@ -63,11 +63,35 @@ func startSignedSite(t *testing.T) *signedSite {
 }
 
 func TestHostileSignaturesAreRefused(t *testing.T) {
-	site := startSignedSite(t)
+	all := startSignedSite(t)
+	for _, protocol := range harness.Protocols {
+		t.Run(protocol, func(t *testing.T) { hostileSignatures(t, all, protocol) })
+	}
+	// A folded line, which HTTP/1.1 alone can have, is refused before anybody reads it.
+	h := all.Sign(harness.Delivery{URI: "http://localhost/orders/1"})
+	if a := all.Get("PORT", "/orders/1", h[0], strings.Replace(h[1], "sig1=", "sig1=\r\n ", 1)); a.StatusCode != 400 && a.StatusCode != 401 {
+		t.Errorf("a folded line: got %d", a.StatusCode)
+	}
+	harness.Eventually(t, func() error { // records are written in batches
+		out := all.Output("moat", "audit", "search", "--status", "403", "trail")
+		for _, want := range []string{`"kind":"signature"`, `"key":"acme-1"`, `"id":"acme"`, `"layer":"signature_auth"`} {
+			if !strings.Contains(out, want) {
+				return fmt.Errorf("the record does not have %s: %s", want, out)
+			}
+		}
+		return nil
+	})
+}
+
+func hostileSignatures(t *testing.T, site *signedSite, protocol string) {
+	s := site.Over(protocol)
 	const path = "/orders/a%2Db?x=1&y=2"
-	uri := "http://localhost" + path
+	origin := s.Origin("PORT")
+	scheme, host, _ := strings.Cut(origin, "://")
+	other := map[string]string{"http": "https", "https": "http"}[scheme]
+	uri := origin + path
 	good := func() []string { return site.Sign(harness.Delivery{URI: uri}) }
-	if a := site.Get("PORT", path, append(good(), "X-User: root", "x_user: root")...); a.StatusCode != 200 || a.Body != "served "+path {
+	if a := s.Get("PORT", path, append(good(), "X-User: root", "x_user: root")...); a.StatusCode != 200 || a.Body != "served "+path {
 		t.Fatalf("a good signature: %d %s", a.StatusCode, a.Body)
 	}
 	if h := *site.header.Load(); h.Get("X-User") != "acme" || h.Get("X_user") != "" {
@@ -92,30 +116,30 @@ func TestHostileSignaturesAreRefused(t *testing.T) {
 		status int
 		code   string
 	}{
-		"nothing":                    {path, nil, 401, "missing_credentials"},
-		"another key":                {path, mallory.Sign(harness.Delivery{URI: uri}), 401, "invalid_signature"},
-		"an unknown key":             {path, unknown.Sign(harness.Delivery{URI: uri}), 401, "invalid_signature"},
-		"the id of another key":      {path, edit(good(), "Signature-Input", swap("acme-1", "other")), 401, "invalid_signature"},
-		"an escape decoded":          {"/orders/a-b?x=1&y=2", good(), 401, "invalid_signature"},
-		"an escape in small letters": {"/orders/a%2db?x=1&y=2", good(), 401, "invalid_signature"},
-		"the query reordered":        {"/orders/a%2Db?y=2&x=1", good(), 401, "invalid_signature"},
-		"a parameter more":           {path + "&z=3", good(), 401, "invalid_signature"},
-		"no query":                   {"/orders/a%2Db", good(), 401, "invalid_signature"},
-		"another host":               {path, append(good(), "X: y"), 200, ""},
-		"signed for another host":    {path, site.Sign(harness.Delivery{URI: "http://evil" + path}), 401, "invalid_signature"},
-		"signed for https":           {path, site.Sign(harness.Delivery{URI: "https://localhost" + path}), 401, "invalid_signature"},
-		"signed for another method":  {path, site.Sign(harness.Delivery{Method: "POST", URI: uri}), 401, "invalid_signature"},
-		"X-Forwarded-Host":           {path, append(site.Sign(harness.Delivery{URI: "http://evil" + path}), "X-Forwarded-Host: evil"), 401, "invalid_signature"},
-		"signed long ago":            {path, site.Sign(harness.Delivery{URI: uri, Created: time.Now().Add(-6 * time.Minute)}), 401, "invalid_signature"},
-		"signed in the future":       {path, site.Sign(harness.Delivery{URI: uri, Created: time.Now().Add(2 * time.Minute)}), 401, "invalid_signature"},
-		"Signature twice":            {path, func() []string { h := good(); return append(h, h[1]) }(), 400, "invalid_request"},
-		"Signature-Input twice":      {path, func() []string { h := good(); return append(h, h[0]) }(), 400, "invalid_request"},
+		"nothing":                     {path, nil, 401, "missing_credentials"},
+		"another key":                 {path, mallory.Sign(harness.Delivery{URI: uri}), 401, "invalid_signature"},
+		"an unknown key":              {path, unknown.Sign(harness.Delivery{URI: uri}), 401, "invalid_signature"},
+		"the id of another key":       {path, edit(good(), "Signature-Input", swap("acme-1", "other")), 401, "invalid_signature"},
+		"an escape decoded":           {"/orders/a-b?x=1&y=2", good(), 401, "invalid_signature"},
+		"an escape in small letters":  {"/orders/a%2db?x=1&y=2", good(), 401, "invalid_signature"},
+		"the query reordered":         {"/orders/a%2Db?y=2&x=1", good(), 401, "invalid_signature"},
+		"a parameter more":            {path + "&z=3", good(), 401, "invalid_signature"},
+		"no query":                    {"/orders/a%2Db", good(), 401, "invalid_signature"},
+		"another host":                {path, append(good(), "X: y"), 200, ""},
+		"signed for another host":     {path, site.Sign(harness.Delivery{URI: scheme + "://evil" + path}), 401, "invalid_signature"},
+		"signed for the other scheme": {path, site.Sign(harness.Delivery{URI: other + "://" + host + path}), 401, "invalid_signature"},
+		"signed for another method":   {path, site.Sign(harness.Delivery{Method: "POST", URI: uri}), 401, "invalid_signature"},
+		"X-Forwarded-Host":            {path, append(site.Sign(harness.Delivery{URI: scheme + "://evil" + path}), "X-Forwarded-Host: evil"), 401, "invalid_signature"},
+		"signed long ago":             {path, site.Sign(harness.Delivery{URI: uri, Created: time.Now().Add(-6 * time.Minute)}), 401, "invalid_signature"},
+		"signed in the future":        {path, site.Sign(harness.Delivery{URI: uri, Created: time.Now().Add(2 * time.Minute)}), 401, "invalid_signature"},
+		"Signature twice":             {path, func() []string { h := good(); return append(h, h[1]) }(), 400, "invalid_request"},
+		"Signature-Input twice":       {path, func() []string { h := good(); return append(h, h[0]) }(), 400, "invalid_request"},
 		"two signatures": {path, func() []string {
 			h := good()
 			return append(h, swap("sig1=", "sig2=")(h[0]), swap("sig1=", "sig2=")(h[1]))
 		}(), 400, "invalid_request"},
 		"no Signature-Input":          {path, good()[1:], 400, "invalid_request"},
-		"an unknown parameter":        {path, site.Sign(harness.Delivery{URI: uri, Params: ";x=1"}), 400, "invalid_request"},
+		"an unknown parameter":        {path, site.Sign(harness.Delivery{URI: uri, Params: fmt.Sprintf(`;x=1;nonce="%s"`, protocol)}), 200, ""},
 		"created twice":               {path, site.Sign(harness.Delivery{URI: uri, Params: ";created=1"}), 400, "invalid_request"},
 		"expired":                     {path, site.Sign(harness.Delivery{URI: uri, Created: time.Now().Add(-4 * time.Minute), Params: fmt.Sprintf(";expires=%d", time.Now().Add(-time.Minute).Unix())}), 401, "invalid_signature"},
 		"alg of HMAC":                 {path, site.Sign(harness.Delivery{URI: uri, Params: `;alg="hmac-sha256"`}), 401, "invalid_signature"},
@@ -128,9 +152,9 @@ func TestHostileSignaturesAreRefused(t *testing.T) {
 		"a component twice":           {path, edit(good(), "Signature-Input", swap(`"@method"`, `"@method" "@method"`)), 400, "invalid_request"},
 		"spare bits in the signature": {path, edit(good(), "Signature", func(l string) string { return l[:len(l)-4] + "R==:" }), 400, "invalid_request"},
 		"another spelling":            {path, append(good()[:1], "signature_input: x"), 400, "invalid_request"},
-		"not allowed":                 {"/admin", site.Sign(harness.Delivery{URI: "http://localhost/admin"}), 403, "forbidden"},
+		"not allowed":                 {"/admin", site.Sign(harness.Delivery{URI: origin + "/admin"}), 403, "forbidden"},
 	} {
-		a := site.Get("PORT", tc.path, tc.header...)
+		a := s.Get("PORT", tc.path, tc.header...)
 		if a.StatusCode != tc.status || tc.code != "" && a.Code() != tc.code {
 			t.Errorf("%s: got %d %s, want %d %s", name, a.StatusCode, a.Body, tc.status, tc.code)
 		}
@@ -144,24 +168,19 @@ func TestHostileSignaturesAreRefused(t *testing.T) {
 	if n := site.reached.Load(); n != reached {
 		t.Errorf("the upstream was reached %d times more than it should", n-reached)
 	}
-	// A folded line is refused before anybody reads it.
-	h := good()
-	if a := site.Get("PORT", path, h[0], strings.Replace(h[1], "sig1=", "sig1=\r\n ", 1)); a.StatusCode != 400 && a.StatusCode != 401 {
-		t.Errorf("a folded line: got %d", a.StatusCode)
-	}
-	harness.Eventually(t, func() error { // records are written in batches
-		out := site.Output("moat", "audit", "search", "--status", "403", "trail")
-		for _, want := range []string{`"kind":"signature"`, `"key":"acme-1"`, `"id":"acme"`, `"layer":"signature_auth"`} {
-			if !strings.Contains(out, want) {
-				return fmt.Errorf("the record does not have %s: %s", want, out)
-			}
-		}
-		return nil
-	})
 }
 
 func TestSignatureIsAcceptedOnceAcrossReloads(t *testing.T) {
 	site := startSignedSite(t)
+	for _, protocol := range harness.Protocols[1:] { // more of it below, over HTTP/1.1
+		s := site.Over(protocol)
+		h := site.Sign(harness.Delivery{URI: s.Origin("PORT") + "/orders/1"})
+		for i, want := range []int{200, 401} {
+			if a := s.Get("PORT", "/orders/1", h...); a.StatusCode != want || want == 401 && a.Code() != "signature_replayed" {
+				t.Errorf("%s, request %d: got %d %s, want %d", protocol, i+1, a.StatusCode, a.Body, want)
+			}
+		}
+	}
 	h := site.Sign(harness.Delivery{URI: "http://localhost/orders/1"})
 	for i, want := range []int{200, 401, 401} {
 		a := site.Get("PORT", "/orders/1", h...)
@@ -175,7 +194,7 @@ func TestSignatureIsAcceptedOnceAcrossReloads(t *testing.T) {
 		}
 	}
 	metrics := site.Metrics()
-	for _, want := range []string{`caddy_moat_replay_entries{store="signature"} 1`, `caddy_moat_replay_refused_total{reason="replayed",store="signature"} 2`} {
+	for _, want := range []string{`caddy_moat_replay_entries{store="signature"} 3`, `caddy_moat_replay_refused_total{reason="replayed",store="signature"} 4`} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)
 		}
@@ -194,7 +213,8 @@ func TestSignatureIsAcceptedOnceAcrossReloads(t *testing.T) {
 }
 
 // TestUpstreamSeesNoCompleteContentThatWasNotSigned: whether it fits into the
-// buffer or streams, with a length or in chunks.
+// buffer or streams, with a length or in chunks. It writes HTTP/1.1 itself;
+// TestSignedContentOverHTTP2AndHTTP3 has the others.
 func TestUpstreamSeesNoCompleteContentThatWasNotSigned(t *testing.T) {
 	type seen struct {
 		n        int64
@@ -288,7 +308,7 @@ func TestAnswersAreSigned(t *testing.T) {
 			_, _ = io.WriteString(w, `{"phone":"18049531999"}`)
 		}
 	})
-	s := harness.Prepare(t, `
+	s := harness.PrepareAll(t, `
 :{$PORT} {
 	signature_auth {
 		key acme-1 ed25519 acme.pem
@@ -322,49 +342,52 @@ func TestAnswersAreSigned(t *testing.T) {
 		{"GET", "/large", 502, "response_not_signable"},
 		{"GET", "/broken", 502, ""},
 	} {
-		h := acme.Sign(harness.Delivery{Method: tc.method, URI: "http://localhost" + tc.path})
-		a := s.Do("PORT", tc.method, tc.path, "", h...)
-		if a.StatusCode != tc.status || a.Err != nil || tc.status == 200 && a.Body != tc.body || !strings.Contains(a.Body, tc.body) {
-			t.Errorf("%s %s: got %d %q, %v", tc.method, tc.path, a.StatusCode, a.Body, a.Err)
-			continue
-		}
-		input := a.Header.Values("Signature-Input")
-		if tc.status == 502 {
-			if len(input) > 0 {
-				t.Errorf("%s: a refusal is signed: %v", tc.path, input)
+		for _, protocol := range harness.Protocols {
+			s := s.Over(protocol)
+			h := acme.Sign(harness.Delivery{Method: tc.method, URI: s.Origin("PORT") + tc.path})
+			a := s.Do("PORT", tc.method, tc.path, "", h...)
+			if a.StatusCode != tc.status || a.Err != nil || tc.status == 200 && a.Body != tc.body || !strings.Contains(a.Body, tc.body) {
+				t.Errorf("%s %s, %s: got %d %q, %v", tc.method, tc.path, protocol, a.StatusCode, a.Body, a.Err)
+				continue
 			}
-			continue
-		}
-		if len(input) != 1 || len(a.Header.Values("Signature")) != 1 {
-			t.Errorf("%s: Signature-Input %q, Signature %q", tc.path, input, a.Header.Values("Signature"))
-			continue
-		}
-		params := strings.TrimPrefix(input[0], "sig1=")
-		list := params[1:strings.IndexByte(params, ')')]
-		signature := strings.TrimPrefix(h[len(h)-1], "Signature: sig1=")
-		var base strings.Builder
-		for component := range strings.SplitSeq(list, " ") {
-			value := map[string]string{
-				`"@status"`: fmt.Sprint(a.StatusCode), `"content-type"`: a.Header.Get("Content-Type"),
-				`"content-digest"`: a.Header.Get("Content-Digest"), `"@method";req`: tc.method,
-				`"@target-uri";req`: "http://localhost" + tc.path, `"signature";req;key="sig1"`: signature,
-			}[component]
-			fmt.Fprintf(&base, "%s: %s\n", component, value)
-		}
-		base.WriteString(`"@signature-params": ` + params)
-		sig, err := base64.StdEncoding.DecodeString(strings.Trim(strings.TrimPrefix(a.Header.Get("Signature"), "sig1="), ":"))
-		if err != nil || !ed25519.Verify(pub, []byte(base.String()), sig) {
-			t.Errorf("%s %s: the signature does not verify over\n%s", tc.method, tc.path, base.String())
-		}
-		for _, want := range []string{`"@status"`, `"@method";req`, `"@target-uri";req`, `"signature";req;key="sig1"`} {
-			if !strings.Contains(list, want) {
-				t.Errorf("%s: %s is not covered: %s", tc.path, want, list)
+			input := a.Header.Values("Signature-Input")
+			if tc.status == 502 {
+				if len(input) > 0 {
+					t.Errorf("%s: a refusal is signed: %v", tc.path, input)
+				}
+				continue
 			}
-		}
-		if tc.body != "" {
-			sum := sha256.Sum256([]byte(a.Body))
-			if want := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"; a.Header.Get("Content-Digest") != want || !strings.Contains(list, `"content-digest"`) {
-				t.Errorf("%s: Content-Digest %s, want %s, covered %s", tc.path, a.Header.Get("Content-Digest"), want, list)
+			if len(input) != 1 || len(a.Header.Values("Signature")) != 1 {
+				t.Errorf("%s: Signature-Input %q, Signature %q", tc.path, input, a.Header.Values("Signature"))
+				continue
+			}
+			params := strings.TrimPrefix(input[0], "sig1=")
+			list := params[1:strings.IndexByte(params, ')')]
+			signature := strings.TrimPrefix(h[len(h)-1], "Signature: sig1=")
+			var base strings.Builder
+			for component := range strings.SplitSeq(list, " ") {
+				value := map[string]string{
+					`"@status"`: fmt.Sprint(a.StatusCode), `"content-type"`: a.Header.Get("Content-Type"),
+					`"content-digest"`: a.Header.Get("Content-Digest"), `"@method";req`: tc.method,
+					`"@target-uri";req`: s.Origin("PORT") + tc.path, `"signature";req;key="sig1"`: signature,
+				}[component]
+				fmt.Fprintf(&base, "%s: %s\n", component, value)
+			}
+			base.WriteString(`"@signature-params": ` + params)
+			sig, err := base64.StdEncoding.DecodeString(strings.Trim(strings.TrimPrefix(a.Header.Get("Signature"), "sig1="), ":"))
+			if err != nil || !ed25519.Verify(pub, []byte(base.String()), sig) {
+				t.Errorf("%s %s, %s: the signature does not verify over\n%s", tc.method, tc.path, protocol, base.String())
+			}
+			for _, want := range []string{`"@status"`, `"@method";req`, `"@target-uri";req`, `"signature";req;key="sig1"`} {
+				if !strings.Contains(list, want) {
+					t.Errorf("%s: %s is not covered: %s", tc.path, want, list)
+				}
+			}
+			if tc.body != "" {
+				sum := sha256.Sum256([]byte(a.Body))
+				if want := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"; a.Header.Get("Content-Digest") != want || !strings.Contains(list, `"content-digest"`) {
+					t.Errorf("%s: Content-Digest %s, want %s, covered %s", tc.path, a.Header.Get("Content-Digest"), want, list)
+				}
 			}
 		}
 	}
@@ -381,31 +404,35 @@ func TestSignaturesStandBesideTokens(t *testing.T) {
 	site := func(port, first, second string) string {
 		return ":{$" + port + "} {\n\tauth {\n\t\t" + first + "\n\t\t" + second + "\n\t}\n\trespond \"{http.auth.user.id}\"\n}\n"
 	}
-	s := harness.Prepare(t, site("PORT", signatures, tokens)+site("PORT2", tokens, signatures))
+	s := harness.PrepareAll(t, site("PORT", signatures, tokens)+site("PORT2", tokens, signatures))
 	s.WriteFile("acme.pem", acme.Public)
 	s.Run()
 	s.Wait()
 	tok := "Authorization: Bearer " + s.Token("--sub", "alice")
-	signed := func() []string { return acme.Sign(harness.Delivery{URI: "http://localhost/"}) }
-	for name, tc := range map[string]struct {
-		header       func() []string
-		first, other string
-	}{
-		"a signature":         {signed, "acme-1", "acme-1"},
-		"a token":             {func() []string { return []string{tok} }, "alice", "alice"},
-		"both":                {func() []string { return append(signed(), tok) }, "acme-1", "alice"},
-		"a bad signature":     {func() []string { return acme.Sign(harness.Delivery{URI: "http://x/"}) }, "invalid_signature", "invalid_signature"},
-		"bad, and a token":    {func() []string { return append(acme.Sign(harness.Delivery{URI: "http://x/"}), tok) }, "invalid_signature", "alice"},
-		"a bad token besides": {func() []string { return append(signed(), tok+"x") }, "acme-1", "invalid_token"},
-		"nothing":             {func() []string { return nil }, "missing_credentials", "missing_credentials"},
-	} {
-		for port, want := range map[string]string{"PORT": tc.first, "PORT2": tc.other} {
-			a := s.Get(port, "/", tc.header()...)
-			if a.Body != want && a.Code() != want {
-				t.Errorf("%s, %s: got %d %s, want %s", name, port, a.StatusCode, a.Body, want)
-			}
-			if a.StatusCode == 401 && len(a.Header.Values("WWW-Authenticate")) != 2 {
-				t.Errorf("%s, %s: challenges %q", name, port, a.Header.Values("WWW-Authenticate"))
+	for _, protocol := range harness.Protocols {
+		for _, port := range []string{"PORT", "PORT2"} {
+			s := s.Over(protocol)
+			signed := func() []string { return acme.Sign(harness.Delivery{URI: s.Origin(port) + "/"}) }
+			for name, tc := range map[string]struct {
+				header       func() []string
+				first, other string
+			}{
+				"a signature":         {signed, "acme-1", "acme-1"},
+				"a token":             {func() []string { return []string{tok} }, "alice", "alice"},
+				"both":                {func() []string { return append(signed(), tok) }, "acme-1", "alice"},
+				"a bad signature":     {func() []string { return acme.Sign(harness.Delivery{URI: "http://x/"}) }, "invalid_signature", "invalid_signature"},
+				"bad, and a token":    {func() []string { return append(acme.Sign(harness.Delivery{URI: "http://x/"}), tok) }, "invalid_signature", "alice"},
+				"a bad token besides": {func() []string { return append(signed(), tok+"x") }, "acme-1", "invalid_token"},
+				"nothing":             {func() []string { return nil }, "missing_credentials", "missing_credentials"},
+			} {
+				want := map[string]string{"PORT": tc.first, "PORT2": tc.other}[port]
+				a := s.Get(port, "/", tc.header()...)
+				if a.Body != want && a.Code() != want {
+					t.Errorf("%s, %s, %s: got %d %s, want %s", name, port, protocol, a.StatusCode, a.Body, want)
+				}
+				if a.StatusCode == 401 && len(a.Header.Values("WWW-Authenticate")) != 2 {
+					t.Errorf("%s, %s, %s: challenges %q", name, port, protocol, a.Header.Values("WWW-Authenticate"))
+				}
 			}
 		}
 	}

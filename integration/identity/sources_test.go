@@ -36,7 +36,7 @@ func TestUserIsAnIssuerAndAnID(t *testing.T) {
 		_, _ = w.Write([]byte(`{"phone":1,"n":2}`))
 	})
 	ours, partner := harness.NewSigner(t), harness.NewSigner(t)
-	s := harness.Prepare(t, `
+	s := harness.PrepareAll(t, `
 :{$PORT} {
 	audit trail
 	`+twoIssuers+`
@@ -68,18 +68,21 @@ func TestUserIsAnIssuerAndAnID(t *testing.T) {
 	a := harness.Bearer(ours.Sign(nil, harness.Claims(map[string]any{"iss": "https://a.test"})))
 	b := harness.Bearer(partner.Sign(nil, harness.Claims(map[string]any{"iss": "https://b.test"})))
 	basic := "Authorization: Basic YWxpY2U6aGljY3Vw" // alice:hiccup
-	for path, want := range map[string][3]int{
-		"/admin": {200, 403, 403}, "/help": {403, 403, 200}, "/orders/alice": {200, 403, 403}, "/orders/bob": {403, 403, 403}, "/mine": {200, 403, 403},
-	} {
-		for i, who := range []string{a, b, basic} {
-			if got := s.Get("PORT", path, who); got.StatusCode != want[i] {
-				t.Errorf("%s, credential %d: got %d, want %d", path, i, got.StatusCode, want[i])
+	for _, protocol := range harness.Protocols {
+		s := s.Over(protocol)
+		for path, want := range map[string][3]int{
+			"/admin": {200, 403, 403}, "/help": {403, 403, 200}, "/orders/alice": {200, 403, 403}, "/orders/bob": {403, 403, 403}, "/mine": {200, 403, 403},
+		} {
+			for i, who := range []string{a, b, basic} {
+				if got := s.Get("PORT", path, who); got.StatusCode != want[i] {
+					t.Errorf("%s, credential %d, %s: got %d, want %d", path, i, protocol, got.StatusCode, want[i])
+				}
 			}
 		}
-	}
-	for i, who := range []string{a, b, basic} {
-		if spared := strings.Contains(s.Get("PORT", "/any", who).Body, "phone"); spared != (i == 0) {
-			t.Errorf("credential %d sees the phone: %v", i, spared)
+		for i, who := range []string{a, b, basic} {
+			if spared := strings.Contains(s.Get("PORT", "/any", who).Body, "phone"); spared != (i == 0) {
+				t.Errorf("credential %d sees the phone: %v", i, spared)
+			}
 		}
 	}
 	// A policy that does not say which alice is not put in force.
@@ -99,8 +102,10 @@ func TestUserIsAnIssuerAndAnID(t *testing.T) {
 		t.Fatalf("got %d %s", got.StatusCode, got.Body)
 	}
 	for i, want := range []int{200, 401, 200} {
-		if got := s.Get("PORT", "/any", []string{a, b, basic}[i]); got.StatusCode != want {
-			t.Errorf("after the revocation, credential %d: got %d, want %d", i, got.StatusCode, want)
+		for _, protocol := range harness.Protocols {
+			if got := s.Over(protocol).Get("PORT", "/any", []string{a, b, basic}[i]); got.StatusCode != want {
+				t.Errorf("after the revocation, credential %d, %s: got %d, want %d", i, protocol, got.StatusCode, want)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -77,7 +78,7 @@ var spoofed = []string{
 }
 
 func TestForwardAuthIdentifies(t *testing.T) {
-	s := harness.Start(t, forwardAuth(t, "forward sub X-User", ""))
+	s := harness.StartAll(t, forwardAuth(t, "forward sub X-User", ""))
 	for _, test := range []struct {
 		session, path string
 		status        int
@@ -94,14 +95,18 @@ func TestForwardAuthIdentifies(t *testing.T) {
 		{"wrong", "/app/a", 403},
 		{"", "/app/a", 401},
 	} {
-		for _, more := range [][]string{nil, spoofed, {"Connection: Remote-User"}} {
+		for i := range 3 * len(harness.Protocols) {
+			protocol, more := harness.Protocols[i/3], [][]string{nil, spoofed, {"Connection: Remote-User"}}[i%3]
+			if protocol != harness.HTTP1 && i%3 == 2 {
+				continue // which alone has hop-by-hop fields
+			}
 			header := more
 			if test.session != "" {
 				header = append([]string{"Cookie: session=" + test.session}, more...)
 			}
-			a := s.Get("PORT", test.path, header...)
+			a := s.Over(protocol).Get("PORT", test.path, header...)
 			if a.StatusCode != test.status {
-				t.Errorf("%s %s %q: %d, want %d: %s", test.session, test.path, more, a.StatusCode, test.status, a.Body)
+				t.Errorf("%s %s %q, %s: %d, want %d: %s", test.session, test.path, more, protocol, a.StatusCode, test.status, a.Body)
 			}
 			if strings.Contains(a.Body, "root") || strings.Contains(a.Body, "Remote_") || strings.Contains(a.Body, "Remote.") {
 				t.Errorf("%s %s: the upstream sees what the client says: %s", test.session, test.path, a.Body)
@@ -135,12 +140,16 @@ func TestWithoutForwardAuthNobodyIsKnown(t *testing.T) {
 		"decided":  {"optional", "", 401},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := harness.Start(t, forwardAuth(t, test.options, test.rules))
+			s := harness.StartAll(t, forwardAuth(t, test.options, test.rules))
 			for _, field := range spoofed {
-				for _, more := range []string{"X: y", "Cookie: session=alice", "Connection: Remote-User"} {
-					a := s.Get("PORT", "/open/a", field, more)
+				for i := range 3 * len(harness.Protocols) {
+					protocol, more := harness.Protocols[i/3], []string{"X: y", "Cookie: session=alice", "Connection: Remote-User"}[i%3]
+					if protocol != harness.HTTP1 && i%3 == 2 {
+						continue // which alone has hop-by-hop fields
+					}
+					a := s.Over(protocol).Get("PORT", "/open/a", field, more)
 					if a.StatusCode != test.status {
-						t.Errorf("%s, %s: %d: %s", field, more, a.StatusCode, a.Body)
+						t.Errorf("%s, %s, %s: %d: %s", field, more, protocol, a.StatusCode, a.Body)
 					}
 					if a.StatusCode == 401 && !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "ForwardAuth ") {
 						t.Errorf("no challenge: %v", a.Header)
@@ -153,6 +162,15 @@ func TestWithoutForwardAuthNobodyIsKnown(t *testing.T) {
 			a := harness.Raw(t, s.Addr("PORT"), "GET /open/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: Remote-User\r\nConnection: close\r\n\r\n0\r\nRemote-User: root\r\n\r\n")
 			if a.StatusCode != test.status || strings.Contains(a.Body, "root") {
 				t.Errorf("a trailer: %d %s", a.StatusCode, a.Body)
+			}
+			for _, protocol := range harness.Protocols[1:] {
+				s := s.Over(protocol)
+				r := s.Request("PORT", "POST", "/open/a", io.MultiReader(strings.NewReader("x")))
+				r.Trailer = http.Header{"Remote-User": {"root"}}
+				// The rules allow nobody but readers.
+				if a := s.RoundTrip(r); a.StatusCode == 200 || strings.Contains(a.Body, "root") {
+					t.Errorf("a trailer, %s: %d %s", protocol, a.StatusCode, a.Body)
+				}
 			}
 		})
 	}
@@ -196,7 +214,7 @@ func TestPagesOfOtherSitesCannotUseTheSession(t *testing.T) {
 // TestMatcherOfTrustedHeaders: what the matcher leaves out is nobody's, and the
 // fields of what it covers arrive.
 func TestMatcherOfTrustedHeaders(t *testing.T) {
-	s := harness.Start(t, `http://localhost:{$PORT} {
+	s := harness.StartAll(t, `http://localhost:{$PORT} {
 	forward_auth /app/* `+authService(t)+` {
 		uri /check
 		copy_headers {
@@ -208,24 +226,27 @@ func TestMatcherOfTrustedHeaders(t *testing.T) {
 	}
 	reverse_proxy `+harness.HeaderUpstream(t)+`
 }`)
-	a := s.Get("PORT", "/app/a", "Cookie: session=alice", "X_Forwarded_User: root", "X-Forwarded-User: root")
-	a.Want(t, 200, "X-Forwarded-User: alice")
-	if strings.Contains(a.Body, "root") {
-		t.Errorf("the upstream sees %s", a.Body)
-	}
-	for _, field := range []string{"X-Forwarded-User: root", "x_forwarded.user: root"} {
-		if a := s.Get("PORT", "/other", "Cookie: session=alice", field); a.StatusCode != 200 || strings.Contains(a.Body, "root") {
-			t.Errorf("%s: %d: %s", field, a.StatusCode, a.Body)
+	for _, protocol := range harness.Protocols {
+		s := s.Over(protocol)
+		a := s.Get("PORT", "/app/a", "Cookie: session=alice", "X_Forwarded_User: root", "X-Forwarded-User: root")
+		a.Want(t, 200, "X-Forwarded-User: alice")
+		if strings.Contains(a.Body, "root") {
+			t.Errorf("the upstream sees %s", a.Body)
 		}
+		for _, field := range []string{"X-Forwarded-User: root", "x_forwarded.user: root"} {
+			if a := s.Get("PORT", "/other", "Cookie: session=alice", field); a.StatusCode != 200 || strings.Contains(a.Body, "root") {
+				t.Errorf("%s, %s: %d: %s", field, protocol, a.StatusCode, a.Body)
+			}
+		}
+		s.Get("PORT", "/app/a", "X-Forwarded-User: root").Want(t, 401)
 	}
-	s.Get("PORT", "/app/a", "X-Forwarded-User: root").Want(t, 401)
 }
 
 // TestTrustedHeadersBesideTokens has forward_auth in front of auth and of a
 // limit by user, as the manual says.
 func TestTrustedHeadersBesideTokens(t *testing.T) {
 	key := harness.NewSigner(t)
-	s := harness.Prepare(t, `{
+	s := harness.PrepareAll(t, `{
 	order forward_auth before auth
 }
 http://localhost:{$PORT} {
@@ -248,7 +269,7 @@ http://localhost:{$PORT} {
 	rate_limit {
 		zone caller {
 			key {http.moat.caller}
-			events 2
+			events 6
 			window 1h
 		}
 	}
@@ -259,10 +280,14 @@ http://localhost:{$PORT} {
 	s.Wait()
 	token := "Authorization: Bearer " + key.Good()
 	for _, caller := range []string{"Cookie: session=alice", token, "Cookie: session=bob"} {
-		for i, want := range []int{200, 200, 429} {
-			a := s.Get("PORT", "/", caller, "Remote_User: root")
+		for i := range 9 { // a caller has one limit over all protocols
+			protocol, want := harness.Protocols[i%3], 200
+			if i >= 6 {
+				want = 429
+			}
+			a := s.Over(protocol).Get("PORT", "/", caller, "Remote_User: root")
 			if a.StatusCode != want || strings.Contains(a.Body, "root") {
-				t.Errorf("%.20s, request %d: %d: %s", caller, i, a.StatusCode, a.Body)
+				t.Errorf("%.20s, request %d, %s: %d: %s", caller, i, protocol, a.StatusCode, a.Body)
 			}
 			if caller == token && strings.Contains(a.Body, "Remote-User") {
 				t.Errorf("the user of a token is one of the service: %s", a.Body)

@@ -176,7 +176,7 @@ func TestWebhooksAreVerifiedAsTheirSendersSign(t *testing.T) {
 		t.Errorf("sent a third time: got %d", a.StatusCode)
 	}
 
-	// In chunks, and over HTTP/2 with and without a length.
+	// In chunks, and over HTTP/2 and HTTP/3 with and without a length.
 	chunks := "POST /hooks HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n" + strings.Join(signGitHub("chunked"), "\r\n") + "\r\n\r\n"
 	if a := harness.Raw(t, s.Addr("PORT"), chunks+"3\r\nchu\r\n4\r\nnked\r\n0\r\n\r\n"); a.StatusCode != 200 || a.Body != "github sent chunked" {
 		t.Errorf("in chunks: got %d %s", a.StatusCode, a.Body)
@@ -184,31 +184,38 @@ func TestWebhooksAreVerifiedAsTheirSendersSign(t *testing.T) {
 	if a := harness.Raw(t, s.Addr("PORT"), chunks+"3\r\nchu\r\n4\r\nnkeD\r\n0\r\n\r\n"); a.StatusCode != 401 {
 		t.Errorf("changed, in chunks: got %d %s", a.StatusCode, a.Body)
 	}
-	c := s.Client()
-	over := func(body io.Reader, header []string) (int, string) {
-		t.Helper()
-		a := s.SendBody(c, "PORT2", "POST", "/hooks", body, header...)
-		if a.ProtoMajor != 2 {
-			t.Errorf("the request went by %s", a.Proto)
+	s.Ready("PORT2", "localhost")
+	for _, protocol := range harness.Protocols[1:] {
+		c := s.ClientOver(protocol, nil, "")
+		over := func(body io.Reader, header []string) (int, string) {
+			t.Helper()
+			a := s.SendBody(c, "PORT2", "POST", "/hooks", body, header...)
+			if !strings.HasPrefix(a.Proto, protocol) {
+				t.Errorf("the request went by %s", a.Proto)
+			}
+			return a.StatusCode, a.Body
 		}
-		return a.StatusCode, a.Body
-	}
-	for name, body := range map[string]func(string) io.Reader{
-		"with a length":    func(b string) io.Reader { return strings.NewReader(b) },
-		"without a length": func(b string) io.Reader { return io.MultiReader(strings.NewReader(b)) },
-	} {
-		if status, text := over(body(name), signGitHub(name)); status != 200 || text != "github sent "+name {
-			t.Errorf("over HTTP/2 %s: got %d %s", name, status, text)
+		for how, body := range map[string]func(string) io.Reader{
+			"with a length":    func(b string) io.Reader { return strings.NewReader(b) },
+			"without a length": func(b string) io.Reader { return io.MultiReader(strings.NewReader(b)) },
+		} {
+			name := protocol + " " + how
+			if status, text := over(body(name), signGitHub(name)); status != 200 || text != "github sent "+name {
+				t.Errorf("over %s: got %d %s", name, status, text)
+			}
+			if status, _ := over(body(name+"!"), signGitHub(name)); status != 401 {
+				t.Errorf("over %s, changed: got %d", name, status)
+			}
+			if status, _ := over(body(large), signGitHub(large)); status != 413 {
+				t.Errorf("over %s, too large: got %d", name, status)
+			}
+			if status, _ := over(body(""), signGitHub("X")); status != 401 {
+				t.Errorf("over %s, without content: got %d", name, status)
+			}
 		}
-		if status, _ := over(body(name+"!"), signGitHub(name)); status != 401 {
-			t.Errorf("over HTTP/2 %s, changed: got %d", name, status)
+		if status, text := over(strings.NewReader("p1"), signShopify("p1")); status != 401 || !strings.Contains(text, "webhook_replayed") {
+			t.Errorf("replayed at another site over %s: got %d %s", protocol, status, text)
 		}
-		if status, _ := over(body(large), signGitHub(large)); status != 413 {
-			t.Errorf("over HTTP/2 %s, too large: got %d", name, status)
-		}
-	}
-	if status, text := over(strings.NewReader("p1"), signShopify("p1")); status != 401 || !strings.Contains(text, "webhook_replayed") {
-		t.Errorf("replayed at another site: got %d %s", status, text)
 	}
 
 	// A reload forgets nothing.
