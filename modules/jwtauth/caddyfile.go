@@ -24,6 +24,7 @@ import (
 //				ca     <file>
 //			}
 //			key        <alg> <pem file | base64 | {env.X} | {file.X}>
+//			alb        <arn> [<url>]
 //			audience   <aud>...|*
 //			algorithms <alg>...
 //			typ        <typ>...
@@ -37,7 +38,7 @@ import (
 //			name    <iss>
 //			rotate  <duration>
 //			publish <path>
-//			# and the options of any issuer but jwks and key
+//			# and the options of any issuer but jwks, key and alb
 //		}]
 //		# the options of an issuer may stand here too, as defaults of all
 //
@@ -240,9 +241,9 @@ func (p *Provider) finish(d *caddyfile.Dispenser, defaults *Issuer) error {
 	if p.Introspection != nil {
 		signed := *defaults
 		// What only signed tokens can have is not inherited.
-		signed.Keys, signed.JWKS, signed.Algorithms, signed.Type, signed.MaxAge = nil, nil, nil, nil, 0
+		signed.Keys, signed.JWKS, signed.ALB, signed.Algorithms, signed.Type, signed.MaxAge = nil, nil, nil, nil, nil, 0
 		p.Introspection.inherit(&signed)
-		if len(p.Issuers) == 0 && len(defaults.Keys) == 0 && len(defaults.JWKS) == 0 {
+		if len(p.Issuers) == 0 && !defaults.hasKeys() {
 			if len(defaults.Algorithms) > 0 || len(defaults.Type) > 0 || defaults.MaxAge != 0 {
 				return d.Err("algorithms, typ and max_age are for signed tokens, and no issuer of such is given")
 			}
@@ -250,27 +251,38 @@ func (p *Provider) finish(d *caddyfile.Dispenser, defaults *Issuer) error {
 		}
 	}
 	if len(p.Issuers) == 0 {
-		if len(defaults.Keys) == 0 && len(defaults.JWKS) == 0 {
+		if !defaults.hasKeys() {
 			return d.Errf("%s needs an issuer, or a key or jwks line", Name)
 		}
 		p.Issuers = []*Issuer{defaults}
-		return nil
+		return p.finishALBs(d)
 	}
 	for _, i := range p.Issuers {
 		i.inherit(defaults)
-		if i.Internal != nil || len(i.Keys) > 0 || len(i.JWKS) > 0 || strings.ContainsAny(i.Issuer, "{}") {
+		if i.Internal != nil || i.hasKeys() || strings.ContainsAny(i.Issuer, "{}") {
 			continue
 		}
 		if err := (keyset.Source{Issuer: i.Issuer}).Check(); err != nil {
 			return d.Errf("issuer %s: its keys cannot be discovered (%v): write jwks or key in its block", i.Issuer, err)
 		}
 	}
+	return p.finishALBs(d)
+}
+
+// hasKeys reports whether it is written where the keys are.
+func (i *Issuer) hasKeys() bool { return len(i.Keys) > 0 || len(i.JWKS) > 0 || i.ALB != nil }
+
+// finishALBs refuses load balancers that cannot be as they are written.
+func (p *Provider) finishALBs(d *caddyfile.Dispenser) error {
+	if err := p.checkALBs(); err != nil {
+		return d.WrapErr(err)
+	}
 	return nil
 }
 
 func (i *Issuer) inherit(from *Issuer) {
-	if i.Internal == nil && len(i.Keys) == 0 && len(i.JWKS) == 0 {
-		i.Keys, i.JWKS = from.Keys, from.JWKS
+	if i.Internal == nil && !i.hasKeys() {
+		i.Keys, i.JWKS, i.ALB = from.Keys, from.JWKS, from.ALB
 	}
 	if len(i.Audience) == 0 {
 		i.Audience = from.Audience

@@ -15,10 +15,10 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
-// The options of jwt_auth: of every issuer (the first two not of the internal
+// The options of jwt_auth: of every issuer (the first three not of the internal
 // one), of the internal issuer alone, and of the whole directive.
 var (
-	ofIssuers  = []string{"jwks", "key", "audience", "algorithms", "typ", "max_age", "require", "roles", "scopes", "subject"}
+	ofIssuers  = []string{"jwks", "key", "alb", "audience", "algorithms", "typ", "max_age", "require", "roles", "scopes", "subject"}
 	ofInternal = []string{"name", "rotate", "publish"}
 	ofAll      = []string{"introspection", "bind", "from", "strip", "realm", "leeway", "revocations", "cache"}
 )
@@ -55,7 +55,7 @@ func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
 				return nil, d.Errf("unrecognized subdirective '%s' in issuer: it is about all issuers, write it outside the block", d.Val())
 			}
 			if i.Internal != nil {
-				return nil, option.Unrecognized(d, "issuer internal", ofInternal, ofIssuers[2:])
+				return nil, option.Unrecognized(d, "issuer internal", ofInternal, ofIssuers[3:])
 			}
 			return nil, option.Unrecognized(d, "issuer", ofIssuers)
 		}
@@ -66,7 +66,7 @@ func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
 // unmarshalInternal reads an option of the internal issuer alone.
 func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen option.Once) (known bool, err error) {
 	switch d.Val() {
-	case "jwks", "key":
+	case "jwks", "key", "alb":
 		return true, d.Errf("the internal issuer has its own key: %s has no place here", d.Val())
 	case "name", "rotate", "publish":
 		if err := seen.Check(d); err != nil {
@@ -101,7 +101,7 @@ func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen option.Once) (kn
 // unmarshalOption reads an option of an issuer, if it is one.
 func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) (known bool, err error) {
 	switch d.Val() {
-	case "jwks", "audience", "algorithms", "typ", "max_age", "roles", "scopes", "subject":
+	case "jwks", "alb", "audience", "algorithms", "typ", "max_age", "roles", "scopes", "subject":
 		if err := seen.Check(d); err != nil {
 			return true, err
 		}
@@ -115,6 +115,8 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) (know
 		return true, i.JWKS[0].unmarshalCaddyfile(d)
 	case "key":
 		err = i.unmarshalKey(d)
+	case "alb":
+		err = i.unmarshalALB(d)
 	case "audience":
 		err = someArgs(d, &i.Audience)
 		if err == nil && len(i.Audience) > 1 && slices.Contains(i.Audience, "*") {

@@ -3,6 +3,7 @@ package jwtauth
 import (
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
@@ -19,7 +20,10 @@ func (p *Provider) Doubts() []credential.Doubt {
 				all = append(all, clearText("jwks", set.Place, "whoever is on the way can put keys of theirs in it, and sign tokens")...)
 			}
 		}
-		discovers := len(i.JWKS) == 0 && len(i.Keys) == 0
+		if i.ALB != nil && i.ALB.Keys != "" {
+			all = append(all, clearText("alb <arn>", i.ALB.Keys, "whoever is on the way can answer with keys of theirs, and sign tokens")...)
+		}
+		discovers := !i.hasKeys()
 		for _, set := range i.JWKS {
 			discovers = discovers || set.Place == ""
 		}
@@ -27,11 +31,25 @@ func (p *Provider) Doubts() []credential.Doubt {
 			all = append(all, clearText("issuer", i.Issuer, "its keys are fetched from there, and whoever is on the way can put theirs in their place")...)
 		}
 	}
+	if d, ok := p.albDoubt(); ok {
+		all = append(all, d)
+	}
 	if i := p.Introspection; i != nil {
 		all = append(all, i.claimDoubts()...)
 		all = append(all, clearText("introspection", i.Endpoint, "tokens and the client secret can be read on the way, and answers changed")...)
 	}
 	return all
+}
+
+// albDoubt returns what is doubtful about reading the header of a load balancer
+// without saying whose it is.
+func (p *Provider) albDoubt() (credential.Doubt, bool) {
+	return credential.Doubt{
+			ID: "alb_missing",
+			Text: "from header " + albHeader + ": load balancers of AWS pad what they put there, and sign it with keys of their own, " +
+				"so that it is never accepted: write alb <arn> in the block of the issuer",
+		}, slices.ContainsFunc(p.From, func(s Source) bool { return strings.EqualFold(s.Header, albHeader) }) &&
+			!slices.ContainsFunc(p.Issuers, func(i *Issuer) bool { return i.ALB != nil })
 }
 
 func (i *Issuer) claimDoubts() []credential.Doubt {

@@ -39,6 +39,11 @@ type Issuer struct {
 	// Single keys, each for one algorithm.
 	Keys []Key `json:"keys,omitempty"`
 
+	// The AWS Application Load Balancer that signs the tokens, in the place of
+	// the issuer, whose name they have: X-Amzn-Oidc-Data. Its header and its
+	// padding are read for these tokens alone.
+	ALB *ALB `json:"alb,omitempty"`
+
 	// Names of this service, one of which a token must be for. `*` accepts
 	// tokens whoever they are for. Without any, tokens that name an audience
 	// are refused (RFC 7519 section 4.1.3).
@@ -161,9 +166,12 @@ func (p *Provider) makeIssuer(ctx caddy.Context, i *Issuer) (t token.Issuer, err
 		return t, err
 	}
 	needs := takeScopeNeeds(&t)
-	if i.Internal != nil {
+	switch {
+	case i.Internal != nil:
 		err = p.openInternal(i, &t)
-	} else {
+	case i.ALB != nil:
+		err = p.openALB(i.ALB, &t)
+	default:
 		t.Keys, err = p.openKeys(ctx, i, t.Name)
 	}
 	if err == nil && len(needs) > 0 {

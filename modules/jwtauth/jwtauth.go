@@ -216,6 +216,9 @@ func (p *Provider) compile() error {
 	if slices.Contains(p.Issuers, nil) {
 		return errors.New("an issuer is null")
 	}
+	if err := p.checkALBs(); err != nil {
+		return err
+	}
 	for _, b := range p.Bind {
 		switch b {
 		case "tls":

@@ -179,7 +179,7 @@ func (f *fetcher) get(ctx context.Context, where string) ([]byte, http.Header, e
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("%s answers with status %d", req.URL.Redacted(), resp.StatusCode)
+		return nil, nil, &statusError{req.URL.Redacted(), resp.StatusCode}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
@@ -190,6 +190,14 @@ func (f *fetcher) get(ctx context.Context, where string) ([]byte, http.Header, e
 	}
 	return body, resp.Header, nil
 }
+
+// statusError is an answer that has no key set in it.
+type statusError struct {
+	url  string
+	code int
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("%s answers with status %d", e.url, e.code) }
 
 // addHeader adds the fields that the administrator has written, unless another
 // host is asked: a discovery document may name any, and they hold credentials.

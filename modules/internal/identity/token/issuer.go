@@ -39,6 +39,14 @@ type Issuer struct {
 	// section 3.11).
 	Types []string
 
+	// Padded says that the parts of its tokens are padded, against RFC 7515
+	// section 2. Tokens that are not are refused then: there is one spelling.
+	Padded bool
+
+	// Signer is what the header parameter signer must be, which is signed with
+	// the rest. Empty means that it is not looked at.
+	Signer string
+
 	// MaxAge is how long after its iat a token is accepted. 0 means that
 	// only exp counts.
 	MaxAge time.Duration

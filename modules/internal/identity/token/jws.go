@@ -29,6 +29,7 @@ type jws struct {
 	payload   []byte
 	sig       []byte
 	head      head
+	padded    bool // its parts are padded
 }
 
 // head is what the header says, as far as it is of interest.
@@ -37,13 +38,19 @@ type head struct {
 	kid []byte
 	typ []byte // nil if there is none
 	jwk []byte // the text of the jwk member, nil if there is none
+
+	signer []byte // nil if there is none; it is not registered, and AWS has it
 }
 
 // split takes raw apart. It accepts exactly three parts of base64url without
 // padding, line ends and bits left over, so that there is one spelling of a
 // token and not several (RFC 7515 section 2, RFC 4648 section 3.5). Five parts
 // are a JWE and refused with the rest.
-func (w *work) split(raw string) (jws, bool) {
+//
+// With padding, what ends in "=" is taken for a token all of whose parts are
+// padded as RFC 4648 section 5 has it. Whoever signs such tokens signs the
+// padding, too.
+func (w *work) split(raw string, padding bool) (jws, bool) {
 	// Decoding yields at most three bytes for four.
 	w.buf = append(w.buf[:0], raw...)
 	text := w.buf
@@ -59,22 +66,30 @@ func (w *work) split(raw string) (jws, bool) {
 		return jws{}, false
 	}
 	var parts [3][]byte
+	enc := base64url
+	padded := padding && text[len(text)-1] == '='
+	if padded {
+		enc = paddedBase64url
+	}
 	for i, part := range [3][]byte{text[:first], text[first+1 : second], text[second+1:]} {
 		var ok bool
-		if parts[i], ok = w.decode(part); !ok {
+		if parts[i], ok = w.decode(enc, part); !ok {
 			return jws{}, false
 		}
 	}
-	return jws{signed: raw[:second], headerLen: first, header: parts[0], payload: parts[1], sig: parts[2]}, true
+	return jws{signed: raw[:second], headerLen: first, header: parts[0], payload: parts[1], sig: parts[2], padded: padded}, true
 }
 
-var base64url = base64.RawURLEncoding.Strict()
+var (
+	base64url       = base64.RawURLEncoding.Strict()
+	paddedBase64url = base64.URLEncoding.Strict()
+)
 
 // decode appends what part stands for to w.buf. Slices of w.buf made before
 // stay good if it grows: nothing writes to the old memory.
-func (w *work) decode(part []byte) ([]byte, bool) {
+func (w *work) decode(enc *base64.Encoding, part []byte) ([]byte, bool) {
 	start := len(w.buf)
-	buf, err := base64url.AppendDecode(w.buf, part)
+	buf, err := enc.AppendDecode(w.buf, part)
 	if err != nil {
 		return nil, false
 	}
@@ -113,6 +128,8 @@ func (h *head) set(m strictjson.Member, embedded bool) *Error {
 		return setText(&h.kid, m.Value)
 	case "typ":
 		return setText(&h.typ, m.Value)
+	case "signer":
+		h.signer, _ = strictjson.Text(m.Value) // whatever it is to those who do not ask for it
 	case "cty":
 		var cty []byte
 		if err := setText(&cty, m.Value); err != nil {

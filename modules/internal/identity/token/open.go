@@ -16,7 +16,7 @@ func Open(raw string, key *jwk.Key) ([]byte, error) {
 	}
 	w := workPool.Get().(*work)
 	defer workPool.Put(w)
-	t, ok := w.split(raw)
+	t, ok := w.split(raw, false)
 	if !ok {
 		return nil, errMalformed
 	}
@@ -70,7 +70,7 @@ func OpenProof(raw string) (*Proof, error) {
 	}
 	w := workPool.Get().(*work)
 	defer workPool.Put(w)
-	t, ok := w.split(raw)
+	t, ok := w.split(raw, false)
 	if !ok {
 		return nil, errMalformed
 	}

@@ -97,6 +97,7 @@ type Verifier struct {
 	max     int
 	cache   *cache
 	revoked func(*Token) bool
+	padding bool // an issuer pads its tokens
 }
 
 // NewVerifier makes a Verifier for the tokens of issuers.
@@ -124,6 +125,7 @@ func NewVerifier(issuers []Issuer, o Options) (*Verifier, error) {
 			return nil, fmt.Errorf("issuer %q: already configured", i.Name)
 		}
 		v.issuers[i.Name] = iss
+		v.padding = v.padding || i.Padded
 	}
 	if v.only = v.issuers[""]; v.only != nil && len(issuers) > 1 {
 		return nil, errors.New("an issuer without a name must be the only one: nothing would tell its tokens from the others'")
@@ -169,7 +171,7 @@ func (v *Verifier) Stats() Stats {
 func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (*Token, error) {
 	w := workPool.Get().(*work)
 	defer workPool.Put(w)
-	t, ok := w.split(raw)
+	t, ok := w.split(raw, v.padding)
 	if !ok {
 		return nil, errMalformed
 	}
@@ -209,6 +211,12 @@ func (v *Verifier) admit(t *jws, c *claims, now time.Time) (*issuer, *Error) {
 		if iss = v.issuers[string(c.iss)]; iss == nil {
 			return nil, errIssuer.because("iss is %s, and must be %s", shown(c.iss), listed(slices.Sorted(maps.Keys(v.issuers))))
 		}
+	}
+	if t.padded != iss.Padded {
+		return nil, errMalformed.because("the parts of the token are padded, or are not, and the tokens of this issuer are otherwise")
+	}
+	if iss.Signer != "" && string(t.head.signer) != iss.Signer {
+		return nil, errHeader.because("signer is %s, and must be %s", orMissing(t.head.signer), iss.Signer)
 	}
 	if len(iss.Algorithms) > 0 && !slices.Contains(iss.Algorithms, t.head.alg) {
 		return nil, errAlgorithm.because("alg is %s, and must be %s", t.head.alg, listed(iss.Algorithms))
