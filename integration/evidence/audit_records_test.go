@@ -356,7 +356,7 @@ func TestAuditTimedOutRequestsAreRecorded(t *testing.T) {
 	servers {
 		timeouts {
 			read_body 500ms
-			write 2s
+			write 20s
 		}
 	}
 }

@@ -66,7 +66,7 @@ func TestCodeOfARequestThatAnotherHandlerRejected(t *testing.T) {
 		zone all {
 			key {client_ip}
 			events 2
-			window 1m
+			window 1h
 		}
 	}
 	handle /proxy {

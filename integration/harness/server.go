@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -91,10 +90,15 @@ func (s *Server) Path(name string) string { return filepath.Join(s.Dir, name) }
 func (s *Server) Run() {
 	s.T.Helper()
 	clear(s.views)
-	s.Log = new(Log)
+	s.Log = &Log{filepath.Join(s.T.TempDir(), "log")}
+	out, err := os.Create(s.Log.path)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	defer out.Close() // the process has its own
 	cmd := exec.Command(s.Binary, "run", "--config", s.Config, "--adapter", "caddyfile")
 	cmd.Dir, cmd.Env = s.WorkDir, s.Env
-	cmd.Stdout, cmd.Stderr = s.Log, s.Log
+	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		s.T.Fatal(err)
 	}
@@ -223,27 +227,21 @@ func (s *Server) Token(args ...string) string {
 	return strings.TrimSpace(s.Output(append([]string{"moat", "token", "--config", s.Config}, args...)...))
 }
 
-// Log collects what a process prints.
-type Log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
+// Log is what a process prints. It is a file, not a pipe, so that what the
+// process has printed before a response is there when the response is.
+type Log struct{ path string }
 
-func (b *Log) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *Log) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+func (l *Log) String() string {
+	text, err := os.ReadFile(l.path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // tail returns at most the last n bytes.
-func (b *Log) tail(n int) string {
-	s := b.String()
+func (l *Log) tail(n int) string {
+	s := l.String()
 	if len(s) > n {
 		return "…" + s[len(s)-n:]
 	}

@@ -139,7 +139,8 @@ func hostileSignatures(t *testing.T, site *signedSite, protocol string) {
 			return append(h, swap("sig1=", "sig2=")(h[0]), swap("sig1=", "sig2=")(h[1]))
 		}(), 400, "invalid_request"},
 		"no Signature-Input":          {path, good()[1:], 400, "invalid_request"},
-		"an unknown parameter":        {path, site.Sign(harness.Delivery{URI: uri, Params: fmt.Sprintf(`;x=1;nonce="%s"`, protocol)}), 200, ""},
+		"an unregistered parameter":   {path, site.Sign(harness.Delivery{URI: uri, Params: fmt.Sprintf(`;x=1;nonce="%s"`, protocol)}), 200, ""},
+		"one that was not signed":     {path, edit(good(), "Signature-Input", swap(";keyid", ";x=1;keyid")), 401, "invalid_signature"},
 		"created twice":               {path, site.Sign(harness.Delivery{URI: uri, Params: ";created=1"}), 400, "invalid_request"},
 		"expired":                     {path, site.Sign(harness.Delivery{URI: uri, Created: time.Now().Add(-4 * time.Minute), Params: fmt.Sprintf(";expires=%d", time.Now().Add(-time.Minute).Unix())}), 401, "invalid_signature"},
 		"alg of HMAC":                 {path, site.Sign(harness.Delivery{URI: uri, Params: `;alg="hmac-sha256"`}), 401, "invalid_signature"},

@@ -142,7 +142,7 @@ func (e *env) stop() []record.Record {
 // trail does.
 func (e *env) closed() {
 	e.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		lock, err := os.OpenFile(filepath.Join(e.dir, "lock"), os.O_RDWR, 0)
 		if errors.Is(err, os.ErrNotExist) {
 			return

@@ -55,7 +55,7 @@ func (e *env) streaming() (rest func() string) {
 // eventually waits until the trail in dir has n records that suit.
 func (e *env) eventually(dir string, n int, suits func(record.Record) bool) (found []record.Record) {
 	e.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		found = nil
 		_, err := trail.Scan(context.Background(), dir, trail.ScanOptions{}, func(r trail.Record) error {
 			var rec record.Record

@@ -80,7 +80,7 @@ func TestPartsLeaveAtOnce(t *testing.T) {
 	defer res.Body.Close()
 	want := "\r\n---\r\n" + jsonPart(`{"a":2}`) + "\r\n---"
 	got := make([]byte, len(want))
-	timer := time.AfterFunc(20*time.Second, func() { res.Body.Close() })
+	timer := time.AfterFunc(time.Minute, func() { res.Body.Close() })
 	if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != want {
 		t.Fatalf("got %q (%v), want %q", got, err, want)
 	}

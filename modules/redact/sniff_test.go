@@ -47,7 +47,7 @@ func trickle(t *testing.T, options, label string, pieces, want []string) {
 			if err != nil || string(got) != want[i] {
 				t.Fatalf("piece %d: %q (%v), want %q", i, got, err, want[i])
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("piece %d is held: %q", i, pieces[i])
 		}
 	}

@@ -40,7 +40,7 @@ func TestKeepsWhatWasReadLast(t *testing.T) {
 		select {
 		case e := <-events:
 			return e
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("nothing was told")
 			return event{}
 		}
@@ -109,9 +109,13 @@ func TestFileThatIsWrittenInPiecesCountsAsAWhole(t *testing.T) {
 		pause = 4 * quiet // a lease tells that the file is open for writing
 	}
 	for _, piece := range []string{"allow\n", "allow too\n", "deny\n"} {
+		began := time.Now()
 		time.Sleep(pause)
 		if _, err := f.WriteString(piece); err != nil {
 			t.Fatal(err)
+		}
+		if runtime.GOOS != "linux" && time.Since(began) >= quiet {
+			t.Skip("the machine is too busy to write the pieces one soon after the other")
 		}
 	}
 	if err := f.Close(); err != nil {

@@ -81,7 +81,7 @@ func fill(tb testing.TB, t *Trail, from, end, size int) {
 // flush waits until all that was appended is durable.
 func flush(tb testing.TB, t *Trail) {
 	tb.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		s := t.Stats()
 		if s.Durable == s.Records {
@@ -162,7 +162,7 @@ func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
 // goroutine after a back-off.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("still not after 20s: %s", what)
 		}
