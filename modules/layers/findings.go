@@ -65,6 +65,9 @@ func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 	for _, u := range uncopiedFields(routes) {
 		e.uncopied(u)
 	}
+	for _, c := range chosenByClients(routes) {
+		e.chosen(c)
+	}
 	for _, u := range unheardServices(routes) {
 		e.unheard(u)
 	}

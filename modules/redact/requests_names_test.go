@@ -19,6 +19,7 @@ func TestNamesInRequestsMatchWhateverTheirCase(t *testing.T) {
 		`{"User":{"ROLE":"root"},"ROLE":1}`:         `{"User":{},"ROLE":1}`,
 		`{"OWNER":{"a":1},"Beta":1}`:                `{"OWNER":null}`,
 		`{"is_admin":1,"Is_Admin":2,"IS_admin":3 }`: `{ }`,
+		`{"isAdmin":1,"is-admin":2,"IsAdmin":3}`:    `{}`,
 	} {
 		s.get(post("application/json", in)).is(t, 200, "{}")
 		if e := <-got; e.body != want {

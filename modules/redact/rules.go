@@ -100,7 +100,9 @@ func (g *Group) title() string {
 // The client spells the names in a request, and many upstreams (Go's
 // encoding/json, the web defaults of .NET) read a name whatever its case. So
 // names in selectors match here whatever their case, by Unicode's simple case
-// folding: is_admin is also Is_Admin, and with U+017F for its s.
+// folding: is_admin is also Is_Admin, and with U+017F for its s. A single "_" or
+// "-" between two other characters does not count: isAdmin and is-admin are
+// is_admin as well (protobuf's JSON mapping, converters between camel and snake case).
 type Requests struct {
 	// Rules for every caller.
 	Rules []Rule `json:"rules,omitempty"`
@@ -113,7 +115,8 @@ type Requests struct {
 	Pass []string `json:"pass,omitempty"`
 
 	// Makes names match only as they are spelled. It is for an upstream to
-	// which names that differ in case are different members. Default: false.
+	// which names that differ in case, or in how their words are joined, are
+	// different members. Default: false.
 	MatchCase bool `json:"match_case,omitempty"`
 
 	// The largest body in bytes, after the rules, for an upstream that must be

@@ -10,6 +10,11 @@ import (
 // folding of Unicode, where U+017F is an s and U+212A a k (Go's encoding/json,
 // .NET's web defaults). Beyond that U+0130 and U+0131 are an i, as for Java's
 // String.equalsIgnoreCase.
+//
+// The words of a name may be put together in another way, too: to the JSON
+// mapping of protobuf, and to programs that turn camel case and kebab case into
+// snake case or back, is_admin, isAdmin and is-admin are one. So a "_" or "-"
+// between two other characters does not count.
 const (
 	dottedI  = '\u0130'
 	dotlessI = '\u0131'
@@ -37,11 +42,22 @@ func foldRune(r rune) rune {
 	return least
 }
 
-// appendFold appends name with every character folded.
+// separates reports whether name[i] stands between two words: a name keeps what
+// it begins and ends with, and more than one of them.
+func separates(name []byte, i int) bool {
+	joins := func(c byte) bool { return c == '_' || c == '-' }
+	return joins(name[i]) && i > 0 && i+1 < len(name) && !joins(name[i-1]) && !joins(name[i+1])
+}
+
+// appendFold appends name with every character folded, and its words joined.
 func appendFold(dst, name []byte) []byte {
 	for i := 0; i < len(name); {
 		c := name[i]
 		if c < utf8.RuneSelf {
+			if separates(name, i) {
+				i++
+				continue
+			}
 			if c-'A' <= 'Z'-'A' {
 				c += 'a' - 'A'
 			}
@@ -56,7 +72,8 @@ func appendFold(dst, name []byte) []byte {
 	return dst
 }
 
-// FoldName returns the same for all names that differ only in case; see
+// FoldName returns the same for all names that differ only in case, and in what
+// stands between their words; see
 // [Options.FoldCase].
 func FoldName(name string) string { return string(appendFold(nil, []byte(name))) }
 
@@ -75,7 +92,10 @@ func variants(r rune, f func(rune)) {
 // spellings returns how long, in bytes, a name can be that folds to name: at
 // least and at most, and at most with every character escaped.
 func spellings(name string) (least, most, escaped int) {
-	for _, r := range name {
+	for i, r := range name {
+		if i > 0 { // a separator before it
+			most, escaped = most+1, escaped+6
+		}
 		short, long, units := utf8.UTFMax, 0, 0
 		variants(r, func(v rune) {
 			n, u := utf8.RuneLen(v), 6 // \uXXXX

@@ -67,7 +67,7 @@ type Options struct {
 	Sequence bool
 
 	// FoldCase makes names match whatever their case, by Unicode's simple
-	// case folding. It is for texts whose names somebody spells who would
+	// case folding, and however their words are joined: isAdmin is is_admin. It is for texts whose names somebody spells who would
 	// like to get past the rules, to a reader that is as liberal.
 	FoldCase bool
 

@@ -91,7 +91,24 @@ var secretNames = set(`
 	userkey clientkey serverkey hmackey aeskey rsakey sshkey deploykey adminkey servicekey
 	usercode devicecode authcode oobcode verificationcode activationcode recoverycode resetcode invitecode
 	cookie cookies set_cookie
+	seed hash dsn connectionstring connstring connstr securityanswer secretanswer seedphrase recoveryphrase passhash pwhash pwdhash
+	maiden_name mother_maiden_name mothers_maiden_name xprv keystore pfx p12 pkcs12 track1 track2 track_data
+	database_url db_url redis_url mongo_url mongodb_url mongo_uri mongodb_uri amqp_url broker_url
 `)
+
+// secretPairs are last words that make a name one of a credential behind some
+// words, and one of something else behind others.
+var secretPairs = map[string]map[string]bool{
+	"string": set(`connection connect conn`),
+	"str":    set(`connection connect conn`),
+	"answer": set(`security secret recovery challenge verification`),
+	"seed":   set(`wallet master key otp totp hotp mfa recovery hd`),
+	"phrase": set(`seed recovery backup mnemonic pass`),
+	"hash":   set(`pass pw pwd pin psw credential`),
+}
+
+// secretPlurals are the last words of secretPairs of which there may be several.
+var secretPlurals = map[string]string{"strings": "string", "answers": "answer", "seeds": "seed", "hashes": "hash"}
 
 // inRedirects are those of secretNames that mean something in a redirect or a
 // link, and in JSON everything from postal codes to the shape of a neuron.
@@ -102,6 +119,7 @@ var inRedirects = set(`code state magic recovery activation invite`)
 var secretEnds = set(`
 	auth otp totp key keys session sid sess pin sig signature hmac pwd pw pass cvv cvc ssn salt crypt certificate
 	nonce verifier crumb bearer cookie cookies
+	dsn mnemonic keystore
 `)
 
 // secretCodes are the words before code, link or url that make it a way in.
@@ -213,7 +231,10 @@ func secretName(name, low string) bool {
 	case string(last) == "link" || string(last) == "url":
 		return secretLinks[string(before)]
 	}
-	return secretEnds[string(last)]
+	if one, ok := secretPlurals[string(last)]; ok {
+		last = []byte(one)
+	}
+	return secretEnds[string(last)] || secretPairs[string(last)][string(before)]
 }
 
 // harmlessName reports whether a name that contains the word of a credential

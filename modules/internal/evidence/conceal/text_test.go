@@ -133,6 +133,14 @@ func TestNamesOfEveryKindAreKnown(t *testing.T) {
 		password_digest encrypted_password DB_PASSWORD API_TOKEN user[otp] keys[0][private_key] apiKey x_api_key db_pass smtp_pwd
 		magic_link reset_url inviteLink AccountKey SharedAccessKey dkim_private_key webhook_key license_key stripeKey Secret_Key client_secret
 		__RequestVerificationToken authenticity_token _wpnonce code state passwort 密码 session_id mcp-session-id pw db_pw dbpass psw 2fa_code recovery_phrase samlart saml_response SAMLRequest pass2word_password`)
+	secret = append(secret, strings.Fields(`security_answer securityAnswer security-answers seed hash dsn DSN connectionString connection_string ConnectionString AzureConnectionString
+		db_connection_string connStr SENTRY_DSN mnemonic wallet_mnemonic seed_phrase wallet_seed totpSeed recovery_code recovery_codes otp cvv private_key privateKey
+		pass_hash password_hash passwordHash database_url redis_url mothers_maiden_name xprv keystore`)...)
+	for _, name := range strings.Fields("commit_hash file_hash block_hash content_hash random_seed query_string answer answers search_string hashtag seeds connections string phrase url image_url") {
+		if Parameter(name) {
+			t.Errorf("%s is none", name)
+		}
+	}
 	for _, name := range secret {
 		if !Parameter(name) {
 			t.Errorf("%s is not known", name)
