@@ -106,6 +106,7 @@ type Provider struct {
 	store   *store
 	held    lifecycle.Held
 	now     func() time.Time
+	ended   func(key any, now time.Time) bool // whether a key, a *string, is no longer accepted
 }
 
 // CaddyModule returns the Caddy module information.
@@ -123,6 +124,10 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 	}
 	if p.Realm == "" {
 		p.Realm = defaultRealm
+	}
+	p.ended = func(key any, now time.Time) bool {
+		_, err := p.store.Check(*key.(*string), now)
+		return err != nil
 	}
 	if err := p.compileFrom(); err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
@@ -168,40 +173,25 @@ func (p *Provider) Cleanup() error {
 }
 
 // Identify checks the key of the request.
-func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
+func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 	text, err := p.read(r)
 	if err != nil {
-		return nil, err
+		return credential.Grant{}, err
 	}
 	now := p.now()
 	c, err := p.store.Check(text, now)
 	if err != nil {
-		return nil, explain(c, err)
+		return credential.Grant{}, explain(c, err)
 	}
 	if !c.AllowsMethod(r.Method) {
-		return nil, restricted(c, "method")
+		return credential.Grant{}, restricted(c, "method")
 	}
 	if c.Restricted() && !c.AllowsAddress(clientAddress(r)) {
-		return nil, restricted(c, "address")
+		return credential.Grant{}, restricted(c, "address")
 	}
 	c.Touch(now)
-	reqctx.Grant(r, &right{p.store, text})
-	return c.Principal, nil
-}
-
-// right is how long a key is good. It implements credential.Right.
-type right struct {
-	store *store
-	key   string
-}
-
-// Until is unknown: a key may be changed in the store.
-func (k *right) Until() time.Time { return time.Time{} }
-
-// Over reports whether the key is no longer accepted.
-func (k *right) Over(now time.Time) bool {
-	_, err := k.store.Check(k.key, now)
-	return err != nil
+	proof := text // so that text need not be allocated where it is rejected
+	return credential.Grant{Principal: c.Principal, Right: credential.Right{Revoked: p.ended, Proof: &proof}}, nil
 }
 
 // explain turns the engine's refusal into what the client is told. The
@@ -254,21 +244,25 @@ func (p *Provider) Challenges(why *credential.Error) []string {
 	return p.from.Asks(credential.Challenge(p.scheme, "realm", p.Realm, "error", code, "error_description", why.Detail), p.Realm)
 }
 
-// Vouches returns who vouches for the callers.
-func (*Provider) Vouches() []principal.Source {
-	return []principal.Source{{Kind: principal.KindAPIKey}}
+// Traits implements credential.Method.
+func (p *Provider) Traits() credential.Traits {
+	return credential.Traits{
+		Options: p.options, Sources: p.from.Names(), Ambient: p.from.Ambient(),
+		Vouches: []principal.Source{{Kind: principal.KindAPIKey}}, Gives: p.gives(),
+	}
 }
 
-// Grants returns what the keys of the store give.
-func (p *Provider) Grants() (all credential.Grants) {
+// gives returns what the keys of the store give.
+func (p *Provider) gives() *credential.Grants {
+	all := new(credential.Grants)
+	if p.store == nil {
+		return all // not provisioned
+	}
 	for who := range p.store.Principals() {
 		all.Add(who.Roles, who.Scopes)
 	}
 	return all
 }
-
-// HandlerOptions returns what the directive says that the handler does.
-func (p *Provider) HandlerOptions() credential.Options { return p.options }
 
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
@@ -281,6 +275,4 @@ var (
 	_ caddy.CleanerUpper      = (*Provider)(nil)
 	_ caddyauth.Authenticator = (*Provider)(nil)
 	_ credential.Method       = (*Provider)(nil)
-	_ credential.Recognizer   = (*Provider)(nil)
-	_ credential.WithOptions  = (*Provider)(nil)
 )

@@ -9,8 +9,8 @@ import (
 
 // identify is the body of the benchmark and of its test.
 func identify(t testing.TB, p *Provider, r *http.Request, good bool) {
-	if who, err := p.Identify(r); (err == nil) != good || (who != nil) != good {
-		t.Fatal(who, err)
+	if grant, err := p.Identify(r); (err == nil) != good || (grant.Principal != nil) != good {
+		t.Fatal(grant.Principal, err)
 	}
 }
 

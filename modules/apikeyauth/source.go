@@ -80,21 +80,8 @@ func (s Source) compile() (credential.Source, error) {
 // read returns the one key of the request.
 func (p *Provider) read(r *http.Request) (string, error) { return p.from.Read(r) }
 
-// Sources returns the names of the places where keys may stand.
-func (p *Provider) Sources() []string { return p.from.Names() }
-
-// CookieOf implements credential.InCookie.
-func (p *Provider) CookieOf(r *http.Request) string { return p.from.CookieOf(r) }
-
-// ReadsHeader implements credential.InHeader.
-func (p *Provider) ReadsHeader(name string) bool { return p.from.ReadsHeader(name) }
-
 // Places says where keys stand.
 func (p *Provider) Places(r *http.Request) []credential.Place { return p.from.Places(r) }
-
-// Recognizes reports whether a key stands where other methods look for tokens
-// too, and where that is: it begins with our prefix, so it is none of theirs.
-func (p *Provider) Recognizes(r *http.Request) (at string, ok bool) { return p.from.Recognized(r) }
 
 // Clean removes the key from the request if the provider is configured so.
 func (p *Provider) Clean(r *http.Request) {

@@ -202,7 +202,7 @@ func TestRequestIsRecordedWithWhatTheLayersDecided(t *testing.T) {
 	e := newEnv(t)
 	e.serve(`,"record_headers":["x-source"]`, func(w http.ResponseWriter, r *http.Request) error {
 		_, _ = io.Copy(io.Discard, r.Body)
-		reqctx.Vars(r)[principal.Var] = &principal.Principal{ID: "alice", Issuer: "https://id", Kind: "jwt", KeyID: "k1", TokenID: "j1", Roles: []string{"clerk"}}
+		reqctx.Identify(r, &principal.Principal{ID: "alice", Issuer: "https://id", Kind: "jwt", KeyID: "k1", TokenID: "j1", Roles: []string{"clerk"}})
 		log := reqctx.Decisions(r)
 		log.Add(decisionOf("jwt_auth", "allow", "", ""))
 		log.Add(decisionOf("rbac", "allow", "role clerk: allow GET /orders/*", ""))
@@ -432,7 +432,7 @@ func TestLogInjectionIsImpossible(t *testing.T) {
 	e := newEnv(t)
 	nasty := "a\r\n{\"v\":1,\"kind\":\"outcome\"}\x00\x1b[2J\u0085\u2028\u202e\xff\xfe{env.HOME}"
 	e.serve(`,"record_headers":["X-Note"],"record_query":[],"response_body":1024`, func(w http.ResponseWriter, r *http.Request) error {
-		reqctx.Vars(r)[principal.Var] = &principal.Principal{ID: nasty, Issuer: nasty, Kind: "jwt", Roles: []string{nasty}}
+		reqctx.Identify(r, &principal.Principal{ID: nasty, Issuer: nasty, Kind: "jwt", Roles: []string{nasty}})
 		reqctx.Decisions(r).Add(decisionOf("rbac", "allow", nasty, ""))
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(w, nasty)

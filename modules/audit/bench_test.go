@@ -56,8 +56,7 @@ var alice = &principal.Principal{ID: "alice", Issuer: "https://id.example.com", 
 // layers is what stands behind audit: three layers that note their decisions,
 // and an answer of 140 bytes.
 var layers = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-	vars := reqctx.Vars(r)
-	vars[principal.Var] = alice
+	reqctx.Identify(r, alice)
 	log := reqctx.Decisions(r)
 	log.Add(decisionOf("jwt_auth", "allow", "", ""))
 	log.Add(decisionOf("rbac", "allow", "role clerk: allow GET /orders/*", ""))

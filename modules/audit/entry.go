@@ -41,8 +41,8 @@ type entry struct {
 	promise trail.Promise // room for the outcome, with `sync always`
 	lean    bool          // there is no room for recorded bodies
 
-	own decision.Log
-	log *decision.Log // own, or that of an audit directive further out
+	own reqctx.Context // room for the context
+	log *decision.Log  // of the context
 
 	start   time.Time
 	id      string // empty where nobody needs it before the record is made
@@ -75,6 +75,8 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, start time.Time)
 	e.head = r.Method == http.MethodHead
 	e.hold = h.durable
 	e.vars, e.repl = reqctx.Vars(r), reqctx.Replacer(r)
+	e.context = reqctx.Use(r, &e.own)
+	e.log = e.context.Decisions()
 	e.client = clientIP(e.vars)
 	for _, name := range h.headers {
 		if values := r.Header[name]; len(values) > 0 {
@@ -86,14 +88,6 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, start time.Time)
 	}
 	if h.durable || logged(r) {
 		e.identify()
-	}
-	e.log = &e.own
-	if e.vars != nil {
-		if outer := decision.From(e.vars); outer != nil {
-			e.log = outer
-		} else {
-			e.vars[decision.Var] = e.log
-		}
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		e.body = requestBody{ReadCloser: r.Body, x: &e.exchange}
@@ -239,7 +233,7 @@ func (h *Handler) outcome(rec *record.Record, e *entry, r *http.Request, space [
 	}
 	p := e.caller.Load()
 	if r != nil && e.begun.Load() == 0 {
-		p = reqctx.PrincipalIn(e.vars, e.repl)
+		p = e.context.Principal()
 	}
 	if p == nil {
 		p = e.log.Caller()

@@ -33,8 +33,9 @@ const holdSize = 16 << 10
 type exchange struct {
 	caddyhttp.ResponseWriterWrapper
 
-	vars map[string]any // of the request, which nobody replaces
-	repl *caddy.Replacer
+	context *reqctx.Context // of the request, made here or by a layer further out
+	vars    map[string]any  // of the request, which nobody replaces
+	repl    *caddy.Replacer
 
 	head bool // the request's method is HEAD: no body follows, whatever the header says
 
@@ -101,8 +102,8 @@ func (x *exchange) begin(status int) {
 	if x.capture != nil {
 		x.capture.describe(x.Header())
 	}
-	if x.vars != nil {
-		x.caller.Store(reqctx.PrincipalIn(x.vars, x.repl))
+	if x.context != nil {
+		x.caller.Store(x.context.Principal())
 	}
 	x.begun.Store(int32(status)) //nolint:gosec // a status has three digits
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
-	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // stream begins an answer and goes on with it until end is closed.
@@ -138,7 +138,7 @@ func TestRequestsThatRunWhenTheProcessEndsAreRecorded(t *testing.T) {
 		s := h.trail.store
 		begun, end, served := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 		inner := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-			caddyhttp.SetVar(r.Context(), principal.Var, alice)
+			reqctx.Identify(r, alice)
 			w.WriteHeader(202)
 			_, _ = w.Write(make([]byte, 50_000))
 			close(begun)

@@ -39,25 +39,27 @@ func (m token) Places(r *http.Request) []credential.Place {
 	return out
 }
 
-func (m token) Identify(r *http.Request) (*principal.Principal, error) {
+func (m token) Traits() credential.Traits { return credential.Traits{} }
+
+func (m token) Identify(r *http.Request) (credential.Grant, error) {
 	v := m.values(r)
 	switch {
 	case len(v) == 0:
-		return nil, credential.ErrMissing
+		return credential.Grant{}, credential.ErrMissing
 	case v[0] == "down":
-		return nil, &credential.Error{Kind: credential.Unavailable, Code: credential.CodeUnavailable}
+		return credential.Grant{}, &credential.Error{Kind: credential.Unavailable, Code: credential.CodeUnavailable}
 	case v[0] == "weak":
-		return nil, &credential.Error{Kind: credential.Insufficient, Code: credential.CodeInsufficientScope, Scope: "a b"}
+		return credential.Grant{}, &credential.Error{Kind: credential.Insufficient, Code: credential.CodeInsufficientScope, Scope: "a b"}
 	case v[0] == "broken":
-		return nil, errors.New("not a credential.Error")
+		return credential.Grant{}, errors.New("not a credential.Error")
 	case v[0] == "bad":
-		return nil, &credential.Error{Kind: credential.Bad, Code: credential.CodeInvalidToken, Header: http.Header{"X-Nonce": {"n"}}}
+		return credential.Grant{}, &credential.Error{Kind: credential.Bad, Code: credential.CodeInvalidToken, Header: http.Header{"X-Nonce": {"n"}}}
 	}
 	claims := `{"sub":"` + v[0] + `","n":9007199254740993,"crlf":"a\r\nX-Evil: 1","dept":{"no":7},"a.b":"dotted","list":["x","y"]}`
-	return &principal.Principal{
+	return credential.Grant{Principal: &principal.Principal{
 		ID: v[0], Issuer: "iss", Kind: "token", Roles: []string{"clerk", "manager"},
 		Scopes: []string{"read"}, Claims: principal.NewClaims([]byte(claims)),
-	}, nil
+	}}, nil
 }
 
 func (m token) Challenges(why *credential.Error) []string {
@@ -90,7 +92,7 @@ func (s scribbler) Authenticate(w http.ResponseWriter, r *http.Request) (caddyau
 	return caddyauth.User{ID: "nobody"}, false, nil
 }
 
-func ours(m credential.Method) method { return method{Method: m, name: "token"} }
+func ours(m credential.Method) method { return method{Method: m, traits: m.Traits(), name: "token"} }
 
 func theirs(name string, a caddyauth.Authenticator) method {
 	return method{name: name, foreign: &foreign{name: name, authenticator: a}}
@@ -105,9 +107,9 @@ type answer struct {
 func serve(t *testing.T, h *Handler, r *http.Request) answer {
 	t.Helper()
 	provision(t, h)
-	a := answer{ResponseRecorder: httptest.NewRecorder(), log: new(decision.Log)}
+	a := answer{ResponseRecorder: httptest.NewRecorder()}
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), a, new(caddyhttp.Server))
-	reqctx.Vars(r)[decision.Var] = a.log
+	a.log = reqctx.Decisions(r)
 	err := h.ServeHTTP(a, r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
 		a.reached = r
 		return nil
@@ -340,12 +342,12 @@ func TestAnonymousRequestCarriesTheChallengesOfAllMethods(t *testing.T) {
 	if a.reached == nil {
 		t.Fatal("a request without a credential must go on as anonymous")
 	}
-	got, _ := reqctx.Vars(a.reached)[reqctx.ChallengesVar].([]string)
+	got := reqctx.Of(a.reached).Challenges()
 	if want := []string{`Token realm="r"`, `Scribble realm="s"`}; !slices.Equal(got, want) {
 		t.Errorf("challenges: got %q, want %q", got, want)
 	}
 	h = &Handler{Optional: true, methods: []method{ours(token{place: "X-Token"})}}
-	if a := serve(t, h, request("X-Token", "good")); reqctx.Vars(a.reached)[reqctx.ChallengesVar] != nil {
+	if a := serve(t, h, request("X-Token", "good")); reqctx.Of(a.reached).Challenges() != nil {
 		t.Error("challenges were left for a known caller")
 	}
 }

@@ -15,10 +15,13 @@ import (
 // always is a method that takes no time.
 type always struct{ p *principal.Principal }
 
-func (always) Places(*http.Request) []credential.Place                { return nil }
-func (a always) Identify(*http.Request) (*principal.Principal, error) { return a.p, nil }
-func (always) Challenges(*credential.Error) []string                  { return nil }
-func (always) Clean(*http.Request)                                    {}
+func (always) Places(*http.Request) []credential.Place { return nil }
+func (a always) Identify(*http.Request) (credential.Grant, error) {
+	return credential.Grant{Principal: a.p}, nil
+}
+func (always) Traits() credential.Traits             { return credential.Traits{} }
+func (always) Challenges(*credential.Error) []string { return nil }
+func (always) Clean(*http.Request)                   {}
 
 // BenchmarkServeHTTP is what the handler adds to its method. Run with:
 // go test -run - -bench ServeHTTP -benchmem ./modules/auth

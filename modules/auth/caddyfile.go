@@ -163,14 +163,14 @@ func (h *Handler) unmarshalProvider(d *caddyfile.Dispenser, name, whose string) 
 	if err != nil {
 		return nil, err
 	}
-	if m, ok := mod.(credential.WithOptions); ok {
-		o := m.HandlerOptions()
+	if m, ok := mod.(credential.Method); ok {
+		o := m.Traits()
 		if o.Optional || o.Preflight {
 			return nil, d.Errf("optional and preflight are about the request, not about %s: write them directly in the %s block", name, h.Name)
 		}
 		h.KeepStreams = h.KeepStreams || o.KeepStreams
 		h.Origins = append(h.Origins, o.Origins...)
-		h.addStrip(o.Strip)
+		h.addStrip(o.Believes)
 		for _, f := range o.Forward {
 			if err := h.addForward(f, whose); err != nil {
 				return nil, d.WrapErr(err)
@@ -247,11 +247,11 @@ func Wrap(name string, provider any) *Handler {
 		Name:         name,
 		ProvidersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(provider, "provider", name, nil)},
 	}
-	if m, ok := provider.(credential.WithOptions); ok {
-		o := m.HandlerOptions()
+	if m, ok := provider.(credential.Method); ok {
+		o := m.Traits()
 		h.Optional, h.Preflight, h.Forward, h.KeepStreams = o.Optional, o.Preflight, o.Forward, o.KeepStreams
 		h.Origins = o.Origins
-		h.addStrip(o.Strip)
+		h.addStrip(o.Believes)
 	}
 	return h
 }

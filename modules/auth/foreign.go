@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"strings"
 
@@ -24,32 +23,39 @@ type foreign struct {
 // identify asks the authenticator. Its response goes to a scratch writer, of
 // which only the header fields are kept, and only if it says yes: a session
 // cookie, for one.
-func (f *foreign) identify(w http.ResponseWriter, r *http.Request) (*principal.Principal, map[string]string, *credential.Error) {
+func (f *foreign) identify(r *http.Request) (credential.Grant, *credential.Error) {
 	scratch := &scratchWriter{header: make(http.Header)}
 	user, ok, err := f.authenticator.Authenticate(scratch, r)
 	switch {
 	case err != nil:
 		// Per its interface: a technical reason, not a bad credential.
-		return nil, nil, &credential.Error{
+		return credential.Grant{}, &credential.Error{
 			Kind: credential.Unavailable, Code: credential.CodeUnavailable,
 			Detail: "the credential cannot be checked", Cause: err,
 		}
 	case ok && principal.CheckID(user.ID) != nil:
 		// A yes that does not say to whom is no identity.
-		return nil, nil, errCredentials
+		return credential.Grant{}, errCredentials
 	case ok:
-		maps.Copy(w.Header(), scratch.header)
 		p := &principal.Principal{ID: user.ID, Kind: f.kind(), Roles: principal.SplitNames(user.Metadata["roles"]), Scopes: principal.SplitNames(user.Metadata["scopes"])}
-		return p, user.Metadata, nil
+		return credential.Grant{Principal: p, Header: scratch.header, Metadata: user.Metadata}, nil
 	case offers(r, scratch.header):
-		return nil, nil, errCredentials
+		return credential.Grant{}, errCredentials
 	}
-	return nil, nil, credential.ErrMissing
+	return credential.Grant{}, credential.ErrMissing
 }
 
 var errCredentials = &credential.Error{
 	Kind: credential.Bad, Code: credential.CodeInvalidCredentials,
 	Detail: "the credentials are not accepted",
+}
+
+func (f *foreign) traits() credential.Traits {
+	t := credential.Traits{Vouches: []principal.Source{{Kind: f.kind()}}}
+	if f.kind() == principal.KindBasic {
+		t.Gives = new(credential.Grants) // users and nothing else
+	}
+	return t
 }
 
 func (f *foreign) kind() string {

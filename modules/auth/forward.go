@@ -31,7 +31,7 @@ func compileForward(list []credential.Forward) ([]forward, error) {
 		if err := credential.ForwardableHeader(f.Header); err != nil {
 			return nil, fmt.Errorf("forward: %w", err)
 		}
-		name := normal(f.Header)
+		name := credential.Spelled(f.Header)
 		if seen[name] {
 			return nil, fmt.Errorf("forward: header %s is set twice", f.Header)
 		}
@@ -53,12 +53,7 @@ func compileForwards(user, app []credential.Forward) (u, a []forward, err error)
 
 // setForwarded sets the headers that carry claims to the upstream. The
 // client's copies are gone by now.
-func (h *Handler) setForwarded(r *http.Request, p *principal.Principal, list []forward) *credential.Error {
-	if len(list) == 0 {
-		return nil
-	}
-	vars := reqctx.Vars(r)
-	set, _ := vars[forwardedVar].(map[string]bool)
+func setForwarded(r *http.Request, c *reqctx.Context, p *principal.Principal, list []forward) *credential.Error {
 	for _, f := range list {
 		v, ok := p.Claims.Lookup(f.claim)
 		if !ok && p.Claims == nil && len(f.claim) == 1 && f.claim[0] == "sub" {
@@ -74,14 +69,7 @@ func (h *Handler) setForwarded(r *http.Request, p *principal.Principal, list []f
 				Detail: "a claim cannot be forwarded", Rule: p.Issuer,
 			}
 		}
-		r.Header[f.header] = []string{text}
-		if set == nil && vars != nil {
-			set = make(map[string]bool, len(list))
-			vars[forwardedVar] = set
-		}
-		if set != nil {
-			set[f.header] = true
-		}
+		c.Forward(r, f.header, []string{text})
 	}
 	return nil
 }
@@ -133,83 +121,20 @@ func escapeCommas(text string) string {
 	return b.String()
 }
 
-const forwardedVar = credential.ForwardedVar
-
-// aliases are header names that no client may send, by length: the spellings
-// of one name differ in case, and in `_` or `.` for `-`, which servers
-// behind us may read as the same (CGI's HTTP_X_USER is all of them). All have
-// the same length, so that most fields of a request cost one look-up.
-type aliases struct {
-	byLength map[int][]string
-}
-
-func newAliases(names []string) (aliases, error) {
-	a := aliases{}
-	for _, n := range names {
-		if err := credential.ForwardableHeader(n); err != nil {
-			return a, fmt.Errorf("header to remove: %w", err)
-		}
-		if a.byLength == nil {
-			a.byLength = make(map[int][]string)
-		}
-		a.byLength[len(n)] = append(a.byLength[len(n)], normal(n))
-	}
-	return a, nil
-}
-
-// match reports whether name is one of the names or another spelling of one.
-func (a aliases) match(name string) bool {
-	for _, n := range a.byLength[len(name)] {
-		if isAlias(n, name) {
-			return true
-		}
-	}
-	return false
-}
-
-// drop removes the fields from the header.
+// drop removes the fields from the header that no client may send.
 //
-// With spare, what a handler of this package has set stays: the handler that
-// only removes stands behind the one that sets. Without, it goes too: it is
-// about an identity that is being replaced.
-func (a aliases) drop(r *http.Request, spare bool) {
-	if a.byLength == nil {
+// A handler without methods, which only removes and stands behind one that
+// sets, spares what a handler of this package has set. One with methods does not:
+// that is about an identity that is being replaced.
+func (h *Handler) drop(r *http.Request, c *reqctx.Context) {
+	if h.aliases.None() {
 		return
 	}
-	ours, _ := reqctx.Vars(r)[forwardedVar].(map[string]bool)
+	spare := len(h.methods) == 0
 	for name := range r.Header {
-		if a.match(name) && (!spare || !ours[name]) {
+		if h.aliases.Match(name) && (!spare || !c.Forwarded(name)) {
 			delete(r.Header, name)
-			delete(ours, name)
+			c.DropForwarded(name)
 		}
 	}
-}
-
-// normal is the spelling that all aliases of a header name have in common.
-func normal(name string) string {
-	b := []byte(name)
-	for i, c := range b {
-		b[i] = normalByte(c)
-	}
-	return string(b)
-}
-
-func normalByte(c byte) byte {
-	switch {
-	case c == '_' || c == '.':
-		return '-'
-	case 'A' <= c && c <= 'Z':
-		return c + 'a' - 'A'
-	}
-	return c
-}
-
-// isAlias reports whether name is a spelling of the normal name.
-func isAlias(normal, name string) bool {
-	for i := 0; i < len(name); i++ {
-		if normal[i] != normalByte(name[i]) {
-			return false
-		}
-	}
-	return true
 }

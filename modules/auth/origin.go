@@ -67,10 +67,15 @@ func withPort(host, scheme string) string {
 	return net.JoinHostPort(strings.Trim(host, "[]"), port)
 }
 
-// inCookie reports whether a credential stands in a cookie.
+// inCookie reports whether the request has a credential that browsers send by
+// themselves.
 func (h *Handler) inCookie(r *http.Request) bool {
+	if !h.ambient {
+		return false
+	}
 	for i := range h.methods {
-		if m, ok := h.methods[i].Method.(credential.InCookie); ok && m.CookieOf(r) != "" {
+		m := &h.methods[i]
+		if m.traits.Ambient && slices.ContainsFunc(m.Places(r), func(p credential.Place) bool { return p.Ambient }) {
 			return true
 		}
 	}

@@ -6,30 +6,28 @@ import (
 	"testing"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 // marked is a method for tests whose credentials begin with a mark, in the
 // place of another method's.
 type marked struct{ token }
 
-func (m marked) Recognizes(r *http.Request) (string, bool) {
-	for _, v := range m.values(r) {
-		if strings.HasPrefix(v, "mark_") {
-			return "header " + m.place, true
-		}
+func (m marked) Places(r *http.Request) []credential.Place {
+	places := m.token.Places(r)
+	for i, v := range m.values(r) {
+		places[i].Known = strings.HasPrefix(v, "mark_")
 	}
-	return "", false
+	return places
 }
 
-func (m marked) Identify(r *http.Request) (*principal.Principal, error) {
-	p, err := m.token.Identify(r)
+func (m marked) Identify(r *http.Request) (credential.Grant, error) {
+	g, err := m.token.Identify(r)
 	if err == nil {
-		own := *p
+		own := *g.Principal
 		own.Issuer = "marked"
-		p = &own
+		g.Principal = &own
 	}
-	return p, err
+	return g, err
 }
 
 func TestCredentialIsOfTheMethodThatKnowsItByItsLooks(t *testing.T) {
@@ -47,8 +45,8 @@ func TestCredentialIsOfTheMethodThatKnowsItByItsLooks(t *testing.T) {
 	} {
 		h := &Handler{methods: test.methods}
 		r := request("X-Token", test.value)
-		if _, p, err := h.identify(nil, r); err != nil || p.Issuer != test.want {
-			t.Errorf("%s: got %+v, %v, want %s", name, p, err, test.want)
+		if _, g, err := h.identify(r); err != nil || g.user.Principal.Issuer != test.want {
+			t.Errorf("%s: got %+v, %v, want %s", name, g.user.Principal, err, test.want)
 		}
 	}
 }
@@ -58,7 +56,7 @@ func TestCredentialIsOfTheMethodThatKnowsItByItsLooks(t *testing.T) {
 func TestBadCredentialIsNotTriedAsAnother(t *testing.T) {
 	here := token{place: "X-Token"}
 	h := &Handler{methods: []method{ours(here), ours(refusing{marked{here}}), ours(here)}}
-	if won, p, err := h.identify(nil, request("X-Token", "mark_1")); err == nil || won.user != 1 {
+	if won, p, err := h.identify(request("X-Token", "mark_1")); err == nil || won.user != 1 {
 		t.Errorf("method %d gives %+v, %v", won, p, err)
 	}
 }
@@ -66,6 +64,6 @@ func TestBadCredentialIsNotTriedAsAnother(t *testing.T) {
 // refusing accepts nobody.
 type refusing struct{ marked }
 
-func (refusing) Identify(*http.Request) (*principal.Principal, error) {
-	return nil, &credential.Error{Kind: credential.Bad, Code: credential.CodeInvalidCredentials}
+func (refusing) Identify(*http.Request) (credential.Grant, error) {
+	return credential.Grant{}, &credential.Error{Kind: credential.Bad, Code: credential.CodeInvalidCredentials}
 }

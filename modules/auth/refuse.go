@@ -47,8 +47,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 	h.logRejection(err, rule, conceal.Tokens(why))
 	if err.Kind == credential.Missing || err.Kind == credential.Bad {
 		for i := range h.methods {
-			if a, ok := h.methods[i].Method.(credential.Advertiser); ok {
-				a.Advertise(w.Header())
+			for name, values := range h.methods[i].traits.Unauthorized {
+				w.Header()[name] = append(w.Header()[name], values...)
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
@@ -33,19 +31,17 @@ var errEnded = errors.New("the credential has expired or was revoked")
 
 // ending passes on a request whose credential ends at some time, and ends with
 // it what has no end of its own: server-sent events and other responses of
-// unknown length, and upgraded connections.
-func (h *Handler) ending(right credential.Right, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, won winners, p *principal.Principal) (err error) {
+// unknown length, and upgraded connections. s is the room for that.
+func (h *Handler) ending(s *stream, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, won winners, g *granted) (err error) {
 	outer := r.Context()
-	ctx, cancel := context.WithCancel(outer)
-	s := &stream{
-		ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		r:                     r, right: right, cancel: cancel,
-	}
+	s.ResponseWriter, s.r = w, r
+	s.rights = [2]credential.Right{g.user.Right, g.app.Right}
+	s.life.Context = outer
 	// The handlers outside hold this request, too: what those inside change of it
 	// must stay, and the end of a stream is no end of theirs.
-	*r = *r.WithContext(ctx)
+	*r = *r.WithContext(&s.life)
 	defer func() {
-		cancel()
+		s.life.end()
 		*r = *r.WithContext(outer)
 		if !s.finish() {
 			return
@@ -57,15 +53,15 @@ func (h *Handler) ending(right credential.Right, w http.ResponseWriter, r *http.
 		err = nil
 		reqctx.Decisions(r).Add(decision.Decision{Layer: h.Name, Result: decision.Deny, Rule: "stream_expiry", Code: CodeStreamEnded})
 	}()
-	return h.serve(s, r, next, won, p)
+	return h.serve(s, r, next, won, g)
 }
 
 // stream is the response to a request whose credential ends at some time.
 type stream struct {
 	caddyhttp.ResponseWriterWrapper
 	r      *http.Request
-	right  credential.Right
-	cancel context.CancelFunc
+	rights [2]credential.Right // each of which is needed: those of the user and of the application
+	life   life
 
 	mu     sync.Mutex
 	status bool // the header has been written
@@ -111,16 +107,19 @@ func endless(method string, status int, h http.Header) bool {
 
 // next is when to look again.
 func (s *stream) next(now time.Time) time.Duration {
-	if until := s.right.Until(); !until.IsZero() {
-		return max(min(until.Sub(now), lookEvery), time.Millisecond)
+	wait := lookEvery
+	for i := range s.rights {
+		if until := s.rights[i].Until; !until.IsZero() {
+			wait = min(wait, until.Sub(now))
+		}
 	}
-	return lookEvery
+	return max(wait, time.Millisecond)
 }
 
 // look ends the stream if its right has ended.
 func (s *stream) look() {
 	now := time.Now()
-	over := s.right.Over(now)
+	over := s.rights[0].Over(now) || s.rights[1].Over(now)
 	if over {
 		// What the client does not read must not keep this from ending.
 		if conn := s.tunnel(); conn != nil {
@@ -146,7 +145,7 @@ func (s *stream) look() {
 		_, _ = s.ResponseWriter.Write(closeFrame)
 		_ = http.NewResponseController(s.ResponseWriter).Flush() //nolint:bodyclose // of the controller's
 	}
-	s.cancel()
+	s.life.end()
 }
 
 func (s *stream) tunnel() *tunnel {

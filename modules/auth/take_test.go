@@ -12,23 +12,17 @@ import (
 // passedOn is a method whose credential a proxy passes on in X-Cert.
 type passedOn struct{ token }
 
-func (passedOn) Take(r *http.Request) {
-	if v := r.Header.Get("X-Cert"); v != "" {
-		reqctx.Vars(r)["taken"] = v
+func (passedOn) Identify(r *http.Request) (credential.Grant, error) {
+	if v, _ := reqctx.Of(r).Removed("X-Cert"); len(v) == 1 && v[0] != "" {
+		return credential.Grant{Principal: &principal.Principal{ID: v[0], Kind: "cert"}}, nil
 	}
-}
-
-func (passedOn) Identify(r *http.Request) (*principal.Principal, error) {
-	if id, ok := reqctx.Vars(r)["taken"].(string); ok {
-		return &principal.Principal{ID: id, Kind: "cert"}, nil
-	}
-	return nil, credential.ErrMissing
+	return credential.Grant{}, credential.ErrMissing
 }
 
 func (passedOn) Places(*http.Request) []credential.Place { return nil }
 
-func (passedOn) HandlerOptions() credential.Options {
-	return credential.Options{Strip: []string{"X-Cert"}}
+func (passedOn) Traits() credential.Traits {
+	return credential.Traits{Believes: []string{"X-Cert"}}
 }
 
 func TestFieldsAreTakenBeforeTheyAreRemovedOnEveryPath(t *testing.T) {
@@ -50,7 +44,6 @@ func TestFieldsAreTakenBeforeTheyAreRemovedOnEveryPath(t *testing.T) {
 			h = Stripper(Wrap("client_cert_auth", m))
 		} else {
 			h.methods = []method{ours(m)}
-			h.hold(m)
 		}
 		r := request(test.header...)
 		r.Method = test.method
@@ -60,7 +53,7 @@ func TestFieldsAreTakenBeforeTheyAreRemovedOnEveryPath(t *testing.T) {
 			continue
 		}
 		for name := range a.reached.Header {
-			if normal(name) == "x-cert" {
+			if credential.Spelled(name) == "x-cert" {
 				t.Errorf("the upstream sees %s", name)
 			}
 		}

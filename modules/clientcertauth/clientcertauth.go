@@ -3,7 +3,7 @@
 package clientcertauth
 
 import (
-	"crypto/x509"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -161,6 +161,7 @@ type Provider struct {
 	clients  *clientcert.Store // the map
 	held     lifecycle.Held
 	now      func() time.Time
+	ended    func(connection any, now time.Time) bool // whether the certificate of a *tls.ConnectionState is no longer accepted
 }
 
 // CaddyModule returns the Caddy module information.
@@ -175,6 +176,10 @@ func (Provider) CaddyModule() caddy.ModuleInfo {
 func (p *Provider) Provision(ctx caddy.Context) error {
 	if p.now == nil {
 		p.now = time.Now
+	}
+	p.ended = func(connection any, now time.Time) bool {
+		_, err := p.verifier.Connection(connection.(*tls.ConnectionState).VerifiedChains, now)
+		return err != nil
 	}
 	if p.Realm == "" {
 		p.Realm = defaultRealm
@@ -232,38 +237,24 @@ func (p *Provider) Cleanup() error {
 }
 
 // Identify says whose the certificate of the request is.
-func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
+func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 	if p.fromProxy(r) {
 		return p.identifyField(r)
 	}
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return nil, credential.ErrMissing
+		return credential.Grant{}, credential.ErrMissing
 	}
 	if len(r.TLS.VerifiedChains) == 0 {
-		return nil, errUnverified
+		return credential.Grant{}, errUnverified
 	}
 	id, err := p.verifier.Connection(r.TLS.VerifiedChains, p.now())
 	if err != nil {
-		return nil, explain(id, err)
+		return credential.Grant{}, explain(id, err)
 	}
-	reqctx.Grant(r, &right{p, r.TLS.VerifiedChains})
-	return id.Principal, nil
-}
-
-// right is how long a certificate of a connection is good. It implements
-// credential.Right.
-type right struct {
-	p      *Provider
-	chains [][]*x509.Certificate
-}
-
-// Until is when the certificate expires.
-func (c *right) Until() time.Time { return c.chains[0][0].NotAfter }
-
-// Over reports whether the certificate is no longer accepted.
-func (c *right) Over(now time.Time) bool {
-	_, err := c.p.verifier.Connection(c.chains, now)
-	return err != nil
+	return credential.Grant{
+		Principal: id.Principal,
+		Right:     credential.Right{Until: r.TLS.VerifiedChains[0][0].NotAfter, Revoked: p.ended, Proof: r.TLS},
+	}, nil
 }
 
 // errUnverified is the refusal of a certificate that Caddy was not told to
@@ -337,10 +328,6 @@ func shown(err error) string {
 // what a proxy says about the connection.
 func (p *Provider) Places(*http.Request) []credential.Place { return nil }
 
-// KnowsConnection says that the provider looks at the connection, and that it
-// looks at nothing else if there are no proxies.
-func (p *Provider) KnowsConnection() (looks, only bool) { return true, len(p.proxies) == 0 }
-
 // Challenges returns the value of WWW-Authenticate (RFC 9110 section 11.6.1).
 func (p *Provider) Challenges(why *credential.Error) []string {
 	if why == nil || why.Kind == credential.Missing {
@@ -354,13 +341,21 @@ const scheme = "ClientCertificate"
 // Clean does nothing: the fields are gone already.
 func (p *Provider) Clean(*http.Request) {}
 
-// Vouches returns who vouches for the callers.
-func (*Provider) Vouches() []principal.Source {
-	return []principal.Source{{Kind: principal.KindCertificate}}
+// Traits implements credential.Method.
+func (p *Provider) Traits() credential.Traits {
+	t := credential.Traits{
+		Options: p.options, Believes: p.fields(), Reads: p.fields()[2:], Connection: credential.ConnectionAlone,
+		Vouches: []principal.Source{{Kind: principal.KindCertificate}}, Gives: p.gives(),
+	}
+	if len(p.proxies) > 0 {
+		t.Connection = credential.ConnectionOrElse
+	}
+	return t
 }
 
-// Grants returns what certificates give: every one, and those of the map.
-func (p *Provider) Grants() (all credential.Grants) {
+// gives returns what certificates give: every one, and those of the map.
+func (p *Provider) gives() *credential.Grants {
+	all := new(credential.Grants)
 	all.Add(p.Roles, nil)
 	if p.clients != nil {
 		for e := range p.clients.Table().Entries() {
@@ -370,22 +365,9 @@ func (p *Provider) Grants() (all credential.Grants) {
 	return all
 }
 
-// HandlerOptions returns what the directive says that the handler does.
-func (p *Provider) HandlerOptions() credential.Options {
-	o := p.options
-	o.Strip = p.fields()
-	return o
-}
-
-// HeaderNames returns the name of the header that is looked at, where it is not
-// that of RFC 9440.
-func (p *Provider) HeaderNames() []string { return p.fields()[2:] }
-
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	p.Take(r)
-	dropFields(r.Header, p.fields())
-	return reqctx.Authenticate(p, w, r)
+	return reqctx.Authenticate(p, w, r, p.fields()...)
 }
 
 // Interface guards
@@ -394,7 +376,4 @@ var (
 	_ caddy.CleanerUpper      = (*Provider)(nil)
 	_ caddyauth.Authenticator = (*Provider)(nil)
 	_ credential.Method       = (*Provider)(nil)
-	_ credential.Connected    = (*Provider)(nil)
-	_ credential.Taker        = (*Provider)(nil)
-	_ credential.WithOptions  = (*Provider)(nil)
 )

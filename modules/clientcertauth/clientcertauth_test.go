@@ -84,8 +84,8 @@ func TestRefusalsHaveTheirCodes(t *testing.T) {
 	if c := p.Challenges(nil); len(c) != 1 || c[0] != `ClientCertificate realm="restricted"` {
 		t.Errorf("challenges %q", c)
 	}
-	if who, err := p.Identify(request(somewhere, good)); err != nil || who.ID != "CN=secret" || who.Kind != "client_cert" || who.KeyID != pin {
-		t.Errorf("got %+v, %v", who, err)
+	if grant, err := p.Identify(request(somewhere, good)); err != nil || grant.Principal.ID != "CN=secret" || grant.Principal.Kind != "client_cert" || grant.Principal.KeyID != pin {
+		t.Errorf("got %+v, %v", grant.Principal, err)
 	}
 }
 
@@ -143,8 +143,9 @@ func TestClientCertIsBelievedFromListedProxiesAlone(t *testing.T) {
 		"nothing":                 {"10.0.0.1:1", nil, nil, credential.CodeMissing},
 	} {
 		r := request(test.from, test.chain, test.header...)
-		p.Take(r)
-		who, err := p.Identify(r)
+		reqctx.Of(r).KeepRemoved(r.Header, p.Traits().Believes)
+		grant, err := p.Identify(r)
+		who := grant.Principal
 		var ce *credential.Error
 		got := ""
 		if errors.As(err, &ce) {
@@ -155,8 +156,12 @@ func TestClientCertIsBelievedFromListedProxiesAlone(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s: got %s (%v), want %s", name, got, err, test.want)
 		}
-		if _, kept := reqctx.Vars(r)[fieldVar]; kept && !p.fromProxy(r) {
-			t.Errorf("%s: the field is kept", name)
+		if p.fromProxy(r) {
+			continue
+		}
+		// What anybody else says makes no difference.
+		if silent, serr := p.Identify(request(test.from, test.chain)); silent.Principal != who || !errors.Is(err, serr) {
+			t.Errorf("%s: got %v, %v, and %v, %v without the field", name, who, err, silent.Principal, serr)
 		}
 	}
 }
@@ -200,8 +205,9 @@ func TestOtherFieldsAreBelievedFromListedProxiesAlone(t *testing.T) {
 			"other authority":       {"10.0.0.1:1", nil, []string{name, f.bad}, CodeInvalid},
 		} {
 			r := request(test.from, test.chain, test.header...)
-			p.Take(r)
-			who, err := p.Identify(r)
+			reqctx.Of(r).KeepRemoved(r.Header, p.Traits().Believes)
+			grant, err := p.Identify(r)
+			who := grant.Principal
 			var ce *credential.Error
 			got := ""
 			if errors.As(err, &ce) {
@@ -221,7 +227,7 @@ func TestOtherFieldsAreBelievedFromListedProxiesAlone(t *testing.T) {
 		if _, ok, _ := p.Authenticate(httptest.NewRecorder(), r); ok || len(r.Header) != 0 {
 			t.Errorf("%s: the upstream sees %v", f.form, r.Header)
 		}
-		if o := p.HandlerOptions(); strings.Join(o.Strip, " ") != "Client-Cert Client-Cert-Chain "+name || strings.Join(p.HeaderNames(), "") != name {
+		if o := p.Traits(); strings.Join(o.Believes, " ") != "Client-Cert Client-Cert-Chain "+name || strings.Join(o.Reads, "") != name {
 			t.Errorf("%s: %+v is removed", f.form, o)
 		}
 	}
@@ -307,8 +313,8 @@ func TestAReloadKeepsTheMap(t *testing.T) {
 					return
 				default:
 				}
-				if who, err := first.Identify(request(somewhere, chain)); err == nil && who.ID != "alice" && who.ID != "bob" {
-					t.Errorf("got %+v, %v", who, err)
+				if grant, err := first.Identify(request(somewhere, chain)); err == nil && grant.Principal.ID != "alice" && grant.Principal.ID != "bob" {
+					t.Errorf("got %+v, %v", grant.Principal, err)
 					return
 				}
 			}
@@ -352,7 +358,8 @@ func await(t *testing.T, p *Provider, chain []*x509.Certificate, want string) {
 	t.Helper()
 	got := ""
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		who, err := p.Identify(request(somewhere, chain))
+		grant, err := p.Identify(request(somewhere, chain))
+		who := grant.Principal
 		var ce *credential.Error
 		if errors.As(err, &ce) {
 			got = ce.Code
@@ -368,8 +375,8 @@ func await(t *testing.T, p *Provider, chain []*x509.Certificate, want string) {
 
 func TestOptionsForTheHandler(t *testing.T) {
 	p := &Provider{options: credential.Options{Optional: true}}
-	o := p.HandlerOptions()
-	if !o.Optional || strings.Join(o.Strip, " ") != "Client-Cert Client-Cert-Chain" {
+	o := p.Traits()
+	if !o.Optional || strings.Join(o.Believes, " ") != "Client-Cert Client-Cert-Chain" {
 		t.Errorf("got %+v", o)
 	}
 	if p.Places(nil) != nil {

@@ -15,7 +15,6 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/apikey"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/clientcert"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
-	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
@@ -25,10 +24,6 @@ const (
 	certField  = "Client-Cert"
 	chainField = "Client-Cert-Chain"
 )
-
-// fieldVar is the key of the request's variable table under which the fields
-// stand once they have been taken out of the header.
-const fieldVar = "moat.client_cert"
 
 // wellKnown are the forms of fields that proxies set under fixed names.
 var wellKnown = map[string]clientcert.Form{
@@ -165,46 +160,23 @@ func (p *Provider) fromProxy(r *http.Request) bool {
 	return slices.ContainsFunc(p.proxies, func(r netip.Prefix) bool { return r.Contains(addr) })
 }
 
-// Take keeps the fields that a proxy has sent, before the handler removes them
-// from the request.
-func (p *Provider) Take(r *http.Request) {
-	field := clientcert.Field{Cert: r.Header[certField], Chain: r.Header[chainField]}
-	if p.Header != "" {
-		field = clientcert.Field{Form: clientcert.Form(p.HeaderForm), Cert: r.Header[p.Header]}
-	}
-	if len(field.Cert)+len(field.Chain) == 0 || field.Empty() || !p.fromProxy(r) {
-		return
-	}
-	if vars := reqctx.Vars(r); vars != nil {
-		vars[fieldVar] = field
-	}
-}
-
 // identifyField says whose the certificate is that a proxy has passed on.
-func (p *Provider) identifyField(r *http.Request) (*principal.Principal, error) {
-	field, ok := reqctx.Vars(r)[fieldVar].(clientcert.Field)
-	if !ok {
-		return nil, credential.ErrMissing // that of the connection is the proxy's
+func (p *Provider) identifyField(r *http.Request) (credential.Grant, error) {
+	c := reqctx.Of(r)
+	var field clientcert.Field
+	if p.Header != "" {
+		field.Form = clientcert.Form(p.HeaderForm)
+		field.Cert, _ = c.Removed(p.Header)
+	} else {
+		field.Cert, _ = c.Removed(certField)
+		field.Chain, _ = c.Removed(chainField)
+	}
+	if len(field.Cert)+len(field.Chain) == 0 || field.Empty() {
+		return credential.Grant{}, credential.ErrMissing // that of the connection is the proxy's
 	}
 	id, err := p.verifier.Field(field, p.now())
 	if err != nil {
-		return nil, explain(id, err)
+		return credential.Grant{}, explain(id, err)
 	}
-	return id.Principal, nil
+	return credential.Grant{Principal: id.Principal}, nil
 }
-
-// dropFields removes the fields in every spelling that servers behind us may
-// take for them.
-func dropFields(h http.Header, fields []string) {
-	for name := range h {
-		if !slices.ContainsFunc(fields, func(f string) bool { return len(f) == len(name) }) {
-			continue
-		}
-		plain := hyphens.Replace(name)
-		if slices.ContainsFunc(fields, func(f string) bool { return strings.EqualFold(plain, hyphens.Replace(f)) }) {
-			delete(h, name)
-		}
-	}
-}
-
-var hyphens = strings.NewReplacer("_", "-", ".", "-")

@@ -36,7 +36,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // ServeHTTP rejects early data.
 func (Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	reqctx.Answer(r)
+	reqctx.Of(r)
 	if !reqctx.EarlyData(r) {
 		return next.ServeHTTP(w, r)
 	}

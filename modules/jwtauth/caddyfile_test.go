@@ -193,7 +193,7 @@ func TestEveryOptionOfTheProviderAdapts(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	o := p.HandlerOptions()
+	o := p.Traits()
 	if !o.Optional || !o.Preflight || len(o.Forward) != 1 {
 		t.Errorf("got %+v", o)
 	}

@@ -78,7 +78,8 @@ func TestMintedTokenFitsTheConfiguration(t *testing.T) {
 	}
 	defer p.Cleanup() //nolint:errcheck // always nil
 	r := get("Authorization", "Bearer "+raw)
-	who, err := p.Identify(r)
+	grant, err := p.Identify(r)
+	who := grant.Principal
 	if err != nil || who.ID != "alice" || !who.HasRole("a") || !who.HasScope("y") {
 		t.Errorf("got %+v, %v", who, err)
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 )
 
-// Doubts returns what is probably not meant: names of claims with separators
+// doubts returns what is probably not meant: names of claims with separators
 // in them, and keys and answers that come over clear text.
-func (p *Provider) Doubts() []credential.Doubt {
+func (p *Provider) doubts() []credential.Doubt {
 	var all []credential.Doubt
 	for _, i := range p.Issuers {
 		all = append(all, i.claimDoubts()...)

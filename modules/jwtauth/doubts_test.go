@@ -22,7 +22,7 @@ func TestDoubtsNameTheLineToWrite(t *testing.T) {
 		"introspection":   {Provider{Introspection: &Introspection{Endpoint: "http://10.0.0.1/i", Issuer: Issuer{Roles: []string{"x.y"}}}}, []string{"/x/y", "write introspection https://10.0.0.1/i"}},
 		"of this machine": {Provider{Issuers: []*Issuer{{Issuer: "http://localhost:8080"}, {Issuer: "http://127.9.9.9"}, {Issuer: "http://[::1]:1"}, {Issuer: "http://id.localhost"}}}, nil},
 	} {
-		got := tc.p.Doubts()
+		got := tc.p.doubts()
 		if len(got) != len(tc.want) {
 			t.Errorf("%s: got %q", name, got)
 			continue

@@ -15,7 +15,6 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/introspection"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
-	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
@@ -152,37 +151,36 @@ func (p *Provider) isOpaque(raw string) bool {
 }
 
 // identifyOpaque asks who the token belongs to.
-func (p *Provider) identifyOpaque(r *http.Request, raw string) (*principal.Principal, error) {
+func (p *Provider) identifyOpaque(r *http.Request, raw string) (credential.Grant, error) {
 	t, err := p.opaque.Resolve(r.Context(), raw)
 	switch {
 	case errors.Is(err, introspection.ErrInactive):
-		return nil, &credential.Error{
+		return credential.Grant{}, &credential.Error{
 			Kind: credential.Bad, Code: credential.CodeInvalidToken,
 			Detail: "the token is not active", Cause: err,
 		}
 	case errors.Is(err, introspection.ErrRejected):
-		return nil, &credential.Error{
+		return credential.Grant{}, &credential.Error{
 			Kind: credential.Bad, Code: credential.CodeInvalidToken,
 			Detail: "the token is not accepted here", Cause: err,
 		}
 	case err != nil:
-		return nil, &credential.Error{
+		return credential.Grant{}, &credential.Error{
 			Kind: credential.Unavailable, Code: credential.CodeUnavailable,
 			Detail: "the token cannot be checked at the moment", Cause: err,
 		}
 	case p.revoked(&token.Token{Principal: t.Principal, IssuedAt: t.IssuedAt, Named: t.Named}):
-		return nil, &credential.Error{
+		return credential.Grant{}, &credential.Error{
 			Kind: credential.Bad, Code: credential.CodeInvalidToken, Detail: "token has been revoked",
 		}
 	}
 	if err := p.checkBinding(r, raw, t.Confirmation); err != nil {
-		return nil, err
+		return credential.Grant{}, err
 	}
 	if err := lacking(t.Principal, p.opaqueNeeds); err != nil {
-		return nil, err
+		return credential.Grant{}, err
 	}
-	p.grant(r, &token.Token{Principal: t.Principal, IssuedAt: t.IssuedAt, Expires: t.Expires})
-	return t.Principal, nil
+	return p.grant(&token.Token{Principal: t.Principal, IssuedAt: t.IssuedAt, Expires: t.Expires}), nil
 }
 
 // unmarshalIntrospection reads the block

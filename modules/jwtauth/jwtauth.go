@@ -142,6 +142,8 @@ type Provider struct {
 	held    lifecycle.Held
 	now     func() time.Time
 	storage certmagic.Storage
+
+	ended func(token any, now time.Time) bool // whether a *token.Token has been revoked
 }
 
 // CaddyModule returns the Caddy module information.
@@ -161,6 +163,7 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 	if p.Realm == "" {
 		p.Realm = defaultRealm
 	}
+	p.ended = func(tok any, _ time.Time) bool { return p.revoked(tok.(*token.Token)) }
 	if err := p.compile(); err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
@@ -245,10 +248,10 @@ func (p *Provider) Cleanup() error {
 }
 
 // Identify verifies the token of the request.
-func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
+func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 	raw, err := p.read(r)
 	if err != nil {
-		return nil, err
+		return credential.Grant{}, err
 	}
 	if p.isOpaque(raw) {
 		return p.identifyOpaque(r, raw)
@@ -260,16 +263,15 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 		if errors.As(verr, &te) && te.Reason == token.ReasonExpired && p.wasGood(r, raw) {
 			e.ExpiredCookie = p.from.CookieOf(r)
 		}
-		return nil, e
+		return credential.Grant{}, e
 	}
 	if err := p.checkBinding(r, raw, tok.Confirmation); err != nil {
-		return nil, err
+		return credential.Grant{}, err
 	}
 	if err := p.checkScopes(tok.Principal); err != nil {
-		return nil, err
+		return credential.Grant{}, err
 	}
-	p.grant(r, tok)
-	return tok.Principal, nil
+	return p.grant(tok), nil
 }
 
 // wasGood reports whether a token in a cookie, which has expired, was good right
@@ -297,33 +299,17 @@ func (p *Provider) wasGood(r *http.Request, raw string) bool {
 	return err == nil
 }
 
-// grant leaves word of how long the token is good.
-func (p *Provider) grant(r *http.Request, tok *token.Token) {
-	reqctx.Grant(r, &right{p, tok})
-}
-
-// right is how long a token is good. It implements credential.Right.
-type right struct {
-	p   *Provider
-	tok *token.Token
-}
-
-// Until is the token's exp, with leeway.
-func (t *right) Until() time.Time {
-	if t.tok.Expires.IsZero() {
-		return time.Time{}
+// grant is what a token gives that was verified.
+func (p *Provider) grant(tok *token.Token) credential.Grant {
+	right := credential.Right{Revoked: p.ended, Proof: tok}
+	if !tok.Expires.IsZero() {
+		leeway := defaultLeeway
+		if p.Leeway != nil {
+			leeway = time.Duration(*p.Leeway)
+		}
+		right.Until = tok.Expires.Add(leeway)
 	}
-	leeway := defaultLeeway
-	if t.p.Leeway != nil {
-		leeway = time.Duration(*t.p.Leeway)
-	}
-	return t.tok.Expires.Add(leeway)
-}
-
-// Over reports whether the token has expired or was revoked.
-func (t *right) Over(now time.Time) bool {
-	until := t.Until()
-	return !until.IsZero() && !now.Before(until) || t.p.revoked(t.tok)
+	return credential.Grant{Principal: tok.Principal, Right: right}
 }
 
 // explain turns the engine's refusal into what the client is told.
@@ -381,8 +367,16 @@ func (p *Provider) Challenges(why *credential.Error) []string {
 		"error", why.Code, "error_description", why.Detail, "scope", why.Scope), p.Realm)
 }
 
-// Vouches returns who vouches for the callers: the issuers.
-func (p *Provider) Vouches() []principal.Source {
+// Traits implements credential.Method.
+func (p *Provider) Traits() credential.Traits {
+	return credential.Traits{
+		Options: p.options, Sources: p.from.Names(), Ambient: p.from.Ambient(),
+		Vouches: p.vouches(), Gives: p.gives(), Endpoints: p.endpoints(), Doubts: p.doubts(),
+	}
+}
+
+// vouches returns who vouches for the callers: the issuers.
+func (p *Provider) vouches() []principal.Source {
 	var all []principal.Source
 	for _, i := range p.vouchers {
 		all = append(all, principal.Source{Issuer: i, Kind: principal.KindJWT})
@@ -393,10 +387,10 @@ func (p *Provider) Vouches() []principal.Source {
 	return all
 }
 
-// Grants returns that tokens may bring any roles and scopes, among them those
+// gives returns that tokens may bring any roles and scopes, among them those
 // that are required of them.
-func (p *Provider) Grants() credential.Grants {
-	all := credential.Grants{Others: true}
+func (p *Provider) gives() *credential.Grants {
+	all := &credential.Grants{Others: true}
 	for _, i := range p.Issuers {
 		for _, r := range i.Require {
 			if slices.Contains(i.Roles, r.Claim) {
@@ -409,9 +403,6 @@ func (p *Provider) Grants() credential.Grants {
 	}
 	return all
 }
-
-// HandlerOptions returns what the directive says that the handler does.
-func (p *Provider) HandlerOptions() credential.Options { return p.options }
 
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
@@ -430,6 +421,4 @@ var (
 	_ caddy.CleanerUpper      = (*Provider)(nil)
 	_ caddyauth.Authenticator = (*Provider)(nil)
 	_ credential.Method       = (*Provider)(nil)
-	_ credential.WithOptions  = (*Provider)(nil)
-	_ credential.Publisher    = (*Provider)(nil)
 )

@@ -139,7 +139,8 @@ func TestTokensOfProviders(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			who, err := provider(t, c.config).Identify(get("Authorization", "Bearer "+signAs(c.header, c.claims)))
+			grant, err := provider(t, c.config).Identify(get("Authorization", "Bearer "+signAs(c.header, c.claims)))
+			who := grant.Principal
 			switch {
 			case c.id == "" && err == nil:
 				t.Errorf("accepted: %+v", who)

@@ -99,15 +99,6 @@ func (p *Provider) read(r *http.Request) (string, error) {
 	return raw, err
 }
 
-// Sources returns the names of the places where tokens may stand.
-func (p *Provider) Sources() []string { return p.from.Names() }
-
-// CookieOf implements credential.InCookie.
-func (p *Provider) CookieOf(r *http.Request) string { return p.from.CookieOf(r) }
-
-// ReadsHeader implements credential.InHeader.
-func (p *Provider) ReadsHeader(name string) bool { return p.from.ReadsHeader(name) }
-
 // Places says where tokens stand.
 func (p *Provider) Places(r *http.Request) []credential.Place { return p.from.Places(r) }
 

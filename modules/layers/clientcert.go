@@ -13,11 +13,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
-// connected is an authenticator, or a handler that holds some, that knows
-// callers by the certificates of their connections.
+// connected is a handler whose authenticators know callers by the certificates of
+// their connections.
 type connected interface {
 	KnowsConnection() (looks, only bool)
 }
@@ -133,9 +134,9 @@ func looksAtConnection(h caddyhttp.MiddlewareHandler) (looks, only bool) {
 		return h.KnowsConnection()
 	case *caddyauth.Authentication:
 		for _, p := range h.Providers {
-			if c, ok := p.(connected); ok {
-				l, o := c.KnowsConnection()
-				looks, only = looks || l, only || o
+			if m, ok := p.(credential.Method); ok {
+				c := m.Traits().Connection
+				looks, only = looks || c != credential.ConnectionIgnored, only || c == credential.ConnectionAlone
 			}
 		}
 	}

@@ -12,16 +12,27 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 )
 
-// holder stands for a handler or provider that looks at certificates.
+// holder stands for a handler that looks at certificates.
 type holder struct {
 	next
-	caddyauth.Authenticator
 	only bool
 }
 
 func (h holder) KnowsConnection() (looks, only bool) { return true, h.only }
+
+// provider is one that looks at certificates alone, in Caddy's own handler.
+type provider struct {
+	caddyauth.Authenticator
+	credential.Method
+}
+
+func (provider) Traits() credential.Traits {
+	return credential.Traits{Connection: credential.ConnectionAlone}
+}
 
 // hosted is a route for hosts.
 func hosted(hosts []string, handlers ...caddyhttp.MiddlewareHandler) caddyhttp.Route {
@@ -31,7 +42,7 @@ func hosted(hosts []string, handlers ...caddyhttp.MiddlewareHandler) caddyhttp.R
 
 func TestSitesThatLookAtCertificatesAreFound(t *testing.T) {
 	strict, lenient := holder{only: true}, holder{}
-	inCaddys := &caddyauth.Authentication{Providers: map[string]caddyauth.Authenticator{"a": strict, "b": nil}}
+	inCaddys := &caddyauth.Authentication{Providers: map[string]caddyauth.Authenticator{"a": provider{}, "b": nil}}
 	path := caddyhttp.MatchPath{"/a"}
 	for name, test := range map[string]struct {
 		routes caddyhttp.RouteList

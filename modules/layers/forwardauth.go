@@ -49,13 +49,13 @@ func uncopiedFields(routes caddyhttp.RouteList) []uncopied {
 // awaited returns the fields that an authenticator expects to be copied.
 func awaited(h caddyhttp.MiddlewareHandler) []credential.Copied {
 	switch h := h.(type) {
-	case credential.FromCopied:
+	case interface{ CopiedFields() []credential.Copied }:
 		return h.CopiedFields()
 	case *caddyauth.Authentication:
 		var all []credential.Copied
 		for _, p := range h.Providers {
-			if c, ok := p.(credential.FromCopied); ok {
-				all = append(all, c.CopiedFields()...)
+			if m, ok := p.(credential.Method); ok {
+				all = append(all, m.Traits().Copied...)
 			}
 		}
 		return all

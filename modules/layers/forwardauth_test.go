@@ -13,19 +13,27 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 )
 
-// waiting stands for a handler or provider that reads copied fields.
+// waiting stands for a handler that reads copied fields.
 type waiting struct {
 	next
-	caddyauth.Authenticator
 	fields []credential.Copied
 }
 
 func (w waiting) CopiedFields() []credential.Copied { return w.fields }
 
+// copied is a provider that reads them, in Caddy's own handler.
+type copied struct {
+	caddyauth.Authenticator
+	credential.Method
+	fields []credential.Copied
+}
+
+func (c copied) Traits() credential.Traits { return credential.Traits{Copied: c.fields} }
+
 func TestFieldsThatNobodyCopiesAreFound(t *testing.T) {
 	user := credential.Copied{From: "Remote-User", To: "X-User"}
 	reads := waiting{fields: []credential.Copied{user}}
-	inCaddys := &caddyauth.Authentication{Providers: map[string]caddyauth.Authenticator{"a": reads, "b": nil}}
+	inCaddys := &caddyauth.Authentication{Providers: map[string]caddyauth.Authenticator{"a": copied{fields: reads.fields}, "b": nil}}
 	remove := &headers.Handler{Request: &headers.HeaderOps{Delete: []string{"X-User"}}}
 	set := func(value string) *headers.Handler {
 		return &headers.Handler{Request: &headers.HeaderOps{Set: http.Header{"X-User": {value}}}}

@@ -146,17 +146,21 @@ func eachMatcher(sets caddyhttp.MatcherSets, f func(any)) {
 // grants returns what the callers that a handler identifies may have.
 func grants(h caddyhttp.MiddlewareHandler) credential.Grants {
 	switch h := h.(type) {
-	case credential.Granter:
+	case interface{ Grants() credential.Grants }:
 		return h.Grants()
 	case *caddyauth.Authentication:
 		var all credential.Grants
 		for name, p := range h.Providers {
-			g, ok := p.(credential.Granter)
+			m, ok := p.(credential.Method)
 			if !ok {
 				all.Others = all.Others || name != "http_basic"
 				continue
 			}
-			given := g.Grants()
+			given := m.Traits().Gives
+			if given == nil {
+				all.Others = true
+				continue
+			}
 			all.Add(given.Roles, given.Scopes)
 			all.Others = all.Others || given.Others
 		}

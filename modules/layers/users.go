@@ -6,6 +6,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
@@ -65,8 +66,8 @@ func vouchers(h caddyhttp.MiddlewareHandler) []principal.Source {
 	case *caddyauth.Authentication:
 		var all []principal.Source
 		for _, p := range h.Providers {
-			if v, ok := p.(voucher); ok {
-				all = append(all, v.Vouches()...)
+			if m, ok := p.(credential.Method); ok {
+				all = append(all, m.Traits().Vouches...)
 				continue
 			}
 			all = append(all, principal.Source{Kind: principal.KindOther})

@@ -138,10 +138,15 @@ func rejectsAnonymous(h caddyhttp.MiddlewareHandler) string {
 	return nameOf(h)
 }
 
+// doubter is a handler whose configuration may have something doubtful in it.
+type doubter interface {
+	Doubts() []credential.Doubt
+}
+
 // doubts tells of what the authenticators themselves find doubtful.
 func (e *examination) doubts(routes caddyhttp.RouteList) {
 	meet(routes, func(h caddyhttp.MiddlewareHandler, _ bool) {
-		if d, ok := h.(credential.Doubter); ok {
+		if d, ok := h.(doubter); ok {
 			for _, doubt := range d.Doubts() {
 				e.add(Finding{ID: doubt.ID, Severity: Warning, Place: placeOf(h), Text: nameOf(h) + ": " + doubt.Text})
 			}

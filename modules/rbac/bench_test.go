@@ -7,7 +7,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
@@ -30,7 +29,6 @@ func handled(t testing.TB) map[string]func() {
 		"other_auth": {plain, "/orders/1", nil},
 	} {
 		r := request(http.MethodGet, c.path, c.p)
-		caddyhttp.SetVar(r.Context(), decision.Var, nil) // it would grow with every round
 		if c.p == nil {
 			repl := reqctx.Replacer(r)
 			repl.Set("http.auth.user.id", "bob")

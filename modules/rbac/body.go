@@ -1,14 +1,13 @@
 package rbac
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 
@@ -57,33 +56,19 @@ func (b *body) once() (any, error) {
 	switch {
 	case !sentAsJSON(r.Header):
 		return nil, errBodyKind
-	case r.ContentLength > b.max:
-		return nil, errBodySize // nothing of it need be read
 	case r.Body == nil:
 		return nil, errBodyJSON
 	}
-	text, err := io.ReadAll(io.LimitReader(r.Body, b.max+1))
-	rest := r.Body
-	if int64(len(text)) <= b.max && err == nil {
-		r.Body = &replayed{Reader: bytes.NewReader(text), Closer: rest}
-	} else {
-		// Where the request passes all the same, by dry_run or another
-		// rule, what follows is still to come, be it an error.
-		r.Body = &replayed{Reader: io.MultiReader(bytes.NewReader(text), rest), Closer: rest}
-	}
+	// Where the request passes all the same, by dry_run or another rule, what is
+	// too large or cannot be read is still to come.
+	text, err := reqctx.ReadContent(r, b.max)
 	switch {
+	case errors.Is(err, reqctx.ErrTooLarge):
+		return nil, errBodySize
 	case err != nil:
 		return nil, err
-	case int64(len(text)) > b.max:
-		return nil, errBodySize
 	}
 	return parseBody(text)
-}
-
-// replayed is a body that has been read.
-type replayed struct {
-	io.Reader
-	io.Closer
 }
 
 // sentAsJSON reports whether a body is JSON to whoever reads it.

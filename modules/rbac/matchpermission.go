@@ -99,9 +99,9 @@ func (m *MatchPermission) Provision(ctx caddy.Context) (err error) {
 	return nil
 }
 
-// policyVar is the key of the request's variable table under which rbac
-// leaves the policy that it decided by.
-const policyVar = "moat.policy"
+// policyKey is the key in the request's context under which rbac keeps the policy
+// that it decided by.
+type policyKey struct{}
 
 // errNoPolicy and errManyPolicies are why there is no answer.
 var (
@@ -118,7 +118,7 @@ func (m *MatchPermission) Match(r *http.Request) bool {
 // MatchWithError reports whether the caller has the permission. An error
 // means that there is no one policy to ask.
 func (m *MatchPermission) MatchWithError(r *http.Request) (bool, error) {
-	pol, ok := reqctx.Vars(r)[policyVar].(*policy.Policy)
+	pol, ok := reqctx.Of(r).Kept(policyKey{}).(*policy.Policy)
 	if !ok {
 		var err error
 		if pol, err = m.only(); err != nil {

@@ -222,7 +222,7 @@ func (h *Handler) Cleanup() error {
 // ServeHTTP decides on the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	reqctx.EndToEnd(r)
-	reqctx.Answer(r)
+	c := reqctx.Of(r)
 	in := h.active.Load()
 	// Which fields a condition looks at may depend on the request.
 	reqctx.DropTrailers(r, func(name string) bool {
@@ -245,9 +245,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	if refusal == nil {
 		h.allowed.Inc()
-		if log := reqctx.Decisions(r); log != nil {
-			log.Note(h.memo.Of(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule, Policy: in.digest}))
-		}
+		c.Decisions().Note(h.memo.Of(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule, Policy: in.digest}))
 		return next.ServeHTTP(w, r)
 	}
 	if d.Err != nil {
@@ -258,13 +256,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.dryRun.WithLabelValues(rule, refusal.Code).Inc()
 		h.logger.Info("dry_run: would have been refused",
 			zap.String("code", refusal.Code), zap.String("rule", rule), zap.String("method", r.Method), zap.String("path", conceal.Path(r.URL.Path)))
-		reqctx.Decisions(r).Add(decision.Decision{
+		c.Decisions().Add(decision.Decision{
 			Layer: layer, Result: decision.Skip, Rule: "dry_run: " + refusal.Code + " by " + rule, Policy: in.digest,
 		})
 		return next.ServeHTTP(w, r)
 	}
 	h.decided.WithLabelValues(layer, decision.Deny, refusal.Code).Inc()
-	reqctx.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Deny, Rule: rule, Code: refusal.Code, Policy: in.digest})
+	c.Decisions().Add(decision.Decision{Layer: layer, Result: decision.Deny, Rule: rule, Code: refusal.Code, Policy: in.digest})
 	return reqctx.Refuse(w, r, refusal)
 }
 
@@ -287,9 +285,7 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 			Status: http.StatusBadRequest, Code: "ambiguous_path", Detail: err.Error(),
 		}
 	}
-	if vars := reqctx.Vars(r); vars != nil {
-		vars[policyVar] = pol // for the permission matcher
-	}
+	reqctx.Of(r).Keep(policyKey{}, pol) // for the permission matcher
 	p := endow(r, pol)
 	var b condition.Body
 	if pol.ReadsBody() {
@@ -355,11 +351,12 @@ func slashed(whole string) []string {
 // and makes that the caller for the layers behind: a role counts for what may
 // be seen as much as for what may be done.
 func endow(r *http.Request, pol *policy.Policy) *principal.Principal {
-	p := reqctx.Principal(r)
+	c := reqctx.Of(r)
+	p := c.Principal()
 	if p == nil {
 		return nil
 	}
-	return reqctx.AddRoles(r, p, pol.UserRoles(p.ID, p.Source()))
+	return c.AddRoles(p, pol.UserRoles(p.ID, p.Source()))
 }
 
 // ask makes one decision, and reports whether it looked at the client's address.
@@ -402,7 +399,7 @@ func refusal(r *http.Request, p *principal.Principal, pol *policy.Policy, as rea
 	if p == nil {
 		// RFC 9110 section 15.5.2: a 401 has at least one challenge. RFC
 		// 6750 section 3.1: without credentials, it names no error.
-		challenges, _ := reqctx.Vars(r)[reqctx.ChallengesVar].([]string)
+		challenges := reqctx.Of(r).Challenges()
 		if len(challenges) == 0 {
 			challenges = []string{"Bearer"}
 		}

@@ -87,7 +87,6 @@ func request(method, target string, p *principal.Principal) *http.Request {
 	r.Method, r.URL, r.RequestURI = method, u, target
 	repl := caddy.NewReplacer()
 	r = caddyhttp.PrepareRequest(r, repl, httptest.NewRecorder(), nil)
-	caddyhttp.SetVar(r.Context(), decision.Var, new(decision.Log))
 	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.7")
 	if p != nil {
 		reqctx.Identify(r, p)
@@ -150,7 +149,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s %s: the answer tells of the policy: %s", tc.method, tc.target, w.Body)
 		}
 		rule, _ := reqctx.Replacer(r).GetString("http.rbac.rule")
-		log := decision.From(reqctx.Vars(r))
+		log := reqctx.Decisions(r)
 		result := decision.Deny
 		if passed {
 			result = decision.Allow
@@ -178,7 +177,7 @@ func TestChallenges(t *testing.T) {
 	} {
 		r := request("GET", "/x", tc.p)
 		if tc.left != nil {
-			caddyhttp.SetVar(r.Context(), "moat.challenges", tc.left)
+			reqctx.Of(r).SetChallenges(tc.left)
 		}
 		if w, _ := serve(t, tc.h, r); !slices.Equal(w.Header()["Www-Authenticate"], tc.want) {
 			t.Errorf("got %q; want %q", w.Header()["Www-Authenticate"], tc.want)
@@ -386,7 +385,7 @@ func TestDryRunRecordsAndLetsPass(t *testing.T) {
 		if _, passed := serve(t, h, r); !passed {
 			t.Errorf("%s: refused", target)
 		}
-		log := decision.From(reqctx.Vars(r))
+		log := reqctx.Decisions(r)
 		want.Policy = h.active.Load().digest
 		if !slices.Equal(log.Decisions(), []decision.Decision{want}) || log.Code() != "" {
 			t.Errorf("%s: recorded %+v, code %q; want %+v", target, log.Decisions(), log.Code(), want)

@@ -33,7 +33,7 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 	}
 	switch {
 	case rw.part.enough(): // whether or not the handlers inside were stopped
-		rw.h.decide(rw.vars, rw.view)
+		rw.h.decide(rw.log, rw.view)
 		return nil
 	case err != nil && !rw.fault.is() && rw.refusal == nil:
 		return rw.failed(err)
@@ -41,7 +41,7 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 		rw.restore()
 		return rw.refusal()
 	case rw.upgraded || rw.status == 0:
-		rw.h.decide(rw.vars, nil) // nothing that a rule could be about
+		rw.h.decide(rw.log, nil) // nothing that a rule could be about
 		return nil
 	}
 	return rw.complete()
@@ -59,7 +59,7 @@ func (rw *responseWriter) complete() error {
 	case err != nil: // the client is gone
 		return nil
 	}
-	rw.h.decide(rw.vars, rw.view)
+	rw.h.decide(rw.log, rw.view)
 	if rw.committed {
 		// Trailers come to stand in the header after the body.
 		if rw.mode.alters() || rw.decoding != nil {
@@ -126,7 +126,7 @@ func (rw *responseWriter) recovered(cause any, body *requestBody) error {
 		panic(cause)
 	}
 	if rw.part.enough() {
-		rw.h.decide(rw.vars, rw.view)
+		rw.h.decide(rw.log, rw.view)
 		return nil
 	}
 	f := body.failed()
@@ -225,9 +225,7 @@ func (rw *responseWriter) account(n int, fired func() []string) {
 		return
 	}
 	rw.h.metrics.fields.Add(float64(n))
-	if log := decision.From(rw.vars); log != nil {
-		log.AddRedacted(n, fired()...)
-	}
+	rw.log.AddRedacted(n, fired()...)
 	rw.counter.add(n, rw.repl)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // namesOf returns the names of members in the selectors of rules.
@@ -56,7 +57,7 @@ func (h *Handler) checkGraphQL(r *http.Request, v *view, p *principal.Principal)
 	if err := c.values(query); err != nil {
 		return err
 	}
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+	if !reqctx.HasContent(r) {
 		return nil
 	}
 	body, err := h.readWhole(r)
@@ -68,20 +69,17 @@ func (h *Handler) checkGraphQL(r *http.Request, v *view, p *principal.Principal)
 
 // readWhole reads a body that is small enough, decoded, and puts it back.
 func (h *Handler) readWhole(r *http.Request) ([]byte, error) {
-	raw, err := io.ReadAll(io.LimitReader(r.Body, int64(h.MaxEvent)+1))
-	if err != nil {
+	raw, err := reqctx.ReadContent(r, int64(h.MaxEvent))
+	tooLarge := errors.Is(err, reqctx.ErrTooLarge)
+	if err != nil && !tooLarge {
 		return nil, h.unreadRequest(err)
 	}
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(raw), r.Body), r.Body}
 	c := readCoding(r.Header)
 	if c.doubt != "" || c.label {
 		return nil, unsupportedRequestBody(&fault{reason: "encoding", detail: "a content coding that is not known"})
 	}
 	plain := raw
-	if c.name != "" && len(raw) > 0 && len(raw) <= h.MaxEvent {
+	if c.name != "" && len(raw) > 0 {
 		dec, err := newDecoder(c.name, bytes.NewReader(raw))
 		if err == nil {
 			defer dec.Close()
@@ -91,7 +89,7 @@ func (h *Handler) readWhole(r *http.Request) ([]byte, error) {
 			return nil, invalidRequestBody(&fault{reason: "encoding", cause: err})
 		}
 	}
-	if len(plain) > h.MaxEvent || len(raw) > h.MaxEvent {
+	if tooLarge || len(plain) > h.MaxEvent {
 		return nil, invalidRequestBody(&fault{reason: "event", detail: "a body longer than max_event, in which a GraphQL document might be"})
 	}
 	return plain, nil

@@ -21,6 +21,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // secret stands in every body that has to be redacted; leaked looks for it.
@@ -101,15 +102,14 @@ func serve(t testing.TB, h *Handler, next caddyhttp.Handler, wrap ...func(caddyh
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		repl := caddy.NewReplacer()
 		r = caddyhttp.PrepareRequest(r, repl, w, server)
-		log := new(decision.Log)
-		caddyhttp.SetVar(r.Context(), decision.Var, log)
+		log := reqctx.Decisions(r)
 		if c := r.Header.Get("Test-Caller"); c != "" {
 			id, roles, _ := strings.Cut(c, ":")
 			p := &principal.Principal{ID: id, Kind: principal.KindJWT}
 			if roles != "" {
 				p.Roles = strings.Split(roles, ",")
 			}
-			caddyhttp.SetVar(r.Context(), principal.Var, p)
+			reqctx.Identify(r, p)
 		}
 		defer func() {
 			s.mu.Lock()

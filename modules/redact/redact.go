@@ -308,10 +308,9 @@ func (h *Handler) Validate() error {
 
 // ServeHTTP redacts the request body and then the answer of next.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
-	reqctx.Answer(r)
-	vars, repl := reqctx.Vars(r), reqctx.Replacer(r)
-	count := counterOf(vars, repl)
-	p := reqctx.PrincipalIn(vars, repl)
+	c, repl := reqctx.Of(r), reqctx.Replacer(r)
+	count := counterOf(c, repl)
+	p := c.Principal()
 	v, err := h.answers.of(p)
 	if err != nil {
 		return h.refuse(w, r, internalFault(err))
@@ -332,12 +331,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		defer body.account(h, r)
 	}
 	if v == nil && !h.HideErrors && !h.answers.depends && body == nil {
-		h.decide(vars, v)
+		h.decide(c.Decisions(), v)
 		return next.ServeHTTP(w, r)
 	}
 
 	rw := newResponseWriter(h, w, r, v, p)
-	rw.vars, rw.repl, rw.counter = vars, repl, count
+	rw.log, rw.repl, rw.counter = c.Decisions(), repl, count
 	defer rw.leave()
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -348,15 +347,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return rw.finish(err, body)
 }
 
-// countKey is the placeholder of how many values were changed, and the
-// variable under which the counter stands that adds them up where one redact
-// is inside another.
+// countKey is the placeholder of how many values were changed.
 const countKey = "http.redact.count"
 
-// counter adds up what is changed in one request. It is put into the variable
-// table before the request goes on, and changed afterwards instead of the
-// table: reverse_proxy may still be dialling for a request that has been
-// answered on another connection, and looks into the table as it does.
+// counterKey is the key of the counter in the request's context.
+type counterKey struct{}
+
+// counter adds up what is changed in one request, where one redact is inside
+// another, too. It is kept before the request goes on.
 type counter struct{ n atomic.Int64 }
 
 func (c *counter) add(n int, repl *caddy.Replacer) {
@@ -367,14 +365,12 @@ func (c *counter) add(n int, repl *caddy.Replacer) {
 }
 
 // counterOf returns the counter of the request, made by the outermost redact.
-func counterOf(vars map[string]any, repl *caddy.Replacer) *counter {
-	if c, ok := vars[countKey].(*counter); ok {
+func counterOf(rc *reqctx.Context, repl *caddy.Replacer) *counter {
+	if c, ok := rc.Kept(counterKey{}).(*counter); ok {
 		return c
 	}
 	c := new(counter)
-	if vars != nil {
-		vars[countKey] = c
-	}
+	rc.Keep(counterKey{}, c)
 	c.add(0, repl)
 	return c
 }
@@ -386,7 +382,7 @@ var (
 
 // decide notes that an answer passes, under rules or because no rule concerns
 // the caller.
-func (h *Handler) decide(vars map[string]any, v *view) {
+func (h *Handler) decide(log *decision.Log, v *view) {
 	d := &passed
 	if v == nil {
 		d = &skipped
@@ -394,7 +390,7 @@ func (h *Handler) decide(vars map[string]any, v *view) {
 	} else {
 		h.metrics.allowed.Inc()
 	}
-	decision.From(vars).Note(d)
+	log.Note(d)
 }
 
 // refuseRequest refuses a request for what err says, which may be an error of

@@ -139,18 +139,18 @@ func (b *requestBody) peek(l label) ([]byte, error) {
 
 // plain lets the body pass after all.
 func (b *requestBody) plain(r *http.Request, first []byte, decoded bool) {
-	src := b.src
-	if b.ended {
-		src = http.NoBody
-	}
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(first), src), b.closer}
+	r.Body = reqctx.PutBack(first, readCloser{b.src, b.closer}, b.ended)
 	if decoded {
 		r.ContentLength = -1
 		r.Header.Del("Content-Length")
 	}
+}
+
+// readCloser is what is read of a body, which may have been decoded, and what is
+// closed.
+type readCloser struct {
+	io.Reader
+	io.Closer
 }
 
 // start redacts as much as may be held, and makes the rest follow as it is

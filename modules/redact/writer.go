@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
@@ -30,7 +31,7 @@ type responseWriter struct {
 	r      *http.Request
 	view   *view // nil: the caller may see everything
 	caller *principal.Principal
-	vars   map[string]any // of the request
+	log    *decision.Log // of the request
 	repl   *caddy.Replacer
 
 	counter *counter // of the request

@@ -1,7 +1,6 @@
 package signatureauth
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,51 +16,27 @@ import (
 
 // verifyContent compares the content with its digest. What fits into the
 // buffer is compared at once; of what does not, the rest is compared as it is
-// read, and the result is for Failed to tell.
-func (p *Provider) verifyContent(r *http.Request, digest *httpsig.Digest) error {
-	if !reqctx.HasContent(r) {
-		if !digest.Check(nil) {
-			return errDigest
-		}
-		return nil
-	}
+// read, and what is returned then knows the result.
+func (p *Provider) verifyContent(r *http.Request, digest *httpsig.Digest) (*compared, error) {
 	limit := p.Body
 	if limit == 0 {
 		limit = defaultBody
 	}
-	if r.ContentLength <= limit { // also where it is not known
-		begin, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-		if err != nil {
-			return err
-		}
-		if int64(len(begin)) <= limit {
-			if !digest.Check(begin) {
-				return errDigest
-			}
-			r.Body = &content{Reader: bytes.NewReader(begin), Closer: r.Body}
-			return nil
-		}
-		r.Body = &content{Reader: io.MultiReader(bytes.NewReader(begin), r.Body), Closer: r.Body}
+	text, err := reqctx.ReadContent(r, limit)
+	switch {
+	case errors.Is(err, reqctx.ErrTooLarge):
+		w := &compared{ReadCloser: digest.Reader(r.Body)}
+		r.Body = w
+		return w, nil
+	case err != nil:
+		return nil, err
+	case !digest.Check(text):
+		return nil, errDigest
 	}
-	w := &compared{ReadCloser: digest.Reader(r.Body)}
-	r.Body = w
-	if vars := reqctx.Vars(r); vars != nil {
-		vars[contentVar] = w
-	}
-	return nil
+	return nil, nil //nolint:nilnil // there is nothing to be compared
 }
-
-// contentVar is the variable under which content stands that is compared as it
-// is read.
-const contentVar = "moat.signature.content"
 
 var errDigest = &httpsig.Error{Class: httpsig.ErrDigest, Reason: "the content does not have the digest that was signed"}
-
-// content is what has been read of a body and the rest of it.
-type content struct {
-	io.Reader
-	io.Closer
-}
 
 // compared is content that is compared as it is read.
 type compared struct {
@@ -85,16 +60,6 @@ func (w *compared) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Guard returns the writer for a request whose content is compared as it is
-// read.
-func (p *Provider) Guard(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
-	c, ok := reqctx.Vars(r)[contentVar].(*compared)
-	if !ok {
-		return w
-	}
-	return &guardedWriter{&caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, c}
-}
-
 // guardedWriter holds back the status with which reverse_proxy notes that the
 // client has gone: it is still there, and gets an answer.
 type guardedWriter struct {
@@ -113,12 +78,58 @@ func (g *guardedWriter) WriteHeader(status int) {
 	g.ResponseWriterWrapper.WriteHeader(status)
 }
 
-// Failed says why a request that was let pass has failed after all: its content
-// was not what was signed.
-func (p *Provider) Failed(r *http.Request, err error) *credential.Error {
-	w, ok := reqctx.Vars(r)[contentVar].(*compared)
-	if !ok || !w.failed.noted() || err == nil && !w.unsent {
-		return nil // an answer that came before the end of the content stays
+// broken reports whether a request that was let pass is to be rejected after all:
+// its content was not what was signed. An answer that came before the end of the
+// content stays. err is that of the handlers behind.
+func (w *compared) broken(err error) bool {
+	return w.failed.noted() && (err != nil || w.unsent)
+}
+
+// serving is the rest of a request whose signature is good: its content may
+// still be compared, and its response be signed.
+type serving struct {
+	content *compared  // or nil
+	to      *Responses // or nil
+	asked   *asked
+}
+
+// serve implements credential.Grant.Wrap.
+func (s *serving) serve(w http.ResponseWriter, r *http.Request, next credential.Next) error {
+	inner, signing := w, (*signingWriter)(nil)
+	if s.to != nil {
+		signing = newSigningWriter(w, s.to, s.asked)
+		inner = signing
 	}
-	return explain(errDigest)
+	if s.content != nil {
+		inner = &guardedWriter{&caddyhttp.ResponseWriterWrapper{ResponseWriter: inner}, s.content}
+	}
+	err := run(inner, r, next, signing != nil)
+	if s.content != nil && s.content.broken(err) {
+		return explain(errDigest)
+	}
+	if signing != nil {
+		return signing.finish(r, err)
+	}
+	return err
+}
+
+// errAborted stands for a handler that has given up in the middle of an answer.
+var errAborted = caddyhttp.Error(http.StatusBadGateway, errors.New("the answer was aborted"))
+
+// run calls next. Where the answer is held back, one that was aborted, as
+// reverse_proxy does it by a panic, is an error: nothing of it has left.
+func run(w http.ResponseWriter, r *http.Request, next credential.Next, held bool) (err error) {
+	if held {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if cause != http.ErrAbortHandler || r.Context().Err() != nil { //nolint:errorlint // it is panicked with as it is
+				panic(cause)
+			}
+			err = errAborted
+		}()
+	}
+	return next(w, r)
 }

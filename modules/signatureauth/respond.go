@@ -79,9 +79,6 @@ func (s *Responses) provision() error {
 	return nil
 }
 
-// requestVar is the variable under which stands what answers are about.
-const requestVar = "moat.signature.request"
-
 // asked is the request as it was signed, and where its signature stands: in which
 // field, in lower case, and there under which label, if any.
 type asked struct {
@@ -89,30 +86,13 @@ type asked struct {
 	field, label string
 }
 
-// note keeps what an answer's signature will be about, before anything is
-// removed from the request.
-func (p *Provider) note(r *http.Request, m *httpsig.Message, field, label string) {
-	if p.SignResponses == nil {
-		return
-	}
-	if vars := reqctx.Vars(r); vars != nil {
-		kept := *m
-		kept.Header = m.Header.Clone()
-		vars[requestVar] = &asked{&kept, field, label}
-	}
-}
-
-// Answer returns what signs the answer to a request.
-func (p *Provider) Answer(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, func(error) error) {
-	a, ok := reqctx.Vars(r)[requestVar].(*asked)
-	if p.SignResponses == nil || !ok {
-		return w, nil
-	}
-	s := &signingWriter{w: w, to: p.SignResponses, asked: a, head: a.message.Method == http.MethodHead}
-	if s.max = p.SignResponses.MaxBody; s.max == 0 {
+// newSigningWriter returns what signs the response to a request.
+func newSigningWriter(w http.ResponseWriter, to *Responses, a *asked) *signingWriter {
+	s := &signingWriter{w: w, to: to, asked: a, head: a.message.Method == http.MethodHead, max: to.MaxBody}
+	if s.max == 0 {
 		s.max = defaultMaxBody
 	}
-	return s, func(err error) error { return s.finish(r, err) }
+	return s
 }
 
 // signingWriter holds an answer back until it can be signed. Of what a

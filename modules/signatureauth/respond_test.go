@@ -41,16 +41,19 @@ func (a *answering) ask(t *testing.T, method string, next http.HandlerFunc) (*ht
 	t.Helper()
 	r := request(method, "https://example.com/orders?a=1", nil)
 	sign(t, a.client.Signer, r, func(tpl *httpsig.Template) { a.asked++; tpl.Nonce = strconv.Itoa(a.asked) })
-	if _, err := a.Identify(r); err != nil {
+	grant, err := a.Identify(r)
+	if err != nil {
 		t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
-	inner, finish := a.Answer(w, r)
-	if finish == nil {
+	if grant.Wrap == nil {
 		t.Fatal("the answer would not be signed")
 	}
-	next(inner, r)
-	return w, r, finish(nil)
+	w := httptest.NewRecorder()
+	err = grant.Wrap(w, r, func(w http.ResponseWriter, r *http.Request) error {
+		next(w, r)
+		return nil
+	})
+	return w, r, err
 }
 
 // verify checks the signature of an answer the way a client does.
@@ -242,22 +245,23 @@ func TestErrorsOfHandlersAreNotSigned(t *testing.T) {
 	a := answers(t, "")
 	r := request(http.MethodGet, "https://example.com/", nil)
 	sign(t, a.client.Signer, r, nil)
-	if _, err := a.Identify(r); err != nil {
+	grant, err := a.Identify(r)
+	if err != nil {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	inner, finish := a.Answer(w, r)
-	_, _ = inner.Write([]byte("half an answer"))
 	want := errors.New("down")
-	if err := finish(want); !errors.Is(err, want) || w.Body.Len() > 0 || w.Header().Get("Signature") != "" {
+	if err := grant.Wrap(w, r, func(w http.ResponseWriter, _ *http.Request) error {
+		_, _ = w.Write([]byte("half an answer"))
+		return want
+	}); !errors.Is(err, want) || w.Body.Len() > 0 || w.Header().Get("Signature") != "" {
 		t.Errorf("got %v, %q", err, w.Body)
 	}
 }
 
 func TestRequestsOfOthersAreNotAnsweredWithASignature(t *testing.T) {
 	a := answers(t, "")
-	w := httptest.NewRecorder()
-	if inner, finish := a.Answer(w, request(http.MethodGet, "https://example.com/", nil)); finish != nil || inner != http.ResponseWriter(w) {
+	if grant, err := a.Identify(request(http.MethodGet, "https://example.com/", nil)); err == nil || grant.Wrap != nil {
 		t.Error("the answer to a request that nobody signed is held back")
 	}
 }

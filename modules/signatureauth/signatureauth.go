@@ -363,11 +363,11 @@ func (r *ring) Key(id string) *httpsig.Key {
 }
 
 // Identify verifies the signature of the request.
-func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
+func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 	m := message(r)
 	if fields := p.cavageFields(r); len(fields) > 0 {
 		if fields[0] == "Authorization" && p.policy.Present(m) {
-			return nil, errSeveral
+			return credential.Grant{}, errSeveral
 		}
 		return p.identifyCavage(r, m)
 	}
@@ -375,45 +375,63 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 	ring := p.ring()
 	res, err := httpsig.Verify(m, p.policy, ring, now)
 	if err != nil {
-		return nil, explain(err)
+		return credential.Grant{}, explain(err)
 	}
+	var content *compared
 	if res.ContentDigest {
 		digest, err := httpsig.ParseContentDigest(r.Header["Content-Digest"])
 		if err == nil {
-			err = p.verifyContent(r, digest)
+			content, err = p.verifyContent(r, digest)
 		}
 		if err != nil {
-			return nil, withKey(explain(err), res.Key)
+			return credential.Grant{}, withKey(explain(err), res.Key)
 		}
 	}
 	if err := p.use(r, &signed{
 		key: res.Key, user: ring.found.principal.ID, nonce: res.Nonce, fingerprint: res.Fingerprint, created: res.Created, until: res.Until, covers: res.Covers,
 	}, now); err != nil {
-		return nil, withKey(err, res.Key)
+		return credential.Grant{}, withKey(err, res.Key)
 	}
-	p.note(r, m, "signature", res.Label)
-	return ring.found.principal, nil
+	return p.grant(ring.found, content, m, "signature", res.Label), nil
 }
 
-func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (*principal.Principal, error) {
+func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (credential.Grant, error) {
 	now := p.now()
 	ring := p.ring()
 	res, err := p.cavage.Verify(m, ring, now)
 	if err != nil {
-		return nil, explain(err)
+		return credential.Grant{}, explain(err)
 	}
+	var content *compared
 	if res.Digest != nil {
-		if err := p.verifyContent(r, res.Digest); err != nil {
-			return nil, withKey(explain(err), res.Key)
+		if content, err = p.verifyContent(r, res.Digest); err != nil {
+			return credential.Grant{}, withKey(explain(err), res.Key)
 		}
 	}
 	if err := p.use(r, &signed{
 		key: res.Key, user: ring.found.principal.ID, fingerprint: res.Fingerprint, created: res.Created, until: res.Until, covers: res.Covers, cavage: true,
 	}, now); err != nil {
-		return nil, withKey(err, res.Key)
+		return credential.Grant{}, withKey(err, res.Key)
 	}
-	p.note(r, m, strings.ToLower(res.Field), "")
-	return ring.found.principal, nil
+	return p.grant(ring.found, content, m, strings.ToLower(res.Field), ""), nil
+}
+
+// grant is what a signature gives. content is what is still to be compared, if
+// any, and m what a response may be signed for, with the field and the label of
+// its signature, before anything is removed from the request.
+func (p *Provider) grant(of *holder, content *compared, m *httpsig.Message, field, label string) credential.Grant {
+	g := credential.Grant{Principal: of.principal}
+	if content == nil && p.SignResponses == nil {
+		return g
+	}
+	s := &serving{content: content}
+	if p.SignResponses != nil {
+		kept := *m
+		kept.Header = m.Header.Clone()
+		s.to, s.asked = p.SignResponses, &asked{&kept, field, label}
+	}
+	g.Wrap = s.serve
+	return g
 }
 
 // cavageFields returns the fields that hold a signature of draft-cavage, if those
@@ -490,9 +508,6 @@ func (p *Provider) Challenges(why *credential.Error) []string {
 	return []string{credential.Challenge("Signature", "realm", p.Realm, "error", why.Code, "error_description", why.Detail)}
 }
 
-// Advertise says what signatures are asked for.
-func (p *Provider) Advertise(h http.Header) { h.Add("Accept-Signature", p.policy.AcceptSignature()) }
-
 // Clean removes the signature from the request if the provider is configured
 // so.
 func (p *Provider) Clean(r *http.Request) {
@@ -506,13 +521,21 @@ func (p *Provider) Clean(r *http.Request) {
 	delete(r.Header, "Signature-Input")
 }
 
-// Vouches returns who vouches for the callers.
-func (*Provider) Vouches() []principal.Source {
-	return []principal.Source{{Kind: principal.KindSignature}}
+// Traits implements credential.Method.
+func (p *Provider) Traits() credential.Traits {
+	t := credential.Traits{
+		Options: p.options, Reads: p.components(),
+		Vouches: []principal.Source{{Kind: principal.KindSignature}}, Gives: p.gives(),
+	}
+	if p.policy != nil {
+		t.Unauthorized = http.Header{"Accept-Signature": {p.policy.AcceptSignature()}}
+	}
+	return t
 }
 
-// Grants returns what the keys give.
-func (p *Provider) Grants() (all credential.Grants) {
+// gives returns what the keys give.
+func (p *Provider) gives() *credential.Grants {
+	all := new(credential.Grants)
 	give := func(of keys) {
 		for _, k := range of {
 			if k.principal != nil {
@@ -527,17 +550,8 @@ func (p *Provider) Grants() (all credential.Grants) {
 	return all
 }
 
-// HandlerOptions returns what the directive says that the handler does.
-func (p *Provider) HandlerOptions() credential.Options { return p.options }
-
-// Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
-// Answers are not signed there.
-func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	return reqctx.Authenticate(p, w, r)
-}
-
-// HeaderNames returns the header fields that a signature must cover.
-func (p *Provider) HeaderNames() []string {
+// components returns the header fields that a signature must cover.
+func (p *Provider) components() []string {
 	var names []string
 	for _, c := range p.Components {
 		if name, _, _ := strings.Cut(strings.Trim(c, `"`), ";"); !strings.HasPrefix(name, "@") {
@@ -548,15 +562,17 @@ func (p *Provider) HeaderNames() []string {
 	return names
 }
 
+// Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
+// Answers are not signed there.
+func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	return reqctx.Authenticate(p, w, r)
+}
+
 // Interface guards
 var (
 	_ caddy.Provisioner       = (*Provider)(nil)
 	_ caddy.CleanerUpper      = (*Provider)(nil)
 	_ caddyauth.Authenticator = (*Provider)(nil)
 	_ credential.Method       = (*Provider)(nil)
-	_ credential.WithOptions  = (*Provider)(nil)
-	_ credential.Advertiser   = (*Provider)(nil)
-	_ credential.Answerer     = (*Provider)(nil)
-	_ credential.Late         = (*Provider)(nil)
 	_ httpsig.Keys            = (*ring)(nil)
 )

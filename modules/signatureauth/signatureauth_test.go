@@ -141,7 +141,8 @@ func TestSignatureSaysWhoIsCalling(t *testing.T) {
 	p := provide(t, "key acme-1 ed25519 `"+acme.public+"` {\nuser acme\nroles partner\nscopes orders:write\nplan gold\n}\nkey bob hmac-sha256 `base64:YSBzaGFyZWQgc2VjcmV0IG9mIDMyIGJ5dGVzLCBvciBtb3Jl`")
 	r := request("POST", "https://api.example.com/orders?x=1", []byte(`{"a":1}`))
 	sign(t, acme.Signer, r, nil)
-	who, err := p.Identify(r)
+	grant, err := p.Identify(r)
+	who := grant.Principal
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,8 +161,8 @@ func TestSignatureSaysWhoIsCalling(t *testing.T) {
 	}
 	r = request("GET", "https://api.example.com/orders", nil)
 	sign(t, bob, r, nil)
-	if who, err := p.Identify(r); err != nil || who.ID != "bob" {
-		t.Errorf("got %+v, %v", who, err)
+	if grant, err := p.Identify(r); err != nil || grant.Principal.ID != "bob" {
+		t.Errorf("got %+v, %v", grant.Principal, err)
 	}
 }
 
@@ -236,7 +237,8 @@ func TestHostileRequestsAreRefused(t *testing.T) {
 		p := provide(t, block)
 		r := request("POST", "https://api.example.com/a/b%2Fc?x=1&y=2", []byte(`{"a":1}`))
 		test.make(r)
-		who, err := p.Identify(r)
+		grant, err := p.Identify(r)
+		who := grant.Principal
 		if got := refusal(err); got != test.want || (who != nil) != (test.want == "") {
 			t.Errorf("%s: got %q, %+v, want %q", name, got, who, test.want)
 		}
@@ -381,11 +383,16 @@ func TestLargeContentIsNeverCompleteUnlessSigned(t *testing.T) {
 		if test.known {
 			r.ContentLength = int64(len(test.body))
 		}
-		if _, err := p.Identify(r); err != nil {
+		grant, err := p.Identify(r)
+		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		got, err := io.ReadAll(r.Body)
-		failed := p.Failed(r, err)
+		var got []byte
+		var failed *credential.Error
+		errors.As(grant.Wrap(httptest.NewRecorder(), r, func(http.ResponseWriter, *http.Request) error {
+			got, err = io.ReadAll(r.Body)
+			return err
+		}), &failed)
 		switch {
 		case test.good && (err != nil || !bytes.Equal(got, content) || failed != nil):
 			t.Errorf("%s: %d bytes, %v, failed %v", name, len(got), err, failed)
@@ -436,7 +443,8 @@ func TestCavageIsOffUnlessAsked(t *testing.T) {
 		"both kinds":        {func(r *http.Request) { sign(t, hmac, r, nil) }, credential.CodeInvalidRequest},
 	} {
 		p := provide(t, key+"cavage")
-		who, err := p.Identify(make(test.change))
+		grant, err := p.Identify(make(test.change))
+		who := grant.Principal
 		if refusal(err) != test.want || (who != nil) != (test.want == "") {
 			t.Errorf("%s: got %q, %+v, want %q", name, refusal(err), who, test.want)
 		}
@@ -502,8 +510,8 @@ func TestCavageStandsInEitherField(t *testing.T) {
 		if places := p.Places(r); len(places) != 1 || places[0].At != "header "+field {
 			t.Errorf("%s: stands in %v", field, places)
 		}
-		if who, err := p.Identify(r); err != nil || who.ID != actor {
-			t.Errorf("%s: got %+v, %v", field, who, err)
+		if grant, err := p.Identify(r); err != nil || grant.Principal.ID != actor {
+			t.Errorf("%s: got %+v, %v", field, grant.Principal, err)
 		}
 		p.Clean(r)
 		if r.Header.Get("Signature") != "" || r.Header.Get("Authorization") != "" {

@@ -49,7 +49,8 @@ func TestSignedCommandsAreAccepted(t *testing.T) {
 	answers := make(chan string, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{})
-		who, err := p.Identify(r)
+		grant, err := p.Identify(r)
+		who := grant.Principal
 		answer := "refused: " + refusal(err)
 		if err == nil && who != nil {
 			answer = r.Method + " " + who.ID

@@ -145,7 +145,7 @@ func (p *Provider) compile() (err error) {
 // distinct refuses a field of the request that is to be two things.
 func (p *Provider) distinct() error {
 	seen := make(map[string]bool)
-	for _, f := range p.CopiedFields() {
+	for _, f := range p.copied() {
 		if seen[f.To] {
 			return fmt.Errorf("the field %s is named twice: the user, the groups and each claim have a field of their own", f.To)
 		}
@@ -154,8 +154,8 @@ func (p *Provider) distinct() error {
 	return nil
 }
 
-// CopiedFields returns the fields that forward_auth has to copy.
-func (p *Provider) CopiedFields() []credential.Copied {
+// copied returns the fields that forward_auth has to copy.
+func (p *Provider) copied() []credential.Copied {
 	all := []credential.Copied{p.user}
 	if p.Groups != "" {
 		all = append(all, p.groups)
@@ -167,19 +167,19 @@ func (p *Provider) CopiedFields() []credential.Copied {
 }
 
 // Identify says whom the authentication service has named.
-func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
-	values := taken(r, p)
+func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
+	values := p.believed(r)
 	user := values[p.user.To]
 	if user == "" {
-		return nil, credential.ErrMissing
+		return credential.Grant{}, credential.ErrMissing
 	}
 	if strings.Contains(user, ",") {
-		return nil, p.unclear(p.user, "has a comma in it, and could be two users")
+		return credential.Grant{}, p.unclear(p.user, "has a comma in it, and could be two users")
 	}
 	who := &principal.Principal{ID: user, Issuer: p.Issuer, Kind: principal.KindHeader}
-	for _, field := range p.CopiedFields() {
+	for _, field := range p.copied() {
 		if v := values[field.To]; !principal.Printable(v) {
-			return nil, p.unclear(field, "has characters in it that cannot be printed")
+			return credential.Grant{}, p.unclear(field, "has characters in it that cannot be printed")
 		}
 	}
 	claims := map[string]any{"sub": user}
@@ -194,10 +194,14 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 	}
 	raw, err := json.Marshal(claims)
 	if err != nil {
-		return nil, p.unclear(p.user, err.Error())
+		return credential.Grant{}, p.unclear(p.user, err.Error())
 	}
 	who.Claims = principal.NewClaims(raw)
-	return who, nil
+	grant := credential.Grant{Principal: who, Upstream: make(http.Header, len(values))}
+	for name, value := range values {
+		grant.Upstream[name] = []string{value} // the upstream may know its users by them
+	}
+	return grant, nil
 }
 
 // split returns the groups, each once.
@@ -222,12 +226,15 @@ func (p *Provider) unclear(field credential.Copied, why string) *credential.Erro
 	}
 }
 
-// Places returns the field of the user, if the service has named one.
+// Places returns the field of the user, if the service has named one. What the
+// caller is known by is what browsers send whoever asks them to: a cookie of the
+// service, or the address in a network. A page of another site must not change
+// anything with it.
 func (p *Provider) Places(r *http.Request) []credential.Place {
-	if taken(r, p)[p.user.To] == "" {
+	if p.believed(r)[p.user.To] == "" {
 		return nil
 	}
-	return []credential.Place{{Kind: principal.KindHeader, At: "header " + p.user.To}}
+	return []credential.Place{{Kind: principal.KindHeader, At: "header " + p.user.To, Ambient: true}}
 }
 
 // Challenges returns the value of WWW-Authenticate (RFC 9110 section 11.6.1).
@@ -245,35 +252,32 @@ func (p *Provider) Challenges(why *credential.Error) []string {
 // Clean does nothing: the fields are gone already.
 func (*Provider) Clean(*http.Request) {}
 
-// Vouches returns who vouches for the callers.
-func (p *Provider) Vouches() []principal.Source {
-	return []principal.Source{{Kind: principal.KindHeader, Issuer: p.Issuer}}
+// Traits implements credential.Method.
+func (p *Provider) Traits() credential.Traits {
+	t := credential.Traits{
+		Options: p.options, Ambient: true,
+		Vouches: []principal.Source{{Kind: principal.KindHeader, Issuer: p.Issuer}},
+		Gives:   &credential.Grants{Others: p.Groups != ""}, // the service may name any
+	}
+	if p.user.To == "" && p.compile() != nil {
+		return t
+	}
+	t.Copied, t.Believes = p.copied(), p.believes()
+	return t
 }
 
-// Grants returns that the service may name any groups, if it is asked for them.
-func (p *Provider) Grants() credential.Grants { return credential.Grants{Others: p.Groups != ""} }
-
-// HandlerOptions returns what the directive says that the handler does.
-func (p *Provider) HandlerOptions() credential.Options {
-	o := p.options
-	if p.user.To == "" && p.compile() != nil {
-		return o
+// believes returns the names of the fields in the request.
+func (p *Provider) believes() []string {
+	var names []string
+	for _, f := range p.copied() {
+		names = append(names, f.To)
 	}
-	for _, f := range p.CopiedFields() {
-		o.Strip = append(o.Strip, f.To)
-	}
-	return o
+	return names
 }
 
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	p.Take(r)
-	p.drop(r.Header)
-	user, ok, err := reqctx.Authenticate(p, w, r)
-	if ok {
-		p.restore(r)
-	}
-	return user, ok, err
+	return reqctx.Authenticate(p, w, r, p.believes()...)
 }
 
 // Interface guards
@@ -281,10 +285,4 @@ var (
 	_ caddy.Provisioner       = (*Provider)(nil)
 	_ caddyauth.Authenticator = (*Provider)(nil)
 	_ credential.Method       = (*Provider)(nil)
-	_ credential.Taker        = (*Provider)(nil)
-	_ credential.Answerer     = (*Provider)(nil)
-	_ credential.Voucher      = (*Provider)(nil)
-	_ credential.FromCopied   = (*Provider)(nil)
-	_ credential.InCookie     = (*Provider)(nil)
-	_ credential.WithOptions  = (*Provider)(nil)
 )

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 // request is one that has the fields of sent and for which, where the status is
@@ -74,8 +75,9 @@ func TestOnlyWhatTheServiceAnsweredAndCaddyCopiedCounts(t *testing.T) {
 		"answered nobody, client claims": {200, nil, alice, "", nil},
 	} {
 		p, r := provider(t), request(test.status, test.answered, test.sent)
-		p.Take(r)
-		who, err := p.Identify(r)
+		reqctx.Of(r).KeepRemoved(r.Header, p.Traits().Believes)
+		grant, err := p.Identify(r)
+		who := grant.Principal
 		switch {
 		case test.user == "" && (err == nil || who != nil):
 			t.Errorf("%s: %v", title, who)
@@ -107,8 +109,9 @@ func TestValuesThatAreNotClearAreRejected(t *testing.T) {
 			}
 		}
 		p, r := provider(t), request(200, test, sent)
-		p.Take(r)
-		who, err := p.Identify(r)
+		reqctx.Of(r).KeepRemoved(r.Header, p.Traits().Believes)
+		grant, err := p.Identify(r)
+		who := grant.Principal
 		var ce *credential.Error
 		if who != nil || !errors.As(err, &ce) || ce.Kind != credential.Bad {
 			t.Errorf("%q: %v, %v", test, who, err)
@@ -121,14 +124,14 @@ func TestValuesThatAreNotClearAreRejected(t *testing.T) {
 func TestWhatWasTakenIsOfThisPass(t *testing.T) {
 	p := provider(t)
 	r := request(200, map[string]string{"X-Name": "alice"}, http.Header{"Remote-User": {"alice"}})
-	p.Take(r)
+	reqctx.Of(r).KeepRemoved(r.Header, p.Traits().Believes)
 	if _, err := p.Identify(r); err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Remote-User", "root")
-	p.Take(r)
-	if who, err := p.Identify(r); err == nil {
-		t.Errorf("%+v", who)
+	reqctx.Of(r).KeepRemoved(r.Header, p.Traits().Believes)
+	if grant, err := p.Identify(r); err == nil {
+		t.Errorf("%+v", grant.Principal)
 	}
 }
 

@@ -1,10 +1,8 @@
 package webhookauth
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -26,31 +24,14 @@ var (
 
 // readContent reads the content and puts it back.
 func (p *Provider) readContent(r *http.Request) ([]byte, error) {
-	if r.ContentLength > p.MaxBody {
-		return nil, errTooLarge
-	}
-	if !reqctx.HasContent(r) {
-		return nil, nil
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, p.MaxBody+1))
-	var tooLarge *http.MaxBytesError
-	var answer caddyhttp.HandlerError
+	body, err := reqctx.ReadContent(r, p.MaxBody)
 	switch {
-	case errors.As(err, &tooLarge), errors.As(err, &answer) && answer.StatusCode == http.StatusRequestEntityTooLarge:
-		return nil, errTooLarge // than request_body max_size
+	case errors.Is(err, reqctx.ErrTooLarge) || reqctx.Limited(err):
+		return nil, errTooLarge // than max_body, or than request_body max_size
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errContent, err)
-	case int64(len(body)) > p.MaxBody:
-		return nil, errTooLarge
 	}
-	r.Body = &content{bytes.NewReader(body), r.Body}
 	return body, nil
-}
-
-// content is what has been read of a body.
-type content struct {
-	io.Reader
-	io.Closer
 }
 
 // memories has one memory, that of all sites. A reload forgets nothing.
@@ -91,18 +72,18 @@ func (p *Provider) openReplay(ctx caddy.Context) error {
 }
 
 // use notes the MACs of a webhook. It is the last of all checks, so that only who
-// has a secret can fill the memory.
+// has a secret can fill the memory. It returns nil where nothing is remembered.
 //
 // It does not matter to which site or path a webhook was sent: it is not signed.
-func (p *Provider) use(r *http.Request, s *webhook.Scheme, macs [][]byte, made, now time.Time) *credential.Error {
+func (p *Provider) use(r *http.Request, s *webhook.Scheme, macs [][]byte, made, now time.Time) (*delivery, error) {
 	if p.used == nil {
-		return nil
+		return nil, nil //nolint:nilnil // as said
 	}
 	until := made.Add(time.Duration(p.Leeway))
 	if !s.Timed {
 		until = now.Add(time.Duration(p.Replay))
 	}
-	d := &delivery{used: p.used, until: until}
+	d := &delivery{used: p.used, now: p.now, until: until}
 	for _, mac := range macs {
 		err := p.used.memory.Use(r.Context(), replay.Entry{Scope: "webhook", Value: string(mac), Made: made, Until: until}, now)
 		if errors.Is(err, replay.ErrReplayed) && p.used.again(string(mac), now) {
@@ -110,14 +91,11 @@ func (p *Provider) use(r *http.Request, s *webhook.Scheme, macs [][]byte, made, 
 		}
 		if err != nil {
 			d.release(now)
-			return explainUse(err)
+			return nil, err
 		}
 		d.macs = append(d.macs, string(mac))
 	}
-	if vars := reqctx.Vars(r); vars != nil {
-		vars[deliveryVar] = d
-	}
-	return nil
+	return d, nil
 }
 
 // explainUse is what the client is told where the memory refuses: used, or that
@@ -158,15 +136,23 @@ func (u *used) fail(mac string, until, now time.Time) {
 	}
 }
 
-// deliveryVar is the variable under which the delivery stands.
-const deliveryVar = "moat.webhook.delivery"
-
 // delivery is one webhook that was accepted, and how it was answered.
 type delivery struct {
 	used   *used
+	now    func() time.Time
 	macs   []string
 	until  time.Time
 	status int // 0: not yet
+}
+
+// serve implements credential.Grant.Wrap: a webhook that is not answered with
+// success may be sent again.
+func (d *delivery) serve(w http.ResponseWriter, r *http.Request, next credential.Next) error {
+	err := next(&watching{&caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, d}, r)
+	if err != nil || d.status >= http.StatusMultipleChoices || r.Context().Err() != nil {
+		d.release(d.now())
+	}
+	return err
 }
 
 // release lets the webhook be sent again.
@@ -174,25 +160,6 @@ func (d *delivery) release(now time.Time) {
 	for _, mac := range d.macs {
 		d.used.fail(mac, d.until, now)
 	}
-}
-
-// Guard returns a writer that sees how the webhook is answered.
-func (*Provider) Guard(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
-	d, ok := reqctx.Vars(r)[deliveryVar].(*delivery)
-	if !ok {
-		return w
-	}
-	return &watching{&caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, d}
-}
-
-// Failed lets a webhook that was not answered with success be sent again. It
-// never refuses one.
-func (p *Provider) Failed(r *http.Request, err error) *credential.Error {
-	d, ok := reqctx.Vars(r)[deliveryVar].(*delivery)
-	if ok && (err != nil || d.status >= http.StatusMultipleChoices || r.Context().Err() != nil) {
-		d.release(p.now())
-	}
-	return nil
 }
 
 // watching notes the final status.

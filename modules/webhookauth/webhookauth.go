@@ -190,21 +190,21 @@ func (p *Provider) Cleanup() error {
 }
 
 // Identify verifies the signature of the request.
-func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
+func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 	scheme, claim, err := p.read(r.Header)
 	if err != nil {
-		return nil, explain(err, scheme)
+		return credential.Grant{}, explain(err, scheme)
 	}
 	now := p.now()
 	if reqctx.TargetOf(r).Method != http.MethodPost || r.Method != http.MethodPost {
-		return nil, explain(errMethod, scheme)
+		return credential.Grant{}, explain(errMethod, scheme)
 	}
 	if err := claim.Fresh(now, time.Duration(p.Leeway)); err != nil {
-		return nil, explain(err, scheme) // before the content is read
+		return credential.Grant{}, explain(err, scheme) // before the content is read
 	}
 	body, err := p.readContent(r)
 	if err != nil {
-		return nil, explain(err, scheme)
+		return credential.Grant{}, explain(err, scheme)
 	}
 	for _, s := range p.Senders {
 		if s.scheme != scheme {
@@ -215,13 +215,19 @@ func (p *Provider) Identify(r *http.Request) (*principal.Principal, error) {
 			continue
 		}
 		who := s.principals[which]
-		if err := p.use(r, scheme, macs, claim.Made, now); err != nil {
-			err.Rule, err.Caller = scheme.Name, who
-			return nil, err
+		d, err := p.use(r, scheme, macs, claim.Made, now)
+		if err != nil {
+			e := explainUse(err)
+			e.Rule, e.Caller = scheme.Name, who
+			return credential.Grant{}, e
 		}
-		return who, nil
+		grant := credential.Grant{Principal: who}
+		if d != nil {
+			grant.Wrap = d.serve
+		}
+		return grant, nil
 	}
-	return nil, explain(webhook.ErrMismatch, scheme)
+	return credential.Grant{}, explain(webhook.ErrMismatch, scheme)
 }
 
 // read reads the signature, which must be that of one sender alone.
@@ -301,21 +307,19 @@ func (p *Provider) Clean(r *http.Request) {
 	}
 }
 
-// Vouches returns who vouches for the callers.
-func (*Provider) Vouches() []principal.Source {
-	return []principal.Source{{Kind: principal.KindWebhook}}
+// Traits implements credential.Method.
+func (p *Provider) Traits() credential.Traits {
+	return credential.Traits{Options: p.options, Vouches: []principal.Source{{Kind: principal.KindWebhook}}, Gives: p.gives()}
 }
 
-// Grants returns what the senders are given.
-func (p *Provider) Grants() (all credential.Grants) {
+// gives returns what the senders are given.
+func (p *Provider) gives() *credential.Grants {
+	all := new(credential.Grants)
 	for _, s := range p.Senders {
 		all.Add(s.Roles, s.Scopes)
 	}
 	return all
 }
-
-// HandlerOptions returns what the directive says that the handler does.
-func (p *Provider) HandlerOptions() credential.Options { return p.options }
 
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
@@ -328,6 +332,4 @@ var (
 	_ caddy.CleanerUpper      = (*Provider)(nil)
 	_ caddyauth.Authenticator = (*Provider)(nil)
 	_ credential.Method       = (*Provider)(nil)
-	_ credential.WithOptions  = (*Provider)(nil)
-	_ credential.Late         = (*Provider)(nil)
 )

@@ -104,7 +104,8 @@ func want(t *testing.T, what string, p *Provider, r *http.Request, status int, c
 
 func good(t *testing.T, what string, p *Provider, r *http.Request) *principal.Principal {
 	t.Helper()
-	who, err := p.Identify(r)
+	grant, err := p.Identify(r)
+	who := grant.Principal
 	if err != nil {
 		t.Fatalf("%s: %v: %v", what, err, errors.Unwrap(err))
 	}
@@ -221,14 +222,19 @@ func TestWebhookThatFailedIsAcceptedAgain(t *testing.T) {
 	p := provide(t, "github {env.OLD}")
 	serve := func(r *http.Request, status int, err error) {
 		t.Helper()
-		good(t, "delivery", p, r)
-		w := p.Guard(httptest.NewRecorder(), r)
-		if status != 0 {
-			w.WriteHeader(http.StatusEarlyHints)
-			w.WriteHeader(status)
+		grant, refused := p.Identify(r)
+		if refused != nil {
+			t.Fatalf("delivery: %v", refused)
 		}
-		if e := p.Failed(r, err); e != nil {
-			t.Fatal(e)
+		got := grant.Wrap(httptest.NewRecorder(), r, func(w http.ResponseWriter, _ *http.Request) error {
+			if status != 0 {
+				w.WriteHeader(http.StatusEarlyHints)
+				w.WriteHeader(status)
+			}
+			return err
+		})
+		if !errors.Is(got, err) {
+			t.Fatal(got)
 		}
 	}
 	for name, tc := range map[string]struct {
@@ -252,9 +258,14 @@ func TestWebhookThatFailedIsAcceptedAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := github(oldSecret, t.Name())
 	r = r.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, r.Context().Value(caddyhttp.VarsCtxKey)))
-	good(t, "delivery", p, r)
-	cancel() // the sender does not wait
-	_ = p.Failed(r, nil)
+	grant, err := p.Identify(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = grant.Wrap(httptest.NewRecorder(), r, func(http.ResponseWriter, *http.Request) error {
+		cancel() // the sender does not wait
+		return nil
+	})
 	good(t, "after the sender has gone", p, github(oldSecret, t.Name()))
 }
 

@@ -3,6 +3,7 @@ package reqctx
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
@@ -13,10 +14,18 @@ import (
 // Authenticate is a method of ours as Caddy's own authentication handler asks
 // for it (caddyauth.Authenticator). That handler answers every refusal with
 // 401 and tries the next provider, so the error, which it logs, is only for
-// credentials that could not be checked.
-func Authenticate(m credential.Method, w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+// credentials that could not be checked. It knows neither of rights that end nor
+// of Grant.Wrap.
+//
+// believes are Traits.Believes of the method, which that handler does not remove.
+func Authenticate(m credential.Method, w http.ResponseWriter, r *http.Request, believes ...string) (caddyauth.User, bool, error) {
 	EndToEnd(r)
-	who, err := m.Identify(r)
+	c := Of(r)
+	if len(believes) > 0 {
+		c.KeepRemoved(r.Header, believes)
+		credential.Spellings(believes).Remove(r.Header)
+	}
+	grant, err := m.Identify(r)
 	if err != nil {
 		var ce *credential.Error
 		if !errors.As(err, &ce) || ce.Kind == credential.Unavailable {
@@ -30,18 +39,36 @@ func Authenticate(m credential.Method, w http.ResponseWriter, r *http.Request) (
 		}
 		return caddyauth.User{}, false, nil
 	}
-	if principal.CheckID(who.ID) != nil {
+	if principal.CheckID(grant.Principal.ID) != nil {
 		return caddyauth.User{}, false, nil
 	}
-	Identify(r, who)
+	c.Identify(grant.Principal)
 	m.Clean(r)
-	user := caddyauth.User{ID: who.ID, Metadata: map[string]string{}}
-	if repl := Replacer(r); repl != nil {
+	c.Grant(w, r, &grant)
+	user := caddyauth.User{ID: grant.Principal.ID, Metadata: map[string]string{}}
+	if c.repl != nil {
 		for _, name := range []string{"roles", "scopes", "plan"} {
-			if value, ok := repl.GetString(userPrefix + name); ok {
+			if value, ok := c.repl.GetString(userPrefix + name); ok {
 				user.Metadata[name] = value
 			}
 		}
 	}
 	return user, true, nil
+}
+
+// Grant has the request go on, and be answered, with the fields of a grant.
+func (c *Context) Grant(w http.ResponseWriter, r *http.Request, grant *credential.Grant) {
+	for name, values := range grant.Upstream {
+		c.Forward(r, name, slices.Clone(values))
+	}
+	if len(grant.Header) == 0 {
+		return
+	}
+	h := w.Header()
+	for name, values := range grant.Header {
+		if name == "Set-Cookie" { // one cookie does not replace another
+			values = append(slices.Clip(h[name]), values...)
+		}
+		h[name] = slices.Clone(values)
+	}
 }

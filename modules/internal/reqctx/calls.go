@@ -26,18 +26,16 @@ type CallDecision struct {
 	Scopes []string // of which each would have it allowed, where it is not
 }
 
-const callsVar = "moat.calls"
+type callsKey struct{}
 
 // SetCalls leaves who is to be asked about calls. Without rules for calls nobody
 // is.
 func SetCalls(r *http.Request, c Calls) {
-	if vars := Vars(r); vars != nil {
-		vars[callsVar] = c
-	}
+	Of(r).Keep(callsKey{}, c)
 }
 
 // CallsOf returns who is to be asked about calls, or nil.
 func CallsOf(r *http.Request) Calls {
-	c, _ := Vars(r)[callsVar].(Calls)
+	c, _ := Of(r).Kept(callsKey{}).(Calls)
 	return c
 }

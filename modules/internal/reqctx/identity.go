@@ -1,7 +1,6 @@
 package reqctx
 
 import (
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,101 +17,96 @@ const (
 	callerKey    = "http.moat.caller"
 	codeKey      = "http.moat.code"
 	claimsPrefix = "claims."
-
-	// answeringVar is the key of the request's variable table that is there
-	// once its replacer answers for the principal.
-	answeringVar = "moat.answering"
 )
+
+// Principal returns the verified caller of the request, nil if anonymous. If
+// an authenticator that is not ours has named another caller since, that is
+// the one, with nothing of the earlier.
+func (c *Context) Principal() *principal.Principal {
+	if c.repl == nil {
+		return c.principal
+	}
+	if c.principal != nil {
+		if id, ok := c.repl.Get(userPrefix + "id"); !ok || id == c.principal.ID {
+			return c.principal
+		}
+		c.principal = nil
+	}
+	return principal.Of(c.repl.Get)
+}
+
+// Verified returns the caller that a layer of ours has made known, whatever
+// other authenticators say since.
+func (c *Context) Verified() *principal.Principal { return c.principal }
 
 // AddRoles makes the caller p of the request have the roles too, for the
 // layers behind and for the record, and returns the caller it then has. p
 // itself, which requests may share, is not changed.
-func AddRoles(r *http.Request, p *principal.Principal, roles []string) *principal.Principal {
+func (c *Context) AddRoles(p *principal.Principal, roles []string) *principal.Principal {
+	if !slices.ContainsFunc(roles, func(role string) bool { return !p.HasRole(role) }) {
+		return p
+	}
 	with := *p
 	for _, role := range roles {
 		if !with.HasRole(role) {
 			with.Roles = append(slices.Clip(with.Roles), role)
 		}
 	}
-	if len(with.Roles) == len(p.Roles) {
-		return p
-	}
-	if vars := Vars(r); vars != nil {
-		vars[principal.Var] = &with
-	}
-	if repl := Replacer(r); repl != nil {
-		repl.Set(userPrefix+"roles", principal.JoinNames(with.Roles))
+	c.principal = &with
+	if c.repl != nil {
+		c.repl.Set(userPrefix+"roles", principal.JoinNames(with.Roles))
 	}
 	return &with
 }
 
-// Identify makes p the verified caller of the request: the principal in its
-// variable table, and the placeholders {http.auth.user.id}, .roles and .scopes
-// (as principal.JoinNames prints them), .plan, and .claims.<path>, whose values
-// keep their types, .issuer and .kind; and {http.moat.caller}: see answer.
+// Identify makes p the verified caller of the request, and what the
+// placeholders {http.auth.user.id}, .roles and .scopes (as principal.JoinNames
+// prints them), .plan, .claims.<path>, whose values keep their types, .issuer and
+// .kind say, and {http.moat.caller}: see placeholder.
 //
 // What an earlier authenticator left in these placeholders is removed: a
 // request has one identity, and a role of one user must not stand beside
 // the name of another.
-func Identify(r *http.Request, p *principal.Principal) {
-	vars, repl := Vars(r), Replacer(r)
-	if vars == nil || repl == nil {
-		return // not a request that Caddy serves
+func (c *Context) Identify(p *principal.Principal) {
+	c.principal = p
+	if c.repl != nil {
+		c.repl.DeleteByPrefix(userPrefix)
 	}
-	vars[principal.Var] = p
-	repl.DeleteByPrefix(userPrefix)
-	answer(vars, repl)
 }
 
-// Answer gives the placeholders {http.auth.user.*} of a request without an
-// identity their empty values, {http.moat.caller} that of its client, and
-// {http.moat.code} of a request that no layer of ours has rejected.
-// Where nobody knows a placeholder, Caddy passes its name on to the upstream,
-// which could take that for an identity.
+// placeholder is what the replacer asks. One function that is asked is cheaper
+// than values that are set and that nobody may ask for. It looks for the
+// principal that there is when it is asked: a later authenticator wins.
 //
-// Every layer calls it, since nobody knows which one a request meets first. What another authenticator sets is not touched.
-func Answer(r *http.Request) {
-	if vars, repl := Vars(r), Replacer(r); vars != nil && repl != nil {
-		answer(vars, repl)
-	}
-}
-
-// answer has the replacer answer for the principal.
+// A request without an identity has empty values for {http.auth.user.*}: where
+// nobody knows a placeholder, Caddy passes its name on to the upstream, which
+// could take that for an identity.
 //
 // {http.moat.caller} is whom to count a request for: Principal.Caller of a
 // verified caller, and the client's address of an anonymous one. Anonymous
 // callers do not share one key, and no caller can take that of another.
-func answer(vars map[string]any, repl *caddy.Replacer) {
-	if _, ok := vars[answeringVar]; ok {
-		return
+func (c *Context) placeholder(key string) (any, bool) {
+	name, ok := strings.CutPrefix(key, userPrefix)
+	if !ok {
+		switch key {
+		case callerKey:
+			return c.caller(), true
+		case codeKey:
+			return foreignCode(c.repl), true
+		}
+		if name, ok = strings.CutPrefix(key, appPrefix); ok {
+			return placeholder(c.application(), name)
+		}
+		return nil, false
 	}
-	vars[answeringVar] = true
-	// One function that is asked is cheaper than values that are set and
-	// that nobody may ask for. It looks for the principal that stands there
-	// when it is asked: a later authenticator wins.
-	repl.Map(func(key string) (any, bool) {
-		name, ok := strings.CutPrefix(key, userPrefix)
-		if !ok {
-			switch key {
-			case callerKey:
-				return caller(vars, repl), true
-			case codeKey:
-				return foreignCode(repl), true
-			}
-			if name, ok = strings.CutPrefix(key, appPrefix); ok {
-				return placeholder(application(vars, repl), name)
-			}
-			return nil, false
+	p := c.principal
+	if p == nil {
+		p = nobody
+		if name == "kind" && principal.Of(c.repl.Get) != nil {
+			return principal.KindOther, true
 		}
-		p, _ := vars[principal.Var].(*principal.Principal)
-		if p == nil {
-			p = nobody
-			if name == "kind" && principal.Of(nil, repl.Get) != nil {
-				return principal.KindOther, true
-			}
-		}
-		return placeholder(p, name)
-	})
+	}
+	return placeholder(p, name)
 }
 
 // foreignCode returns {http.moat.code} of a request that no layer of ours has
@@ -125,11 +119,11 @@ func foreignCode(repl *caddy.Replacer) string {
 }
 
 // caller returns {http.moat.caller}.
-func caller(vars map[string]any, repl *caddy.Replacer) string {
-	if p := PrincipalIn(vars, repl); p != nil {
+func (c *Context) caller() string {
+	if p := c.Principal(); p != nil {
 		return p.Caller()
 	}
-	address, _ := vars[caddyhttp.ClientIPVarKey].(string)
+	address, _ := c.vars[caddyhttp.ClientIPVarKey].(string)
 	if ip, err := netip.ParseAddr(address); err == nil {
 		return ip.Unmap().WithZone("").String() // one client, one spelling
 	}
@@ -137,8 +131,8 @@ func caller(vars map[string]any, repl *caddy.Replacer) string {
 }
 
 // application returns the application of the request, or nobody.
-func application(vars map[string]any, repl *caddy.Replacer) *principal.Principal {
-	if p := PrincipalIn(vars, repl); p != nil && p.App != nil {
+func (c *Context) application() *principal.Principal {
+	if p := c.Principal(); p != nil && p.App != nil {
 		return p.App
 	}
 	return nobody
@@ -149,7 +143,7 @@ var nobody = new(principal.Principal)
 
 // placeholder returns the value of {http.auth.user.<name>}, or of
 // {http.auth.app.<name>} for the application. What the caller
-// does not have is empty, and not unknown: see Anonymous.
+// does not have is empty, and not unknown: see Context.placeholder.
 func placeholder(p *principal.Principal, name string) (any, bool) {
 	switch name {
 	case "id":

@@ -60,7 +60,7 @@ func TestAnonymousRequestHasEmptyPlaceholders(t *testing.T) {
 	repl := caddy.NewReplacer()
 	r = caddyhttp.PrepareRequest(r, repl, httptest.NewRecorder(), nil)
 	const all = "{http.auth.user.id}{http.auth.user.roles}{http.auth.user.scopes}{http.auth.user.plan}{http.auth.user.claims.email}"
-	Answer(r)
+	Of(r)
 	if got := repl.ReplaceKnown(all, ""); got != "" {
 		t.Errorf("the upstream would see %q", got)
 	}
@@ -71,7 +71,7 @@ func TestAnonymousRequestHasEmptyPlaceholders(t *testing.T) {
 	if got := repl.ReplaceKnown(all, ""); got != "alice" {
 		t.Errorf("got %q of a caller with nothing but a name", got)
 	}
-	Answer(r) // an optional authenticator that comes later
+	Of(r) // an optional authenticator that comes later
 	if p := Principal(r); p == nil || p.ID != "alice" {
 		t.Errorf("got %+v", p)
 	}
@@ -98,7 +98,7 @@ func TestCallerIsWhomToCountFor(t *testing.T) {
 		repl := caddy.NewReplacer()
 		r = caddyhttp.PrepareRequest(r, repl, httptest.NewRecorder(), nil)
 		Vars(r)[caddyhttp.ClientIPVarKey] = c.client
-		Answer(r)
+		Of(r)
 		if c.p != nil {
 			Identify(r, c.p)
 		}

@@ -1,6 +1,7 @@
-// Package reqctx is the context of one request as the layers share it: the
-// caller, the decisions so far, the response when it is rejected, and the
-// fields that must not reach the upstream as the client sent them.
+// Package reqctx is the context of one request as the layers share it, its
+// Context above all, and what they do with requests alike: how they are
+// rejected, how content is read, and what must not reach the upstream as the
+// client sent it.
 package reqctx
 
 import (
@@ -15,11 +16,6 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
 )
 
-// ChallengesVar is the key of the request's variable table under which an
-// authenticator that lets a request pass as anonymous leaves its challenges, a
-// []string, for a layer behind it that refuses the request with 401.
-const ChallengesVar = "moat.challenges"
-
 // Vars returns the variable table of a request that Caddy serves, or nil.
 func Vars(r *http.Request) map[string]any {
 	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
@@ -32,29 +28,14 @@ func Replacer(r *http.Request) *caddy.Replacer {
 	return repl
 }
 
-// Principal returns the verified caller of the request, nil if anonymous. If
-// an authenticator that is not ours has named another caller since, that is
-// the one, with nothing of the earlier.
-func Principal(r *http.Request) *principal.Principal { return PrincipalIn(Vars(r), Replacer(r)) }
+// Principal is Context.Principal.
+func Principal(r *http.Request) *principal.Principal { return Of(r).Principal() }
 
-// PrincipalIn is Principal for a caller who has looked up the request's
-// variable table and replacer already.
-func PrincipalIn(vars map[string]any, repl *caddy.Replacer) *principal.Principal {
-	if repl == nil {
-		return principal.Of(vars, nil)
-	}
-	if p, ok := vars[principal.Var].(*principal.Principal); ok {
-		if id, ok := repl.Get(userPrefix + "id"); !ok || id == p.ID {
-			return p
-		}
-		delete(vars, principal.Var)
-	}
-	return principal.Of(vars, repl.Get)
-}
+// Identify is Context.Identify.
+func Identify(r *http.Request, p *principal.Principal) { Of(r).Identify(p) }
 
-// Decisions returns where the layers note what they decided about r. It is
-// nil, and usable, where no audit trail listens.
-func Decisions(r *http.Request) *decision.Log { return decision.From(Vars(r)) }
+// Decisions is Context.Decisions.
+func Decisions(r *http.Request) *decision.Log { return Of(r).Decisions() }
 
 // Refuse ends the request with p. The caller returns its result and does
 // nothing else.

@@ -28,18 +28,16 @@ func (s *Resource) Is(path string) bool {
 	return path == s.Path || path == s.Path+"/"
 }
 
-const resourceVar = "moat.resource"
+type resourceKey struct{}
 
 // SetResource says which protected resource a request is for.
 func SetResource(r *http.Request, s *Resource) {
-	if vars := Vars(r); vars != nil {
-		vars[resourceVar] = s
-	}
+	Of(r).Keep(resourceKey{}, s)
 }
 
 // ResourceOf returns the protected resource that a request is for, or nil.
 func ResourceOf(r *http.Request) *Resource {
-	s, _ := Vars(r)[resourceVar].(*Resource)
+	s, _ := Of(r).Kept(resourceKey{}).(*Resource)
 	return s
 }
 

@@ -1,7 +1,6 @@
 // Package decision collects what each layer decided about one request, so
-// that the outermost one can record it. A layer that finds no Log in the
-// request's variable table has nobody to tell: every method of a nil *Log
-// does nothing.
+// that the outermost one can record it. The zero Log is empty; every method of
+// a nil *Log does nothing.
 package decision
 
 import (
@@ -11,9 +10,6 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
-
-// Var is the key of the request's variable table under which the Log stands.
-const Var = "moat.decisions"
 
 // Results of a decision.
 const (
@@ -63,12 +59,6 @@ type Log struct {
 	redacted  int
 	rules     []string
 	caller    *principal.Principal
-}
-
-// From returns the Log in a request's variable table, or nil.
-func From(vars map[string]any) *Log {
-	l, _ := vars[Var].(*Log)
-	return l
 }
 
 // Add appends a decision. The code of a refusal becomes the request's error

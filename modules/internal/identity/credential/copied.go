@@ -31,14 +31,3 @@ func (c Copied) String() string {
 	}
 	return c.From + ">" + c.To
 }
-
-// FromCopied is a method that reads fields which forward_auth has copied.
-type FromCopied interface {
-	CopiedFields() []Copied
-}
-
-// ForwardedVar is the key of the request's variable table under which the
-// names stand of the headers that have been set for the upstream, as a
-// map[string]bool. A handler that the request meets later must not take them
-// for the client's.
-const ForwardedVar = "moat.forwarded"

@@ -2,18 +2,26 @@
 // ordered list of authentication methods and the methods themselves. It
 // carries what caddyauth.Authenticator cannot say: whether a credential is
 // missing, bad, ambiguous, or impossible to check right now.
+//
+// There is one interface, Method. What a method is by its configuration stands
+// in its Traits, and what it has found out about a request in a Grant or in an
+// *Error: something new that a method can do is a field of these, and no
+// interface of its own.
 package credential
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
-// Method is one way to authenticate a request.
+// Method is one way to authenticate requests.
 type Method interface {
+	// Traits describes the method as it is configured. It is asked before the
+	// method is provisioned for what its syntax says, and afterwards for all.
+	Traits() Traits
+
 	// Places says where in the request credentials of this method stand,
 	// without looking at what they are. Each place appears once for each
 	// credential found in it.
@@ -21,7 +29,7 @@ type Method interface {
 
 	// Identify verifies the credential. The error, if there is one, is
 	// always an *Error.
-	Identify(r *http.Request) (*principal.Principal, error)
+	Identify(r *http.Request) (Grant, error)
 
 	// Challenges returns the values of WWW-Authenticate for a refusal. why
 	// is nil where another method refused, or where nothing was offered.
@@ -41,6 +49,15 @@ type Place struct {
 
 	// At names the place, such as "header Authorization" or "cookie id".
 	At string
+
+	// Known is set where the method knows the credential for its own by its
+	// looks, where other methods would take it for theirs: an API key behind
+	// Bearer is no token, whichever method is listed first.
+	Known bool
+
+	// Ambient is set where browsers send the credential by themselves,
+	// whichever page makes them send a request: one in a cookie.
+	Ambient bool
 }
 
 // Kind is why a credential was not accepted.
@@ -161,152 +178,4 @@ type Forward struct {
 
 	// Header is the name of the request header.
 	Header string `json:"header"`
-}
-
-// Options are what a method's directive says that is not the method's to do,
-// but the handler's that holds it.
-type Options struct {
-	Optional  bool
-	Preflight bool
-
-	// Origins are those of other sites whose pages may send requests with a
-	// credential in a cookie.
-	Origins []string
-
-	// KeepStreams lets streams go on when their right has ended.
-	KeepStreams bool
-
-	Forward []Forward
-
-	// Strip are names of headers that mean something to the method, and that
-	// no client may hand to the upstream.
-	Strip []string
-}
-
-// WithOptions is a method whose syntax has options for the handler.
-type WithOptions interface {
-	HandlerOptions() Options
-}
-
-// InCookie is a method whose credential may stand in a cookie.
-type InCookie interface {
-	// CookieOf returns the name of the cookie that has the credential of the
-	// request, if one has.
-	CookieOf(r *http.Request) string
-}
-
-// InHeader is a method whose credential may stand in header fields that its
-// configuration names.
-type InHeader interface {
-	// ReadsHeader reports whether it may stand in the field of that name, or
-	// in one that a server could take for it.
-	ReadsHeader(name string) bool
-}
-
-// Right is how long a verified credential is good.
-type Right interface {
-	// Until is when it expires, with the leeway of clocks. Zero where it does
-	// not expire by itself.
-	Until() time.Time
-
-	// Over reports whether it has expired or was revoked. It is asked from
-	// other goroutines than that of the request.
-	Over(now time.Time) bool
-}
-
-// RightVar is the key of the request's variable table under which a method that
-// identifies somebody may leave the Right.
-const RightVar = "moat.right"
-
-// Recognizer is a method that knows some credentials for its own by their
-// looks, where other methods would take them for theirs: an API key behind
-// Bearer is no token, whichever method is listed first.
-type Recognizer interface {
-	// Recognizes returns the place, as in Place.At, of a credential that is
-	// this method's and nobody else's.
-	Recognizes(r *http.Request) (at string, ok bool)
-}
-
-// Voucher is a method that can say beforehand who vouches for the callers that
-// it identifies.
-type Voucher interface {
-	Vouches() []principal.Source
-}
-
-// Doubt is something in the configuration of a method that works and is
-// probably not meant.
-type Doubt struct {
-	ID   string // what kind it is, which stays the same
-	Text string // what is wrong, and what to write instead
-}
-
-// Doubter is a method that can say what is doubtful in its configuration.
-type Doubter interface {
-	Doubts() []Doubt
-}
-
-// ClaimDoubt returns what is doubtful about a text that was written where an
-// option takes a claim pointer.
-func ClaimDoubt(option, text string) (Doubt, bool) {
-	meant := principal.Meant(text)
-	mark := "a dot"
-	if strings.Contains(text, "/") {
-		mark = "a slash"
-	}
-	return Doubt{
-		ID: "claim_name_separated",
-		Text: option + " " + text + ": without a leading slash this is one claim with " + mark + " in its name; did you mean " + meant +
-			"? A claim that is really named so is written " + principal.Pointer{text}.String(),
-	}, meant != ""
-}
-
-// Taker is a method whose credential stands in header fields that all clients
-// are forbidden to send, and that some peers are believed in. It takes what it
-// believes out of the request before those fields (Options.Strip) are removed.
-type Taker interface {
-	Take(r *http.Request)
-}
-
-// Connected is a method that knows the caller by the certificate of the
-// connection, and so depends on how connections are made.
-type Connected interface {
-	// KnowsConnection reports whether the method looks at the certificate
-	// of the connection, and whether it looks at nothing else.
-	KnowsConnection() (looks, only bool)
-}
-
-// Advertiser is a method that says in a field of its own what credentials it
-// asks for, beside its challenge.
-type Advertiser interface {
-	// Advertise adds to the header of a 401.
-	Advertise(h http.Header)
-}
-
-// Answerer is a method that has something to do with the answers to requests
-// that it has authenticated.
-type Answerer interface {
-	// Answer returns the writer that the request goes on with and what is to
-	// be called, with the error of the handlers behind, when it is over. That
-	// is nil where there is nothing to do.
-	Answer(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, func(error) error)
-}
-
-// Late is a method that may learn only while the request is served that its
-// credential was not good: content that is compared as it is read.
-type Late interface {
-	// Guard returns the writer that the request goes on with.
-	Guard(w http.ResponseWriter, r *http.Request) http.ResponseWriter
-
-	// Failed says why a request that was let pass has failed after all, nil
-	// if it has not or if it has been answered. err is that of the handlers
-	// behind.
-	Failed(r *http.Request, err error) *Error
-}
-
-// Publisher is a method that has something to tell everybody, such as the
-// public keys of its issuer.
-type Publisher interface {
-	// Publish answers the request if it is for what the method publishes,
-	// and reports whether it was.
-	Publish(w http.ResponseWriter, r *http.Request) bool
 }

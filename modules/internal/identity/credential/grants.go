@@ -23,8 +23,3 @@ func union(list, more []string) []string {
 	}
 	return list
 }
-
-// Granter is a method that can say beforehand what its credentials give.
-type Granter interface {
-	Grants() Grants
-}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -166,7 +167,7 @@ func (l *Sources) Places(r *http.Request) []Place {
 		if _, n, state := s.read(r); state != readable || n > 0 {
 			for range max(n, 1) {
 				// Two of any kind of token are one credential too many.
-				places = append(places, Place{Kind: "token", At: s.at})
+				places = append(places, Place{Kind: "token", At: s.at, Known: s.Ours != nil, Ambient: s.Cookie != ""})
 			}
 		}
 	}
@@ -174,8 +175,11 @@ func (l *Sources) Places(r *http.Request) []Place {
 }
 
 // Names returns the names of the places that are looked at, such as "header
-// X-API-Key".
+// X-API-Key". A nil list has none.
 func (l *Sources) Names() []string {
+	if l == nil {
+		return nil
+	}
 	names := make([]string, len(l.list))
 	for i := range l.list {
 		names[i] = l.list[i].at
@@ -195,30 +199,10 @@ func (l *Sources) CookieOf(r *http.Request) string {
 	return ""
 }
 
-// ReadsHeader reports whether a header field of that name, or of one that a
-// server could take for it, is one of the sources.
-func (l *Sources) ReadsHeader(name string) bool {
-	for i := range l.list {
-		if field := l.list[i].field(); field != "" && (name == field || otherSpelling(http.Header{name: nil}, field)) {
-			return true
-		}
-	}
-	return false
-}
-
-// Recognized returns the first place with a credential that is ours by what it
-// looks like (Source.Ours).
-func (l *Sources) Recognized(r *http.Request) (at string, ok bool) {
-	for i := range l.list {
-		s := &l.list[i]
-		if s.Ours == nil {
-			continue
-		}
-		if _, n, state := s.read(r); state != readable || n > 0 {
-			return s.at, true
-		}
-	}
-	return "", false
+// Ambient reports whether a credential may stand where browsers send it by
+// themselves.
+func (l *Sources) Ambient() bool {
+	return l != nil && slices.ContainsFunc(l.list, func(s Source) bool { return s.Cookie != "" })
 }
 
 // Remove takes the credentials out of the request and leaves the rest of it as

@@ -12,10 +12,6 @@ import (
 	"slices"
 )
 
-// Var is the key of the request's variable table under which the Principal
-// stands once a credential has been verified.
-const Var = "moat.principal"
-
 // Kinds of credential, as they appear in audit records and in `except kind`.
 const (
 	KindJWT         = "jwt"
@@ -67,17 +63,11 @@ type Principal struct {
 	App *Principal
 }
 
-// Of returns the principal that stands in vars, or, where an authenticator
-// other than ours was at work, one made from what Caddy's placeholders say:
-// http.auth.user.id, .roles and .scopes, whose lists are read as SplitNames
-// does. It returns nil for an anonymous request.
-//
-// vars is the request's variable table and get its replacer's lookup; both
-// may be nil.
-func Of(vars map[string]any, get func(string) (any, bool)) *Principal {
-	if p, ok := vars[Var].(*Principal); ok {
-		return p
-	}
+// Of returns the principal that an authenticator other than ours has named, made
+// from what Caddy's placeholders say: http.auth.user.id, .roles and .scopes, whose
+// lists are read as SplitNames does. It returns nil for an anonymous request. get
+// is the look-up of the request's replacer, and may be nil.
+func Of(get func(string) (any, bool)) *Principal {
 	if get == nil {
 		return nil
 	}
