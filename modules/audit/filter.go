@@ -57,6 +57,14 @@ func (f *filter) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.kind, "kind", "", "outcome, intent or change (default: outcome and change)")
 }
 
+// open checks that a directory holds a trail, and reads the flags.
+func (f *filter) open(path string) (dir string, err error) {
+	if dir, err = trailDir(path); err != nil {
+		return "", err
+	}
+	return dir, f.compile(time.Now())
+}
+
 // compile checks the flags and prepares them for matching.
 func (f *filter) compile(now time.Time) (err error) {
 	if f.since != "" {

@@ -3,8 +3,8 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,9 +13,33 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 )
 
+// listing is what the commands that print records have in common: which of
+// them, and in which form.
+type listing struct {
+	filter
+	format string
+	dir    string
+}
+
+// open reads the arguments of a command, and returns what prints a record.
+func (l *listing) open(args []string, out io.Writer) (print func(int64, []byte, *record.Record) error, err error) {
+	if l.dir, err = l.filter.open(args[0]); err != nil {
+		return nil, err
+	}
+	return printer(out, l.format, l.dir)
+}
+
+// all prints the records of the whole trail, and shows how far it is.
+func (l *listing) all(cmd *cobra.Command, print func(int64, []byte, *record.Record) error) error {
+	ctx, stop := interruptible(cmd)
+	defer stop()
+	progress := newProgress(cmd.ErrOrStderr())
+	defer progress.done()
+	return l.walk(ctx, l.dir, trail.ScanOptions{Progress: progress.at}, print)
+}
+
 func searchCommand() *cobra.Command {
-	var f filter
-	var format string
+	var l listing
 	var limit int64
 	var count bool
 	cmd := &cobra.Command{
@@ -29,28 +53,18 @@ in the trail or in another form. Signatures are not checked: see verify.
   caddy moat audit search --decision rbac=deny --path '/orders/**' --format text /var/log/moat/api.audit`,
 		Args: cobra.ExactArgs(1),
 	}
-	f.flags(cmd.Flags())
-	cmd.Flags().StringVarP(&format, "format", "f", "json", formats)
+	l.flags(cmd.Flags())
+	cmd.Flags().StringVarP(&l.format, "format", "f", "json", formats)
 	cmd.Flags().Int64VarP(&limit, "limit", "n", 0, "stop after so many records (0: all)")
 	cmd.Flags().BoolVar(&count, "count", false, "print only how many there are")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		dir, err := trailDir(args[0])
-		if err != nil {
-			return err
-		}
-		if err := f.compile(time.Now()); err != nil {
-			return err
-		}
 		out := newBuffered(cmd.OutOrStdout())
-		print, err := printer(out, format, dir)
+		print, err := l.open(args, out)
 		if err != nil {
 			return err
 		}
-		ctx, stop := interruptible(cmd)
-		defer stop()
-		progress := newProgress(cmd.ErrOrStderr())
 		var n int64
-		err = f.walk(ctx, dir, trail.ScanOptions{Progress: progress.at}, func(index int64, line []byte, r *record.Record) error {
+		err = l.all(cmd, func(index int64, line []byte, r *record.Record) error {
 			n++
 			if !count {
 				if err := print(index, line, r); err != nil {
@@ -62,7 +76,6 @@ in the trail or in another form. Signatures are not checked: see verify.
 			}
 			return nil
 		})
-		progress.done()
 		if count && err == nil {
 			fmt.Fprintln(out, n)
 		}
@@ -72,8 +85,7 @@ in the trail or in another form. Signatures are not checked: see verify.
 }
 
 func exportCommand() *cobra.Command {
-	var f filter
-	var format string
+	var l listing
 	cmd := &cobra.Command{
 		Use:   "export --format ocsf|ecs|cef [<filters>] <trail>",
 		Short: "Writes records in the form that another tool reads",
@@ -83,30 +95,18 @@ Schema as JSON, or ArcSight CEF.
 `,
 		Args: cobra.ExactArgs(1),
 	}
-	f.flags(cmd.Flags())
-	cmd.Flags().StringVarP(&format, "format", "f", "", "ocsf, ecs or cef")
+	l.flags(cmd.Flags())
+	cmd.Flags().StringVarP(&l.format, "format", "f", "", "ocsf, ecs or cef")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		dir, err := trailDir(args[0])
-		if err != nil {
-			return err
-		}
-		if err := f.compile(time.Now()); err != nil {
-			return err
-		}
-		if !slices.Contains(export.Names, format) {
-			return fmt.Errorf("--format %q: must be ocsf, ecs or cef", format)
+		if !slices.Contains(export.Names, l.format) {
+			return fmt.Errorf("--format %q: must be ocsf, ecs or cef", l.format)
 		}
 		out := newBuffered(cmd.OutOrStdout())
-		print, err := printer(out, format, dir)
+		print, err := l.open(args, out)
 		if err != nil {
 			return err
 		}
-		ctx, stop := interruptible(cmd)
-		defer stop()
-		progress := newProgress(cmd.ErrOrStderr())
-		err = f.walk(ctx, dir, trail.ScanOptions{Progress: progress.at}, print)
-		progress.done()
-		return errors.Join(err, out.Flush())
+		return errors.Join(l.all(cmd, print), out.Flush())
 	}
 	return cmd
 }

@@ -38,11 +38,8 @@ func statsCommand() *cobra.Command {
 
 // summarize reads a trail into a summary.
 func summarize(cmd *cobra.Command, f *filter, path string) (*report.Summary, error) {
-	dir, err := trailDir(path)
+	dir, err := f.open(path)
 	if err != nil {
-		return nil, err
-	}
-	if err := f.compile(time.Now()); err != nil {
 		return nil, err
 	}
 	ctx, stop := interruptible(cmd)

@@ -15,8 +15,7 @@ import (
 )
 
 func tailCommand() *cobra.Command {
-	var f filter
-	var format string
+	var l listing
 	var last int
 	var follow bool
 	cmd := &cobra.Command{
@@ -24,28 +23,21 @@ func tailCommand() *cobra.Command {
 		Short: "Prints the newest records, and those to come",
 		Args:  cobra.ExactArgs(1),
 	}
-	f.flags(cmd.Flags())
-	cmd.Flags().StringVar(&format, "format", "text", formats)
+	l.flags(cmd.Flags())
+	cmd.Flags().StringVar(&l.format, "format", "text", formats)
 	cmd.Flags().IntVarP(&last, "lines", "n", 10, "how many records to print")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		dir, err := trailDir(args[0])
-		if err != nil {
-			return err
-		}
-		if err := f.compile(time.Now()); err != nil {
-			return err
-		}
 		if last < 0 {
 			return errors.New("--lines must not be negative")
 		}
-		print, err := printer(cmd.OutOrStdout(), format, dir)
+		print, err := l.open(args, cmd.OutOrStdout())
 		if err != nil {
 			return err
 		}
 		ctx, stop := interruptible(cmd)
 		defer stop()
-		err = tail(ctx, dir, &f, last, follow, print)
+		err = tail(ctx, l.dir, &l.filter, last, follow, print)
 		if errors.Is(err, context.Canceled) {
 			return nil // Ctrl-C is how one leaves
 		}
