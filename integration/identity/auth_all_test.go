@@ -101,7 +101,7 @@ func TestApplicationAndUserOnOneRequest(t *testing.T) {
 		return nil
 	})
 	text := s.Output("moat", "audit", "search", "--app", "acme", "--format", "text", s.Path("trail"))
-	if !strings.Contains(text, "alice by acme") {
+	if !strings.Contains(text, "alice from internal by acme from api_key") {
 		t.Errorf("the text form lacks the application:\n%s", text)
 	}
 }

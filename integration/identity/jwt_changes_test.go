@@ -8,6 +8,8 @@ import (
 	"github.com/caddy-moat/caddy-moat/integration/harness"
 )
 
+// TestTrailRecordsKeysAndRevocations is about what changes without a request: it
+// sends over HTTP/1.1 alone.
 func TestTrailRecordsKeysAndRevocations(t *testing.T) {
 	p := harness.StartProvider(t, "")
 	one, two := harness.NewSigner(t), harness.NewSigner(t)
