@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -61,14 +63,23 @@ func newEnv(t *testing.T) *env {
 	t.Setenv("XDG_DATA_HOME", filepath.Join(home, "data"))
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
 	t.Setenv("HOME", home)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	ln.Close()
 	t.Cleanup(func() { _ = caddy.Stop() })
-	return &env{t: t, dir: filepath.Join(home, "trail"), port: port, home: home}
+	return &env{t: t, dir: filepath.Join(home, "trail"), port: freePort(t), home: home}
+}
+
+// freePort returns a port on which nobody listens. It is not one of those that
+// systems give to outgoing connections, which could take it before the server.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		port := strconv.Itoa(5000 + rand.IntN(5000))
+		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			ln.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // load runs a server whose routes are audit handlers, one for each host of
