@@ -72,13 +72,18 @@ func TestTokenMakesNoKeyBehindAServer(t *testing.T) {
 	other := t.TempDir()
 	s.Env = append(s.Env, "HOME="+other, "XDG_DATA_HOME="+filepath.Join(other, "data"))
 	if out, err := s.Caddy("moat", "token", "--config", "Caddyfile", "--sub", "alice"); err == nil ||
-		!strings.Contains(out, "no key of issuer urn:caddy-moat:internal is in") || !strings.Contains(out, other) || !strings.Contains(out, "--new-key") {
+		!strings.Contains(out, "no key of issuer urn:caddy-moat:internal is in") || !strings.Contains(out, other) || !strings.Contains(out, "the server at "+s.Admin+" has keys of this issuer") || strings.Contains(out, "--new-key") {
 		t.Errorf("got %v\n%s", err, out)
 	}
 	if files, _ := filepath.Glob(filepath.Join(other, "data", "caddy", "moat", "issuer", "*")); len(files) > 0 {
 		t.Errorf("a key was made: %q", files)
 	}
-	if out, err := s.Caddy("moat", "token", "--config", "Caddyfile", "--sub", "alice", "--new-key"); err != nil {
+	if out, err := s.Caddy("moat", "token", "--config", "Caddyfile", "--sub", "alice", "--new-key"); err != nil || !strings.Contains(out, "warning: the server at "+s.Admin+" rejects this token") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+	// Without a server nothing is known but where the key is.
+	s.WriteFile("elsewhere", "{\nadmin off\n}\n:1 {\njwt_auth {\nissuer internal {\nname other\n}\n}\n}\n")
+	if out, err := s.Caddy("moat", "token", "--config", "elsewhere", "--sub", "alice"); err == nil || !strings.Contains(out, "--new-key") || strings.Contains(out, "server at") {
 		t.Errorf("got %v\n%s", err, out)
 	}
 	if _, err := os.Stat(filepath.Join(other, "data", "caddy", "moat", "issuer")); err != nil {

@@ -1,6 +1,7 @@
 package apikeyauth
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -129,5 +130,18 @@ func TestCommandsFindTheStoreInAConfiguration(t *testing.T) {
 	}
 	if list, err := run(t, b.path, "list"); err != nil || !strings.Contains(list, "bob") || !strings.Contains(list, idOf(t, key)) {
 		t.Errorf("got %s, %v", list, err)
+	}
+}
+
+// TestListMarksKeysThatAreRestricted: the ranges and methods are in `key show`.
+func TestListMarksKeysThatAreRestricted(t *testing.T) {
+	for want, e := range map[string]apikey.Entry{
+		"-":                 {},
+		"addresses":         {Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
+		"addresses,methods": {Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Methods: []string{"GET"}},
+	} {
+		if got := restrictions(&e); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

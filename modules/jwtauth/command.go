@@ -49,7 +49,9 @@ signed.
 The key is the one that the server has made. Where there is none, because the
 server has never run or because its user is another, whose storage is elsewhere,
 the command makes none behind the server's back: run it as the server's user, or
-write --new-key to make the first key of a server that has not run yet.
+write --new-key to make the first key of a server that has not run yet. A server
+that answers at the admin endpoint of the configuration is asked for its keys,
+and a token that it would reject is warned of.
 
 The value of a claim is taken as JSON if it is JSON, else as text. The name is
 a claim's name or a JSON Pointer.
@@ -115,9 +117,14 @@ func (f *tokenFlags) mint(ctx context.Context) (raw, used string, err error) {
 		return "", "", err
 	}
 	own, err := issuer.Open(ctx, storage, issuer.Options{Name: name, Rotate: time.Duration(i.Internal.Rotate), Existing: !f.newKey})
+	server, answers := askServer(ctx, config, f.config, name)
 	if errors.Is(err, issuer.ErrNoKey) {
-		return "", "", fmt.Errorf("no key of issuer %s is in %s (%s), which is the storage of user %s: start the server first, run this as the user whom the server runs as (sudo -u caddy …), or write --new-key to make the key here",
-			name, identity(storage), issuer.StorageKey(name), currentUser())
+		todo := "start the server first, run this as the user whom the server runs as (sudo -u caddy …), or write --new-key to make the key here"
+		if answers {
+			todo = "the server at " + server.address + " has keys of this issuer (" + strings.Join(server.keys, ", ") + ") in another storage: run this as the user whom it runs as (sudo -u caddy …)"
+		}
+		return "", "", fmt.Errorf("no key of issuer %s is in %s (%s), which is the storage of user %s: %s",
+			name, identity(storage), issuer.StorageKey(name), currentUser(), todo)
 	}
 	if err != nil {
 		return "", "", err
@@ -127,7 +134,13 @@ func (f *tokenFlags) mint(ctx context.Context) (raw, used string, err error) {
 		typ = first(i.Type, "")
 	}
 	raw, err = own.Mint(claims, typ, ttl)
-	return raw, fmt.Sprintf("signed with key %s of %s", own.Signing(), identity(storage)), err
+	used = fmt.Sprintf("signed with key %s of %s", own.Signing(), identity(storage))
+	if answers {
+		if warning := server.rejects(own.Signing()); warning != "" {
+			used += "\n" + warning
+		}
+	}
+	return raw, used, err
 }
 
 // currentUser names whoever runs the command.

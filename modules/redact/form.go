@@ -76,6 +76,19 @@ func (f *fields) apply(name, value string) (out string, kept, changed bool, err 
 		if hit {
 			out, changed = next, true
 		}
+		// A path may also begin with the field that the JSON is in.
+		for _, path := range readings(name) {
+			if !json.Valid([]byte(out)) {
+				break
+			}
+			raw, hit, err := f.at(placesOf(path), []byte(out))
+			if err != nil || raw == nil {
+				return "", false, true, err
+			}
+			if hit {
+				out, changed = string(raw), true
+			}
+		}
 	}
 	return out, true, changed, nil
 }
@@ -88,16 +101,20 @@ func isName(name string) bool {
 // applyAt applies the rules to a string at path, where an empty name and a
 // number stand for an element of an array.
 func (f *fields) applyAt(path []string, value string) (out string, kept, changed bool, err error) {
-	places := make([]place, len(path))
-	for i, name := range path {
-		places[i] = place{name, i > 0 && isIndex(name)}
-	}
 	quoted, _ := json.Marshal(strings.ToValidUTF8(value, "\ufffd"))
-	raw, hit, err := f.at(places, quoted)
+	raw, hit, err := f.at(placesOf(path), quoted)
 	if err != nil || !hit {
 		return value, true, false, err
 	}
 	return scalarText(raw), raw != nil, true, nil
+}
+
+func placesOf(path []string) []place {
+	places := make([]place, len(path))
+	for i, name := range path {
+		places[i] = place{name, i > 0 && isIndex(name)}
+	}
+	return places
 }
 
 // applyToJSON applies the rules to a value that is JSON itself.

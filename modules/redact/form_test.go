@@ -60,6 +60,8 @@ func TestRulesApplyToTheFieldsOfForms(t *testing.T) {
 		"a=%zz&b=%":                          "a=%zz&b=%",
 		"a=1;b=2":                            "a=1;b=2",
 		`payload={"is_admin":1,"a":2}`:       "payload=%7B%22a%22%3A2%7D",
+		`user={"role":1,"x":2}&role=y`:       "user=%7B%22x%22%3A2%7D&role=y",
+		`payload={"user":{"role":1}}`:        "payload=%7B%22user%22%3A%7B%7D%7D",
 		"payload=%7B%22a%22:2%7D":            "payload=%7B%22a%22:2%7D",
 		"isadmins=1&admin=2&is_admin_since=": "isadmins=1&admin=2&is_admin_since=",
 		"file=" + strings.Repeat("x", 100_000) + "&is_admin=1&b=2": "file=" + strings.Repeat("x", 100_000) + "&b=2",
