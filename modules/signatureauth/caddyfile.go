@@ -4,6 +4,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/httpsig"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
@@ -17,6 +18,14 @@ import (
 //			plan   <plan>
 //		}]
 //		keys       <file>
+//		directory  <url> [{
+//			user   <id>
+//			roles  <role>...
+//			scopes <scope>...
+//			plan   <plan>
+//			ca     <file>
+//			signed
+//		}]
 //		components <component>...
 //		parameters <name>[=<value>]...
 //		prohibit   <name>...
@@ -43,12 +52,12 @@ import (
 //		origin <origin>...|any
 //	}
 //
-// At least one key, or a file of keys, is needed; key and forward may be
-// repeated. Claims to forward are sub (the user), key_id, plan, roles and
+// At least one key, a file of keys or a directory is needed; key, directory and
+// forward may be repeated. Claims to forward are sub (the user), key_id, plan, roles and
 // scopes. The directive's matcher is the business of who registers the
 // directive.
 func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := option.UnmarshalBlock(d, &p.options, []string{"key"}, p.unmarshalOption); err != nil {
+	if err := option.UnmarshalBlock(d, &p.options, []string{"key", "directory"}, p.unmarshalOption); err != nil {
 		return err
 	}
 	if err := p.check(); err != nil {
@@ -63,6 +72,8 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 		return p.unmarshalKey(d)
 	case "keys":
 		return option.OneArg(d, &p.KeysFile)
+	case "directory":
+		return p.unmarshalDirectory(d)
 	case "components":
 		return option.List(d, &p.Components)
 	case "parameters":
@@ -96,7 +107,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "algorithms", "algorithm":
 		return d.Errf("%s: the algorithm is that of the key: write key <keyid> <alg> <key>", name)
 	}
-	return option.Unrecognized(d, Name, []string{"key", "keys", "components", "parameters", "prohibit", "label", "tag", "max_age", "leeway", "replay", "remember", "body", "cavage", "sign_responses", "realm", "strip"}, option.Common)
+	return option.Unrecognized(d, Name, []string{"key", "keys", "directory", "components", "parameters", "prohibit", "label", "tag", "max_age", "leeway", "replay", "remember", "body", "cavage", "sign_responses", "realm", "strip"}, option.Common)
 }
 
 func (p *Provider) unmarshalKey(d *caddyfile.Dispenser) error {
@@ -115,6 +126,27 @@ func (p *Provider) unmarshalKey(d *caddyfile.Dispenser) error {
 	}
 	p.Keys = append(p.Keys, k)
 	return nil
+}
+
+func (p *Provider) unmarshalDirectory(d *caddyfile.Dispenser) error {
+	dir := new(Directory)
+	if !d.AllArgs(&dir.URL) {
+		return option.Takes(d, "directory", "<url>, such as https://bot.example.com"+httpsig.WellKnown)
+	}
+	p.Directories = append(p.Directories, dir)
+	holder := option.Holder{User: &dir.User, Roles: &dir.Roles, Scopes: &dir.Scopes, Plan: &dir.Plan}
+	return option.Block(d, nil, func(d *caddyfile.Dispenser) error {
+		switch d.Val() {
+		case "ca":
+			return option.OneArg(d, &dir.CA)
+		case "signed":
+			return option.Flag(d, &dir.Signed)
+		}
+		if known, err := holder.Option(d); known || err != nil {
+			return err
+		}
+		return option.Unrecognized(d, "directory", option.HolderOptions, []string{"ca", "signed"})
+	})
 }
 
 func (p *Provider) unmarshalReplay(d *caddyfile.Dispenser) error {

@@ -82,25 +82,42 @@ func (k *Key) hold(material []byte) (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	user := k.User
-	if user == "" {
-		user = k.ID
-	}
-	claims, err := json.Marshal(struct {
-		Subject string   `json:"sub"`
-		KeyID   string   `json:"key_id"`
-		Roles   []string `json:"roles,omitempty"`
-		Scopes  []string `json:"scopes,omitempty"`
-		Plan    string   `json:"plan,omitempty"`
-	}{user, k.ID, k.Roles, k.Scopes, k.Plan})
+	owner := owner{user: k.User, keyID: k.ID, roles: k.Roles, scopes: k.Scopes, plan: k.Plan}
+	who, err := owner.principal()
 	if err != nil {
 		return nil, err
 	}
-	return &holder{key: key, principal: &principal.Principal{
-		ID: user, Kind: principal.KindSignature, KeyID: k.ID,
-		Roles: slices.Clone(k.Roles), Scopes: slices.Clone(k.Scopes), Plan: k.Plan,
+	return &holder{key: key, principal: who}, nil
+}
+
+// owner is whom a key is of.
+type owner struct {
+	user, keyID   string
+	roles, scopes []string
+	plan          string
+	directory     string // that the key is in
+}
+
+func (o owner) principal() (*principal.Principal, error) {
+	if o.user == "" {
+		o.user = o.keyID
+	}
+	claims, err := json.Marshal(struct {
+		Subject   string   `json:"sub"`
+		KeyID     string   `json:"key_id"`
+		Roles     []string `json:"roles,omitempty"`
+		Scopes    []string `json:"scopes,omitempty"`
+		Plan      string   `json:"plan,omitempty"`
+		Directory string   `json:"directory,omitempty"`
+	}{o.user, o.keyID, o.roles, o.scopes, o.plan, o.directory})
+	if err != nil {
+		return nil, err
+	}
+	return &principal.Principal{
+		ID: o.user, Kind: principal.KindSignature, KeyID: o.keyID,
+		Roles: slices.Clone(o.roles), Scopes: slices.Clone(o.scopes), Plan: o.plan,
 		Claims: principal.NewClaims(claims),
-	}}, nil
+	}, nil
 }
 
 // Bounds of a file of keys.

@@ -220,12 +220,11 @@ func (s *signingWriter) sign(h http.Header) error {
 func (s *signingWriter) components(m *httpsig.Message) []string {
 	list := s.to.Components
 	if len(list) == 0 {
-		list = []string{"@status", "content-type", "content-digest", "@method;req", "@target-uri;req"}
 		signature := s.asked.field + ";req"
 		if s.asked.label != "" {
 			signature += `;key="` + s.asked.label + `"`
 		}
-		list = append(list, signature)
+		list = []string{"@status", "content-type", "content-digest", "@method;req", "@target-uri;req", signature}
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(c string) bool { return !m.Has(c) })
 }

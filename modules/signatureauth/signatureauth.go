@@ -3,6 +3,7 @@ package signatureauth
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -99,17 +100,23 @@ const (
 // and APISIX and servers of ActivityPub send them, are accepted only with
 // `cavage`.
 //
+// Automated clients that sign by Web Bot Auth
+// (draft-ietf-webbotauth-httpsig-protocol-01) are known by the address of the
+// directory that has their keys. Only those that `directories` lists are fetched.
+//
 // A key says whose it is: `{http.auth.user.id}` is its user, or the key id,
 // `{http.auth.user.roles}`, `{http.auth.user.scopes}` and
 // `{http.auth.user.plan}` what that grants, and
-// `{http.auth.user.claims.key_id}` the key id.
+// `{http.auth.user.claims.key_id}` the key id. For a key of a directory, the user
+// is that of the directory, or its address.
 //
 // Refusals have the codes invalid_request (400: a signature that cannot be
 // read, or more than one), missing_credentials (401), invalid_signature (401:
 // not one of a known key over this request, too old or not yet valid, or it
 // covers too little: which, the log says), signature_replayed (401),
-// content_digest_mismatch (401), idempotency_key_used (409) and
-// too_many_signatures (503: no room to remember one). With 401, the field
+// content_digest_mismatch (401), idempotency_key_used (409),
+// too_many_signatures (503: no room to remember one) and
+// identity_provider_unavailable (503: a directory cannot be fetched). With 401, the field
 // Accept-Signature (RFC 9421 section 5.1) says what is asked for.
 //
 // There is no registered scheme for WWW-Authenticate that asks for these
@@ -126,6 +133,11 @@ type Provider struct {
 	// last. At load it must be there and right. Global placeholders are
 	// replaced at load in its name, not in its content.
 	KeysFile string `json:"keys_file,omitempty"`
+
+	// Directories in which signers publish their keys (Web Bot Auth). A signature
+	// whose key ID is none of the keys above, and which covers a member of
+	// Signature-Agent that names one of these, is verified by the key there.
+	Directories []*Directory `json:"directories,omitempty"`
 
 	// What a signature must cover, each as it stands in a signature:
 	// `@method`, `content-type`, `@query-param;name="id"`. Default: @method;
@@ -216,7 +228,8 @@ type Provider struct {
 	policy  *httpsig.Policy
 	cavage  *httpsig.Cavage
 	inline  keys
-	span    time.Duration // for how long after it was created a signature is accepted
+	bots    map[string]*bots // by the name of the directory
+	span    time.Duration    // for how long after it was created a signature is accepted
 	file    *keysFile
 	used    replay.Store
 	memory  *replay.Memory // what used is in this process, for metrics
@@ -270,6 +283,11 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("%s: %w", Name, err)
 		}
 	}
+	for _, d := range p.Directories {
+		if err := p.openDirectory(d); err != nil {
+			return fmt.Errorf("%s: directory %s: %w", Name, d.URL, err)
+		}
+	}
 	if err := p.openReplay(); err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
@@ -284,8 +302,11 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 // check refuses what means nothing, and makes the policies. It needs nothing
 // from outside, so that the Caddyfile can be checked with it too.
 func (p *Provider) check() error {
-	if len(p.Keys) == 0 && p.KeysFile == "" {
-		return errors.New("no key is given: write key <keyid> <alg> <key>, or keys <file>")
+	if len(p.Keys) == 0 && p.KeysFile == "" && len(p.Directories) == 0 {
+		return errors.New("no key is given: write key <keyid> <alg> <key>, keys <file>, or directory <url>")
+	}
+	if err := p.checkDirectories(); err != nil {
+		return err
 	}
 	leeway := defaultLeeway
 	if p.Leeway != nil {
@@ -338,12 +359,15 @@ func (p *Provider) Cleanup() error {
 // ring is the keys that are in force for one request, and the one that was
 // found: the file may change while the request is looked at.
 type ring struct {
+	ctx          context.Context
 	inline, file keys
+	bots         map[string]*bots
+	now          func() time.Time
 	found        *holder
 }
 
-func (p *Provider) ring() *ring {
-	r := &ring{inline: p.inline}
+func (p *Provider) ring(ctx context.Context) *ring {
+	r := &ring{ctx: ctx, inline: p.inline, bots: p.bots, now: p.now}
 	if p.file != nil {
 		r.file = *p.file.Value()
 	}
@@ -372,7 +396,7 @@ func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 		return p.identifyCavage(r, m)
 	}
 	now := p.now()
-	ring := p.ring()
+	ring := p.ring(r.Context())
 	res, err := httpsig.Verify(m, p.policy, ring, now)
 	if err != nil {
 		return credential.Grant{}, explain(err)
@@ -397,7 +421,7 @@ func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 
 func (p *Provider) identifyCavage(r *http.Request, m *httpsig.Message) (credential.Grant, error) {
 	now := p.now()
-	ring := p.ring()
+	ring := p.ring(r.Context())
 	res, err := p.cavage.Verify(m, ring, now)
 	if err != nil {
 		return credential.Grant{}, explain(err)
@@ -476,6 +500,8 @@ func explain(err error) *credential.Error {
 		out.Kind, out.Code = credential.Malformed, credential.CodeInvalidRequest
 	case errors.Is(err, httpsig.ErrDigest):
 		out.Code = CodeDigest
+	case errors.Is(err, httpsig.ErrUnavailable):
+		out.Kind, out.Code, out.RetryAfter = credential.Unavailable, credential.CodeUnavailable, retryDirectory
 	case errors.Is(err, httpsig.ErrProhibited):
 		out.Detail = e.Reason // which one is known from the configuration alone
 	}
@@ -528,9 +554,20 @@ func (p *Provider) Traits() credential.Traits {
 		Vouches: []principal.Source{{Kind: principal.KindSignature}}, Gives: p.gives(),
 	}
 	if p.policy != nil {
-		t.Unauthorized = http.Header{"Accept-Signature": {p.policy.AcceptSignature()}}
+		t.Unauthorized = http.Header{"Accept-Signature": p.accepts()}
 	}
 	return t
+}
+
+// accepts says what signatures are asked for (RFC 9421 section 5.1).
+func (p *Provider) accepts() (fields []string) {
+	if len(p.Keys) > 0 || p.KeysFile != "" {
+		fields = append(fields, p.policy.AcceptSignature())
+	}
+	if len(p.Directories) > 0 {
+		fields = append(fields, httpsig.AcceptBotSignature)
+	}
+	return fields
 }
 
 // gives returns what the keys give.
@@ -546,6 +583,9 @@ func (p *Provider) gives() *credential.Grants {
 	give(p.inline)
 	if p.file != nil {
 		give(*p.file.Value())
+	}
+	for _, d := range p.Directories {
+		all.Add(d.Roles, d.Scopes)
 	}
 	return all
 }
@@ -574,5 +614,5 @@ var (
 	_ caddy.CleanerUpper      = (*Provider)(nil)
 	_ caddyauth.Authenticator = (*Provider)(nil)
 	_ credential.Method       = (*Provider)(nil)
-	_ httpsig.Keys            = (*ring)(nil)
+	_ httpsig.Agents          = (*ring)(nil)
 )

@@ -637,13 +637,13 @@ func TestKeyIDStandsInOnePlace(t *testing.T) {
 		}
 	}
 	await("the change is not rejected", func() bool { return p.file.Fault() != nil })
-	if !strings.Contains(p.file.Fault().Error(), "line 1: the key id k1") || p.ring().Key("k2") == nil || p.ring().Key("k3") != nil || p.ring().Key("k1") == nil {
+	if !strings.Contains(p.file.Fault().Error(), "line 1: the key id k1") || p.ring(t.Context()).Key("k2") == nil || p.ring(t.Context()).Key("k3") != nil || p.ring(t.Context()).Key("k1") == nil {
 		t.Errorf("fault %v, in force %v", p.file.Fault(), *p.file.Value())
 	}
-	await("the change is not in force at another site", func() bool { return neighbour.ring().Key("k3") != nil })
+	await("the change is not in force at another site", func() bool { return neighbour.ring(t.Context()).Key("k3") != nil })
 	// The key is moved: first into the file, then out of the configuration.
 	moved, err := tryProvide(t, "keys "+path)
-	if err != nil || moved.ring().Key("k1") != nil || moved.ring().Key("k3") == nil {
+	if err != nil || moved.ring(t.Context()).Key("k1") != nil || moved.ring(t.Context()).Key("k3") == nil {
 		t.Errorf("after the key has left the configuration: %v", err)
 	}
 }

@@ -56,7 +56,7 @@ func (s *sharedMemory) resize() {
 	for _, n := range s.sizes {
 		largest = max(largest, n)
 	}
-	if largest > 0 { // the last who leaves leaves it to the pool
+	if largest > 0 { // with the last, the pool drops it
 		s.Resize(largest)
 	}
 }

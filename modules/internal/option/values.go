@@ -311,18 +311,30 @@ type Holder struct {
 //	plan   <plan>
 func (h Holder) Block(d *caddyfile.Dispenser, what string) error {
 	return Block(d, nil, func(d *caddyfile.Dispenser) error {
-		switch name := d.Val(); name {
-		case "user":
-			return OneArg(d, h.User)
-		case "role", "roles":
-			return once(d, len(*h.Roles) > 0, "roles", h.Roles)
-		case "scope", "scopes":
-			return once(d, len(*h.Scopes) > 0, "scopes", h.Scopes)
-		case "plan":
-			return OneArg(d, h.Plan)
+		if known, err := h.Option(d); known || err != nil {
+			return err
 		}
-		return Unrecognized(d, what, []string{"user", "roles", "scopes", "plan"})
+		return Unrecognized(d, what, HolderOptions)
 	})
+}
+
+// HolderOptions are the options of a holder.
+var HolderOptions = []string{"user", "roles", "scopes", "plan"}
+
+// Option reads an option of a block that has others besides; known is false where it
+// is one of those.
+func (h Holder) Option(d *caddyfile.Dispenser) (known bool, err error) {
+	switch d.Val() {
+	case "user":
+		return true, OneArg(d, h.User)
+	case "role", "roles":
+		return true, once(d, len(*h.Roles) > 0, "roles", h.Roles)
+	case "scope", "scopes":
+		return true, once(d, len(*h.Scopes) > 0, "scopes", h.Scopes)
+	case "plan":
+		return true, OneArg(d, h.Plan)
+	}
+	return false, nil
 }
 
 // once reads a list that has two names.

@@ -47,6 +47,9 @@ var (
 	// ErrProhibited: the signature has a parameter that the policy prohibits.
 	ErrProhibited = errors.New("the signature has a prohibited parameter")
 
+	// ErrUnavailable: the directory of the signer's keys cannot be fetched.
+	ErrUnavailable = errors.New("the keys of the signer cannot be fetched")
+
 	// ErrDigest: the content is not what was signed.
 	ErrDigest = errors.New("the content is not what was signed")
 )

@@ -168,6 +168,7 @@ type Result struct {
 	Until   time.Time // from when on it is not accepted any more
 	Nonce   string
 	Tag     string
+	Agent   string // name of the directory that the key is in, if it is in one
 
 	// Signature are the bytes of the signature.
 	Signature []byte
@@ -218,8 +219,8 @@ func verify(m *Message, p *Policy, keys Keys, now time.Time) (*Result, *Error) {
 	if err := v.read(in.params); err != nil {
 		return nil, err
 	}
-	key := keys.Key(v.keyID)
-	if err := p.check(m, in, &v, now); err != nil {
+	key, named, err := p.find(m, in, &v, keys, now)
+	if err != nil {
 		return nil, err
 	}
 	checked := key
@@ -248,8 +249,31 @@ func verify(m *Message, p *Policy, keys Keys, now time.Time) (*Result, *Error) {
 		return nil, refused("the signature is not one of the key over this message")
 	}
 	r := p.result(in, &v, key, sig)
-	r.Fingerprint = fingerprint
+	r.Fingerprint, r.Agent = fingerprint, named
 	return r, nil
+}
+
+// find checks all but the signature itself and finds the key, nil if there is none,
+// and the directory that it is in, if it is in one.
+func (p *Policy) find(m *Message, in *input, v *parameters, keys Keys, now time.Time) (*Key, string, *Error) {
+	key := keys.Key(v.keyID)
+	agents, _ := keys.(Agents)
+	named, ofBot := "", false
+	if key == nil && agents != nil {
+		named = agent(m, in)
+		ofBot = named != "" || v.tag == botTag
+	}
+	if err := p.check(m, in, v, ofBot, now); err != nil || !ofBot {
+		return key, "", err
+	}
+	if named == "" {
+		return nil, "", refused("the key is not known, and no covered member of Signature-Agent names a directory")
+	}
+	if err := p.checkAgent(m, in, v); err != nil {
+		return nil, "", err
+	}
+	key, err := agentKey(agents, named, v.keyID)
+	return key, named, err
 }
 
 var bases = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
@@ -371,8 +395,8 @@ func (v *parameters) check() *Error {
 // maxTime is the end of the year 9999.
 const maxTime = 253402300799
 
-// check checks all but the signature itself.
-func (p *Policy) check(m *Message, in *input, v *parameters, now time.Time) *Error {
+// check checks what a policy asks of every signature.
+func (p *Policy) check(m *Message, in *input, v *parameters, ofAgent bool, now time.Time) *Error {
 	created := time.Unix(v.created, 0)
 	switch {
 	case created.After(now.Add(p.leeway)):
@@ -386,6 +410,9 @@ func (p *Policy) check(m *Message, in *input, v *parameters, now time.Time) *Err
 	}
 	if err := p.checkParameters(in.params); err != nil {
 		return err
+	}
+	if ofAgent && p.components == nil {
+		return nil // checkAgent asks for less
 	}
 	if what := p.uncovered(m, in); what != "" {
 		return refused(what)

@@ -14,6 +14,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
+	"time"
 )
 
 // Errors of Key.Verify.
@@ -36,6 +37,10 @@ type Key struct {
 
 	// Note says what is odd about the key, which was admitted all the same.
 	Note string
+
+	// NotBefore and NotAfter are from when until when a key of a directory may be
+	// used, zero where it does not say.
+	NotBefore, NotAfter time.Time
 
 	// Exactly one of these is set. public is an *rsa.PublicKey,
 	// *ecdsa.PublicKey or ed25519.PublicKey.

@@ -42,6 +42,9 @@ type fields struct {
 	// one way only. Each such thing is an odd one.
 	lenient bool
 	odd     []string
+
+	// directory admits alg as directories name it.
+	directory bool
 }
 
 // errEncryption is the refusal of a key that is none of ours: a provider that
@@ -70,6 +73,11 @@ func parse(doc []byte, lenient bool) (*Key, error) {
 		return nil, err
 	}
 	f := fields{lenient: lenient}
+	return f.parse(&s)
+}
+
+// parse admits the key that s has read.
+func (f *fields) parse(s *strictjson.Scanner) (*Key, error) {
 	for i := range s.Len() {
 		m := s.Member(i)
 		if err := f.set(string(m.Name), m.Value); err != nil {
@@ -82,6 +90,9 @@ func parse(doc []byte, lenient bool) (*Key, error) {
 	k, err := f.key()
 	if err != nil {
 		return nil, err
+	}
+	if jose := httpAlgorithms[f.alg]; f.directory && jose != "" {
+		f.alg = jose
 	}
 	k.ID, k.Alg, k.Note = f.kid, f.alg, strings.Join(f.odd, "; ")
 	if k.Alg != "" && !slices.Contains(k.algs, k.Alg) {

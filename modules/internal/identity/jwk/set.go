@@ -37,6 +37,10 @@ const (
 // twice, too large, too many keys. A well-formed set without usable keys is
 // not an error here.
 func ParseSet(doc []byte) (keys []*Key, skipped []error, err error) {
+	return parseSet(doc, func(text []byte) (*Key, error) { return parse(text, true) })
+}
+
+func parseSet(doc []byte, parse func(text []byte) (*Key, error)) (keys []*Key, skipped []error, err error) {
 	if len(doc) > MaxSetSize {
 		return nil, nil, fmt.Errorf("key set is larger than %d bytes", MaxSetSize)
 	}
@@ -53,7 +57,7 @@ func ParseSet(doc []byte) (keys []*Key, skipped []error, err error) {
 		return nil, nil, fmt.Errorf("key set: %w", err)
 	}
 	for i, text := range list {
-		k, err := parse(text, true)
+		k, err := parse(text)
 		switch {
 		case err == nil && k.Symmetric():
 			err = errSymmetric

@@ -43,14 +43,25 @@ type fetcher struct {
 	own    *http.Transport // to be closed
 	now    func() time.Time
 	expand func(string) (string, error)
+	read   func([]byte, http.Header) ([]*jwk.Key, []error, error)
+	accept string
 
 	jwksURL    string // from discovery
 	discovered time.Time
 }
 
 func newFetcher(source Source, opts Options) *fetcher {
-	f := &fetcher{source: source, now: opts.Now, expand: opts.Expand}
+	f := &fetcher{source: source, now: opts.Now, expand: opts.Expand, read: opts.Read, accept: opts.Accept}
+	if f.read == nil {
+		f.read = func(doc []byte, _ http.Header) ([]*jwk.Key, []error, error) { return jwk.ParseSet(doc) }
+	}
+	if f.accept == "" {
+		f.accept = "application/jwk-set+json, application/json"
+	}
 	f.client = http.Client{Transport: opts.Transport, CheckRedirect: checkRedirect, Timeout: fetchTimeout}
+	if opts.Direct {
+		f.client.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("redirect refused") }
+	}
 	if opts.Transport == nil {
 		f.own = &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
@@ -109,7 +120,7 @@ func (f *fetcher) fetch(ctx context.Context) (*fetched, error) {
 		f.discovered = time.Time{} // perhaps it has moved
 		return nil, fmt.Errorf("key set: %w", err)
 	}
-	keys, skipped, err := jwk.ParseSet(body)
+	keys, skipped, err := f.read(body, header)
 	if err != nil {
 		f.discovered = time.Time{}
 		return nil, err
@@ -168,7 +179,7 @@ func (f *fetcher) get(ctx context.Context, where string) ([]byte, http.Header, e
 	if err != nil {
 		return nil, nil, errors.New("not a URL")
 	}
-	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	req.Header.Set("Accept", f.accept)
 	req.Header.Set("User-Agent", "caddy-moat")
 	if err := f.addHeader(req); err != nil {
 		return nil, nil, err

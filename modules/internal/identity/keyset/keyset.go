@@ -70,6 +70,14 @@ type Options struct {
 	// Default: there are none.
 	Expand func(text string) (string, error)
 
+	// Read makes keys of what the source gave, if that is no key set of RFC 7517,
+	// and Accept is what it is asked for. Default: jwk.ParseSet
+	Read   func(doc []byte, header http.Header) (keys []*jwk.Key, skipped []error, err error)
+	Accept string
+
+	// Direct says that no redirect is followed.
+	Direct bool
+
 	// Changed is told the IDs, or thumbprints where they have none, of the
 	// keys that came and left whenever the set changes, the first time
 	// included. It must not call the set. It may be nil.
@@ -146,7 +154,7 @@ func (s *snapshot) find(kid, alg string) (keys []*jwk.Key, known bool) {
 			continue
 		}
 		known = true
-		if k.Fits(alg) {
+		if alg == "" || k.Fits(alg) {
 			keys = append(keys, k)
 		}
 	}
@@ -198,8 +206,8 @@ func (s *Set) Close() {
 // earlier keys is not relied upon any longer.
 func (s *Set) Generation() uint64 { return s.generation.Load() }
 
-// Keys returns the keys that may have made a signature with alg and, where
-// kid is not empty, have that name. None is not an error. ErrUnavailable means
+// Keys returns the keys that may have made a signature with alg, which is empty
+// for any, and, where kid is not empty, have that name. None is not an error. ErrUnavailable means
 // that nobody can tell, because the provider cannot be reached.
 func (s *Set) Keys(ctx context.Context, kid, alg string) ([]*jwk.Key, error) {
 	snap := s.usable()
