@@ -13,7 +13,8 @@ import (
 )
 
 // TestGarbledWatchedFileIsRefusedByReload holds that a reload asks of a file
-// what a start asks of it, while the server goes on with what it has.
+// what a start asks of it, while the server goes on with what it has. How a
+// request comes makes no difference here: it sends over HTTP/1.1 alone.
 func TestGarbledWatchedFileIsRefusedByReload(t *testing.T) {
 	one := harness.NewSigner(t)
 	p := &harness.Provider{Keys: map[string]*rsa.PublicKey{"one": &one.Key.PublicKey}}
