@@ -23,6 +23,7 @@ import (
 	_ "github.com/caddy-moat/caddy-moat/modules/rbac"
 	_ "github.com/caddy-moat/caddy-moat/modules/redact"
 	_ "github.com/caddy-moat/caddy-moat/modules/signatureauth"
+	_ "github.com/caddy-moat/caddy-moat/modules/tokenbudget"
 	_ "github.com/caddy-moat/caddy-moat/modules/trustedheaderauth"
 	_ "github.com/caddy-moat/caddy-moat/modules/webhookauth"
 )

@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/rbac"
 	"github.com/caddy-moat/caddy-moat/modules/redact"
 	"github.com/caddy-moat/caddy-moat/modules/signatureauth"
+	"github.com/caddy-moat/caddy-moat/modules/tokenbudget"
 	"github.com/caddy-moat/caddy-moat/modules/trustedheaderauth"
 	"github.com/caddy-moat/caddy-moat/modules/webhookauth"
 )
@@ -86,6 +87,10 @@ var directives = []directive{
 	{
 		"redact", setup[redact.Handler](), httpcaddyfile.After, "encode",
 		"inside encode, so that it sees plain bytes; outside whatever answers",
+	},
+	{
+		tokenbudget.Name, setup[tokenbudget.Handler](), httpcaddyfile.Before, "templates",
+		"right outside whatever answers, so that it reads what the upstream has said, also where redact removes it",
 	},
 }
 

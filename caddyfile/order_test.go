@@ -19,18 +19,29 @@ var layers = []string{
 	"reverse_proxy 127.0.0.1:9",
 }
 
+// further are layers that most sites do not have, in their order. All orders
+// with them would take too long.
+var further = []string{
+	"token_budget {\n\tlimit 100000 per day\n}",
+}
+
 // TestEveryPermutationAdaptsToTheSameLayers writes the directives in each of
-// the 5,040 possible orders and wants one and the same JSON.
+// the 5,040 possible orders, with the further ones at other places each time,
+// and wants one and the same JSON.
 func TestEveryPermutationAdaptsToTheSameLayers(t *testing.T) {
-	want, err := adapt(t, ":80 {\n"+strings.Join(layers, "\n")+"\n}\n")
+	want, err := adapt(t, ":80 {\n"+strings.Join(append(slices.Clone(layers), further...), "\n")+"\n}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, names := handlers(t, want), []string{"audit", "moat_early_data", "rate_limit", "auth", "rate_limit", "rbac", "redact", "reverse_proxy"}; !slices.Equal(got, names) {
+	if got, names := handlers(t, want), []string{"audit", "moat_early_data", "rate_limit", "auth", "rate_limit", "rbac", "redact", "token_budget", "reverse_proxy"}; !slices.Equal(got, names) {
 		t.Fatalf("the layers stand as %v, want %v", got, names)
 	}
 	n := 0
 	permute(slices.Clone(layers), 0, func(p []string) {
+		p = slices.Clone(p)
+		for i, layer := range further {
+			p = slices.Insert(p, (n/(i*7+1))%(len(p)+1), layer)
+		}
 		n++
 		got, err := adapt(t, ":80 {\n"+strings.Join(p, "\n")+"\n}\n")
 		if err != nil {
@@ -58,14 +69,14 @@ func TestLayersStandRightAmongCaddysOwn(t *testing.T) {
 		"redir /moved /health",
 		"intercept {\n\t@missing status 404\n\treplace_status @missing 410\n}",
 	}
-	got, err := adapt(t, ":80 {\n"+strings.Join(append(site, layers...), "\n")+"\n}\n")
+	got, err := adapt(t, ":80 {\n"+strings.Join(slices.Concat(site, layers, further), "\n")+"\n}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	order := handlers(t, got)
 	want := []string{
 		"audit", "headers", "static_response", "rewrite", "rewrite", "moat_early_data", "rate_limit", "auth", "rate_limit",
-		"authentication", "rbac", "headers", "encode", "redact", "intercept", "reverse_proxy",
+		"authentication", "rbac", "headers", "encode", "redact", "intercept", "token_budget", "reverse_proxy",
 	}
 	if !slices.Equal(order, want) {
 		t.Errorf("got  %v\nwant %v", order, want)

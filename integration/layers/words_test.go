@@ -25,6 +25,8 @@ func TestDeadWordsAreToldOf(t *testing.T) {
 		"a key that nothing sets":        {site: auth + limit("{http.auth.user.ids}"), want: []string{"rate_limit_unknown_key", "did you mean {http.auth.user.id}?"}},
 		"a claim without claims":         {site: auth + limit("{http.auth.user.email}"), want: []string{"rate_limit_unknown_key", "{http.auth.user.claims.email}"}},
 		"a bucket of all anonymous":      {site: optional + limit("{http.auth.user.id}"), want: []string{"rate_limit_shared_by_anonymous", "{http.moat.caller}"}},
+		"a budget for everybody":         {site: auth + "token_budget {\nlimit 100 per day\nby static\n}\n"},
+		"a budget of one key":            {site: auth + "token_budget {\nlimit 100 per day\nby all\n}\n", want: []string{"rate_limit_one_key", "with the braces", "Caddyfile:"}},
 		"two rbac":                       {site: optional + "rbac {\nanyone {\nallow GET /a\n}\n}\n", want: []string{"rbac_repeated", "write all rules in one block"}},
 		"rbac in a handle":               {site: optional + "handle /a {\nrbac {\nanyone {\nallow GET /a\n}\n}\n}\n", want: nil},
 		"a header that is recorded":      {site: "audit {$HOME}/trail {\nrecord headers X_Tenant X-Y\n}\n", want: []string{"header_never_arrives", "X_Tenant", "expected_underscore_headers"}},

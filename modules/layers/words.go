@@ -15,13 +15,23 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
 )
 
-// limits looks for rate limits that limit nothing, or all callers together.
+// shared is a layer that counts for who shares a text with placeholders.
+type shared interface{ SharedBy() string }
+
+// limits looks for limits that limit nothing, or all callers together.
 func (e *examination) limits(routes caddyhttp.RouteList) {
 	admits := false // authentication is optional: callers may be anonymous
 	others := false // who is not ours may set placeholders that we do not know
 	meet(routes, func(h caddyhttp.MiddlewareHandler, known bool) {
 		if o, ok := h.(optional); ok {
 			admits = admits || o.AdmitsAnonymous()
+		}
+		if s, ok := h.(shared); ok {
+			if f, ok := keyFault(s.SharedBy(), known && admits, others); ok {
+				f.Place = placeOf(h)
+				e.add(f, "key", s.SharedBy())
+			}
+			return
 		}
 		limit, ok := h.(*caddyrl.Handler)
 		if !ok {
@@ -50,7 +60,7 @@ var placeholders = regexp.MustCompile(`\{[^{}]+\}`)
 // answer for. Other authenticators may set more.
 var userNames = []string{"id", "roles", "scopes", "plan", "issuer", "kind"}
 
-// keyFault returns what is wrong with the key of a rate limit. With anonymous,
+// keyFault returns what is wrong with the key of a limit. With anonymous,
 // callers without a credential come by; with others, authenticators that are
 // not ours do too.
 func keyFault(key string, anonymous, others bool) (Finding, bool) {
@@ -58,7 +68,7 @@ func keyFault(key string, anonymous, others bool) (Finding, bool) {
 	if len(found) == 0 {
 		return Finding{
 			ID: "rate_limit_one_key", Severity: Warning,
-			Text: "the key of this rate limit has no placeholder, so that all callers share one bucket: write {http.moat.caller} or {client_ip}, with the braces",
+			Text: "the key of this limit has no placeholder, so that all callers share one bucket: write {http.moat.caller} or {client_ip}, with the braces",
 		}, key != "static" // as caddy-ratelimit's documentation writes it where that is meant
 	}
 	ofUser := 0
