@@ -2,10 +2,8 @@ package caddyfile
 
 import (
 	"encoding/json"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	caddyrl "github.com/mholt/caddy-ratelimit"
@@ -45,7 +43,7 @@ func floodLimit(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return nil, err
 	}
 	h.Next()
-	if err := checkFloodLimit(h.NewFromNextSegment()); err != nil {
+	if err := earlydata.CheckFloodLimit(h.NewFromNextSegment()); err != nil {
 		return nil, err
 	}
 	h.Reset()
@@ -68,66 +66,4 @@ func floodLimit(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		}
 	}
 	return values, nil
-}
-
-// checkFloodLimit refuses what caddy-ratelimit's own parser would pass over:
-// unknown and repeated options.
-func checkFloodLimit(d *caddyfile.Dispenser) error {
-	d.Next() // directive name
-	zones := map[string]bool{}
-	for d.NextBlock(0) {
-		switch option := d.Val(); option {
-		case "zone":
-			if !d.NextArg() {
-				return d.ArgErr()
-			}
-			name := d.Val()
-			if zones[name] {
-				return d.Errf("flood_limit: zone '%s' already specified", name)
-			}
-			zones[name] = true
-			if err := checkFloodZone(d); err != nil {
-				return err
-			}
-		case "distributed", "storage", "jitter", "sweep_interval", "log_key":
-			d.RemainingArgs()
-			for nesting := d.Nesting(); d.NextBlock(nesting); {
-				d.RemainingArgs()
-			}
-		default:
-			return d.Errf("flood_limit: unrecognized subdirective '%s': write zone, distributed, storage, jitter, sweep_interval or log_key", option)
-		}
-	}
-	if len(zones) == 0 {
-		return d.Err("flood_limit: no zone: write zone <name> { key {client_ip}; events <n>; window <duration> }, one option a line")
-	}
-	return nil
-}
-
-func checkFloodZone(d *caddyfile.Dispenser) error {
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch option := d.Val(); option {
-		case "key":
-			if !d.NextArg() {
-				return d.ArgErr()
-			}
-			if strings.Contains(d.Val(), "{http.auth.") {
-				return d.Errf("flood_limit: key %s: nobody is authenticated yet where flood_limit stands: use {client_ip} here, or rate_limit for a limit per user", d.Val())
-			}
-			if d.NextArg() {
-				return d.ArgErr()
-			}
-		case "window", "events":
-			if len(d.RemainingArgs()) != 1 {
-				return d.ArgErr()
-			}
-		case "match":
-			for nesting := d.Nesting(); d.NextBlock(nesting); {
-				d.RemainingArgs()
-			}
-		default:
-			return d.Errf("flood_limit: zone: unrecognized subdirective '%s': write key, window, events or match", option)
-		}
-	}
-	return nil
 }

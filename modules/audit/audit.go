@@ -7,6 +7,7 @@
 package audit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -47,9 +48,7 @@ const (
 )
 
 const (
-	minRoll  = 64 << 10
-	maxBody  = 64 << 10 // of a recorded body
-	maxBatch = 10_000
+	minRoll = 64 << 10
 
 	// syncWait bounds how long a request waits for the disk with `sync
 	// always`, give or take syncStep. A disk that takes longer counts as one
@@ -252,11 +251,15 @@ func (h *Handler) check() error {
 	if h.Path == "" {
 		return errors.New("audit: path is required")
 	}
-	if !slices.Contains([]string{"", SyncAlways, SyncBatch, SyncOff}, h.Sync) {
-		return fmt.Errorf("audit: sync %q: must be always, batch or off", h.Sync)
-	}
-	if !slices.Contains([]string{"", FailRefuse, FailContinue}, h.OnFailure) {
-		return fmt.Errorf("audit: on_failure %q: must be refuse or continue", h.OnFailure)
+	if err := cmp.Or(
+		option.CheckWord("sync", h.Sync, SyncAlways, SyncBatch, SyncOff),
+		option.CheckWord("on_failure", h.OnFailure, FailRefuse, FailContinue),
+		bodySizes.Check("request_body", h.RequestBody), bodySizes.Check("response_body", h.ResponseBody),
+		rollSizes.Check("roll_size", h.RollSize), rollEvery.Check("roll_every", h.RollEvery),
+		durations.Check("keep", h.Keep), durations.Check("checkpoint", h.Checkpoint), batches.Check("batch", h.Batch),
+		cosigners.Check("quorum", h.Quorum),
+	); err != nil {
+		return fmt.Errorf("audit: %w", err)
 	}
 	for _, name := range h.RecordHeaders {
 		if conceal.Header(name) {
@@ -269,12 +272,6 @@ func (h *Handler) check() error {
 				return fmt.Errorf("audit: record query %s: this parameter carries credentials, which are never recorded", name)
 			}
 		}
-	}
-	if h.RequestBody < 0 || h.RequestBody > maxBody || h.ResponseBody < 0 || h.ResponseBody > maxBody {
-		return fmt.Errorf("audit: recorded bodies are limited to %d bytes", maxBody)
-	}
-	if h.RollSize != 0 && h.RollSize < minRoll || h.RollEvery < 0 || h.Keep < 0 || h.Checkpoint < 0 || h.Batch < 0 {
-		return fmt.Errorf("audit: roll, keep, checkpoint and batch must be positive, and a segment at least %d bytes", minRoll)
 	}
 	if h.Batch != 0 && h.Sync != SyncBatch {
 		return errors.New("audit: batch is for sync batch")
@@ -307,9 +304,6 @@ func (h *Handler) trailOptions() (trailOptions, error) {
 	}
 	if strings.ContainsAny(h.Origin, "+ \t\r\n") || strings.Contains(h.Origin, "://") {
 		return o, fmt.Errorf("audit: origin %q: write a URL without its scheme, such as audit.example.com/orders", h.Origin)
-	}
-	if h.Quorum < 0 {
-		return o, fmt.Errorf("audit: quorum %d: must be positive", h.Quorum)
 	}
 	for _, d := range h.Deliver {
 		if err := d.prepare(); err != nil {

@@ -1,10 +1,6 @@
 package audit
 
 import (
-	"cmp"
-	"maps"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
@@ -70,50 +66,54 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("unexpected argument '%s': audit takes a matcher and one directory", d.Val())
 	}
-	seen := make(map[string]bool)
-	for d.NextBlock(0) {
-		option := d.Val()
-		parse, ok := options[option]
-		if !ok {
-			return d.Errf("unrecognized subdirective '%s'%s audit knows sync, on_failure, site, record, hash, mask, remove, path, roll, keep, sign, checkpoint, origin, witness, quorum, tiles and deliver", option,
-				cmp.Or(suggest.DidYouMean(option, slices.Sorted(maps.Keys(options))), ":"))
+	return option.Block(d, repeatable, func(d *caddyfile.Dispenser) error {
+		if parse := options[d.Val()]; parse != nil {
+			return parse(h, d)
 		}
-		if seen[option] && !repeatable[option] {
-			return d.Errf("%s already specified", option)
-		}
-		seen[option] = true
-		if err := parse(h, d); err != nil {
-			return err
-		}
-	}
-	return nil
+		return option.Unrecognized(d, "audit", optionNames)
+	})
 }
 
-var repeatable = map[string]bool{"record": true, "hash": true, "mask": true, "remove": true, "path": true, "roll": true, "witness": true, "deliver": true}
+var (
+	repeatable  = []string{"record", "hash", "mask", "remove", "path", "roll", "witness", "deliver"}
+	optionNames = []string{
+		"sync", "on_failure", "site", "record", "hash", "mask", "remove", "path", "roll", "keep", "sign", "checkpoint", "origin", "witness", "quorum", "tiles", "deliver",
+	}
+
+	durations       = option.Durations{Min: 1, Example: "24h"}
+	batches         = option.Durations{Min: 1, Example: "100ms"}
+	bodySizes       = option.Sizes{Max: 64 << 10, Example: "8KiB"}
+	rollSizes       = option.Sizes{Min: minRoll, Example: "64MiB"}
+	rollEvery       = option.Durations{Min: time.Second, Example: "24h"}
+	records         = option.Counts{Min: 1, Max: 10_000, Of: "records"}
+	deliveryFormats = []string{"moat", "ocsf", "ecs", "cef"} // of deliver
+	froms           = []string{"start", "now"}
+	cosigners       = option.Counts{Min: 1, Of: "witnesses"}
+)
 
 // options parses one subdirective each; the dispenser stands on its name.
 var options = map[string]func(*Handler, *caddyfile.Dispenser) error{
 	"sync":       (*Handler).parseSync,
 	"on_failure": (*Handler).parseOnFailure,
 	"site": func(h *Handler, d *caddyfile.Dispenser) error {
-		return oneArg(d, &h.Site)
+		return option.OneArg(d, &h.Site)
 	},
 	"record": (*Handler).parseRecord,
 	"hash": func(h *Handler, d *caddyfile.Dispenser) error {
-		return manyArgs(d, &h.Hash)
+		return option.List(d, &h.Hash)
 	},
 	"mask": func(h *Handler, d *caddyfile.Dispenser) error {
-		return manyArgs(d, &h.Mask)
+		return option.List(d, &h.Mask)
 	},
 	"remove": func(h *Handler, d *caddyfile.Dispenser) error {
-		return manyArgs(d, &h.Remove)
+		return option.List(d, &h.Remove)
 	},
 	"path": func(h *Handler, d *caddyfile.Dispenser) error {
 		return pathArgs(d, &h.Paths)
 	},
 	"roll": (*Handler).parseRoll,
 	"keep": func(h *Handler, d *caddyfile.Dispenser) error {
-		return durationArg(d, &h.Keep)
+		return option.Duration(d, &h.Keep, durations)
 	},
 	"sign": func(h *Handler, d *caddyfile.Dispenser) error {
 		switch args := d.RemainingArgs(); len(args) {
@@ -123,14 +123,14 @@ var options = map[string]func(*Handler, *caddyfile.Dispenser) error{
 			h.Sign = args[0]
 			return nil
 		}
-		return d.ArgErr()
+		return option.Takes(d, "sign", "one key file, or nothing")
 	},
 	"checkpoint": func(h *Handler, d *caddyfile.Dispenser) error {
-		return durationArg(d, &h.Checkpoint)
+		return option.Duration(d, &h.Checkpoint, durations)
 	},
 	"deliver": (*Handler).parseDeliver,
 	"origin": func(h *Handler, d *caddyfile.Dispenser) error {
-		if err := oneArg(d, &h.Origin); err != nil {
+		if err := option.OneArg(d, &h.Origin); err != nil {
 			return err
 		}
 		if strings.ContainsAny(h.Origin, "+ \t\r\n") || strings.Contains(h.Origin, "://") {
@@ -139,19 +139,10 @@ var options = map[string]func(*Handler, *caddyfile.Dispenser) error{
 		return nil
 	},
 	"tiles": func(h *Handler, d *caddyfile.Dispenser) error {
-		return oneArg(d, &h.Tiles)
+		return option.OneArg(d, &h.Tiles)
 	},
 	"quorum": func(h *Handler, d *caddyfile.Dispenser) error {
-		var text string
-		if err := oneArg(d, &text); err != nil {
-			return err
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return d.Errf("quorum '%s': write how many witnesses must cosign, such as 2", text)
-		}
-		h.Quorum = n
-		return nil
+		return option.Count(d, &h.Quorum, cosigners)
 	},
 	"witness": (*Handler).parseWitness,
 }
@@ -160,7 +151,7 @@ var options = map[string]func(*Handler, *caddyfile.Dispenser) error{
 func (h *Handler) parseWitness(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 2 {
-		return d.Err("witness: write witness <url> <verifier key>, such as witness https://witness.example.com witness.example.com+1a2b3c4d+BA…")
+		return option.Takes(d, "witness", "<url> <verifier key>, such as https://witness.example.com witness.example.com+1a2b3c4d+BA…")
 	}
 	if strings.Contains(args[1], "://") {
 		args[0], args[1] = args[1], args[0]
@@ -174,52 +165,30 @@ func (h *Handler) parseWitness(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) parseSync(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.ArgErr()
+	switch n := d.CountRemainingArgs(); {
+	case n == 1:
+		return option.Word(d, &h.Sync, SyncAlways, SyncBatch, SyncOff)
+	case n == 2 && d.NextArg() && d.Val() == SyncBatch:
+		h.Sync = SyncBatch
+		return option.Duration(d, &h.Batch, batches)
 	}
-	switch args[0] {
-	case SyncAlways, SyncOff:
-		if len(args) > 1 {
-			return d.Errf("sync %s takes no argument, got '%s'", args[0], args[1])
-		}
-	case SyncBatch:
-		if len(args) > 2 {
-			return d.ArgErr()
-		}
-		if len(args) == 2 {
-			dur, err := parseDuration(d, args[1])
-			if err != nil {
-				return err
-			}
-			h.Batch = dur
-		}
-	default:
-		return d.Errf("sync '%s': write always, batch [<duration>] or off", args[0])
-	}
-	h.Sync = args[0]
-	return nil
+	return option.Takes(d, "sync", "always, batch [<duration>] or off")
 }
 
 func (h *Handler) parseOnFailure(d *caddyfile.Dispenser) error {
-	if err := oneArg(d, &h.OnFailure); err != nil {
-		return err
-	}
-	if h.OnFailure != FailRefuse && h.OnFailure != FailContinue {
-		return d.Errf("on_failure '%s': write refuse or continue", h.OnFailure)
-	}
-	return nil
+	return option.Word(d, &h.OnFailure, FailRefuse, FailContinue)
 }
 
 func (h *Handler) parseRecord(d *caddyfile.Dispenser) error {
+	const forms = "headers <name>..., query [<name>...], request_body <size> or response_body <size>"
 	if !d.NextArg() {
-		return d.ArgErr()
+		return option.Takes(d, "record", forms)
 	}
 	switch what := d.Val(); what {
 	case "headers":
-		names := d.RemainingArgs()
-		if len(names) == 0 {
-			return d.ArgErr()
+		var names []string
+		if err := option.List(d, &names); err != nil {
+			return err
 		}
 		for _, name := range names {
 			if conceal.Header(name) {
@@ -239,47 +208,45 @@ func (h *Handler) parseRecord(d *caddyfile.Dispenser) error {
 		}
 		h.RecordQuery = &names
 	case "request_body":
-		return sizeArg(d, "record request_body", &h.RequestBody)
+		return sizeArg(d, &h.RequestBody)
 	case "response_body":
-		return sizeArg(d, "record response_body", &h.ResponseBody)
+		return sizeArg(d, &h.ResponseBody)
 	default:
-		return d.Errf("record '%s': write headers <name>..., query [<name>...], request_body <size> or response_body <size>", what)
+		return d.Errf("record '%s': write %s", what, forms)
 	}
 	return nil
 }
 
 func (h *Handler) parseRoll(d *caddyfile.Dispenser) error {
 	var text string
-	if err := oneArg(d, &text); err != nil {
+	if err := option.OneArg(d, &text); err != nil {
 		return err
 	}
 	// 10m is ten minutes, as everywhere in Caddy: sizes are written 10MB.
-	dur, err := caddy.ParseDuration(text)
-	if err != nil {
-		size, err := humanize.ParseBytes(text)
-		if err != nil || size < minRoll {
-			return d.Errf("roll '%s': write a size of at least 64KiB such as 64MiB, or a duration such as 24h", text)
+	every, err := caddy.ParseDuration(text)
+	size, notSize := humanize.ParseBytes(text)
+	switch {
+	case err == nil && rollEvery.Check("roll", caddy.Duration(every)) == nil && every != 0:
+		if h.RollEvery != 0 {
+			return d.Err("roll <duration> already specified")
 		}
+		h.RollEvery = caddy.Duration(every)
+	case err != nil && notSize == nil && size >= minRoll:
 		if h.RollSize != 0 {
 			return d.Err("roll <size> already specified")
 		}
 		h.RollSize = int64(min(size, 1<<62))
-		return nil
+	default:
+		return d.Errf("roll '%s': write %s, or %s", text, rollSizes, rollEvery)
 	}
-	if dur < time.Second {
-		return d.Errf("roll '%s': write a duration of at least 1s", text)
-	}
-	if h.RollEvery != 0 {
-		return d.Err("roll <duration> already specified")
-	}
-	h.RollEvery = caddy.Duration(dur)
 	return nil
 }
 
 func (h *Handler) parseDeliver(d *caddyfile.Dispenser) error {
+	const forms = "file <path>, http <url> or syslog tcp|tls <address>"
 	args := d.RemainingArgs()
 	if len(args) < 2 {
-		return d.Err("deliver: write deliver file <path>, deliver http <url> or deliver syslog tcp|tls <address>")
+		return option.Takes(d, "deliver", forms)
 	}
 	v := Delivery{Sink: args[0]}
 	switch {
@@ -288,50 +255,33 @@ func (h *Handler) parseDeliver(d *caddyfile.Dispenser) error {
 	case v.Sink == SinkSyslog && len(args) == 3 && (args[1] == "tcp" || args[1] == "tls"):
 		v.Network, v.Target = args[1], args[2]
 	default:
-		return d.Errf("deliver %s: write deliver file <path>, deliver http <url> or deliver syslog tcp|tls <address>", strings.Join(args, " "))
+		return option.Takes(d, "deliver", forms)
 	}
-	seen := make(map[string]bool)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if seen[option] && option != "header" {
-			return d.Errf("%s already specified", option)
-		}
-		seen[option] = true
-		if err := v.parseOption(d, option); err != nil {
-			return err
-		}
+	if err := option.Block(d, []string{"header"}, v.parseOption); err != nil {
+		return err
 	}
 	h.Deliver = append(h.Deliver, v)
 	return nil
 }
 
-func (v *Delivery) parseOption(d *caddyfile.Dispenser, option string) error {
-	switch option {
+func (v *Delivery) parseOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
 	case "name":
-		return oneArg(d, &v.Name)
+		return option.OneArg(d, &v.Name)
 	case "format":
-		return oneArg(d, &v.Format)
+		return option.Word(d, &v.Format, deliveryFormats...)
 	case "from":
-		return oneArg(d, &v.From)
+		return option.Word(d, &v.From, froms...)
 	case "ca":
-		return oneArg(d, &v.CA)
+		return option.OneArg(d, &v.CA)
 	case "timeout":
-		return durationArg(d, &v.Timeout)
+		return option.Duration(d, &v.Timeout, durations)
 	case "batch":
-		var text string
-		if err := oneArg(d, &text); err != nil {
-			return err
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxBatch {
-			return d.Errf("batch '%s': write a number of records from 1 to %d", text, maxBatch)
-		}
-		v.Batch = n
-		return nil
+		return option.Count(d, &v.Batch, records)
 	case "header":
 		args := d.RemainingArgs()
 		if len(args) != 2 {
-			return d.ArgErr()
+			return option.Takes(d, "header", "a name and a value, such as Authorization \"Bearer {file./run/token}\"")
 		}
 		if v.Headers == nil {
 			v.Headers = make(map[string]string)
@@ -342,23 +292,13 @@ func (v *Delivery) parseOption(d *caddyfile.Dispenser, option string) error {
 		v.Headers[args[0]] = args[1]
 		return nil
 	}
-	return d.Errf("unrecognized subdirective '%s': deliver knows name, format, batch, timeout, header, ca and from", option)
-}
-
-// oneArg reads exactly one argument.
-func oneArg(d *caddyfile.Dispenser, to *string) error {
-	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
-		return d.ArgErr()
-	}
-	*to = args[0]
-	return nil
+	return option.Unrecognized(d, "deliver", []string{"name", "format", "batch", "timeout", "header", "ca", "from"})
 }
 
 // pathArgs appends one pattern of paths or more.
 func pathArgs(d *caddyfile.Dispenser, to *[]string) error {
 	first := len(*to)
-	if err := manyArgs(d, to); err != nil {
+	if err := option.List(d, to); err != nil {
 		return err
 	}
 	for _, pattern := range (*to)[first:] {
@@ -369,52 +309,12 @@ func pathArgs(d *caddyfile.Dispenser, to *[]string) error {
 	return nil
 }
 
-// manyArgs appends one argument or more.
-func manyArgs(d *caddyfile.Dispenser, to *[]string) error {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.ArgErr()
-	}
-	*to = append(*to, args...)
-	return nil
-}
-
-func durationArg(d *caddyfile.Dispenser, to *caddy.Duration) error {
-	option := d.Val()
-	var text string
-	if err := oneArg(d, &text); err != nil {
-		return err
-	}
-	dur, err := caddy.ParseDuration(text)
-	if err != nil || dur <= 0 {
-		return d.Errf("%s '%s': write a duration above zero, such as 10s, 24h or 180d", option, text)
-	}
-	*to = caddy.Duration(dur)
-	return nil
-}
-
-func parseDuration(d *caddyfile.Dispenser, text string) (caddy.Duration, error) {
-	dur, err := caddy.ParseDuration(text)
-	if err != nil || dur <= 0 {
-		return 0, d.Errf("'%s' is not a duration above zero: write one such as 100ms", text)
-	}
-	return caddy.Duration(dur), nil
-}
-
-func sizeArg(d *caddyfile.Dispenser, option string, to *int64) error {
+// sizeArg reads the size of recorded bodySizes, which record has of two kinds.
+func sizeArg(d *caddyfile.Dispenser, to *int64) error {
 	if *to != 0 {
-		return d.Errf("%s already specified", option)
+		return d.Errf("record %s already specified", d.Val())
 	}
-	var text string
-	if err := oneArg(d, &text); err != nil {
-		return err
-	}
-	n, err := humanize.ParseBytes(text)
-	if err != nil || n == 0 || n > maxBody {
-		return d.Errf("%s '%s': write a size from 1B to 64KiB", option, text)
-	}
-	*to = int64(n)
-	return nil
+	return option.Size(d, to, bodySizes)
 }
 
 // Interface guards

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -106,14 +107,11 @@ func (d *Delivery) prepare() error {
 	if d.CA != "" && (d.Sink == SinkFile || d.Sink == SinkSyslog && d.Network == "tcp") {
 		return errors.New("ca is for connections over TLS")
 	}
-	if _, err := export.Format(d.Format); d.Format != "" && d.Format != "moat" && err != nil {
-		return fmt.Errorf("format %q: must be moat, ocsf, ecs or cef", d.Format)
-	}
-	if d.From != "" && d.From != "start" && d.From != "now" {
-		return fmt.Errorf("from %q: must be start or now", d.From)
-	}
-	if d.Batch < 0 || d.Batch > maxBatch || d.Timeout < 0 {
-		return fmt.Errorf("batch must be 1 to %d and timeout positive", maxBatch)
+	if err := cmp.Or(
+		option.CheckWord("format", d.Format, deliveryFormats...), option.CheckWord("from", d.From, froms...),
+		records.Check("batch", d.Batch), durations.Check("timeout", d.Timeout),
+	); err != nil {
+		return err
 	}
 	if d.Name == "" {
 		d.Name = d.Sink + "-" + place

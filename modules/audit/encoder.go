@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/conceal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 func init() {
@@ -124,44 +125,38 @@ func (e *Encoder) ConfigureDefaultFormat(wo caddy.WriterOpener) error {
 //	}
 func (e *Encoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // encoder name
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := option.NoArgs(d); err != nil {
+		return err
 	}
-	for d.NextBlock(0) {
+	return option.Block(d, []string{"header", "query", "path"}, func(d *caddyfile.Dispenser) error {
 		switch d.Val() {
 		case "wrap":
-			if e.WrappedRaw != nil {
-				return d.Err("wrap already specified")
-			}
-			if !d.NextArg() {
-				return d.ArgErr()
-			}
-			name := d.Val()
-			unm, err := caddyfile.UnmarshalModule(d, "caddy.logging.encoders."+name)
-			if err != nil {
-				return err
-			}
-			enc, ok := unm.(zapcore.Encoder)
-			if !ok {
-				return d.Errf("wrap %s: not an encoder (%T)", name, unm)
-			}
-			e.WrappedRaw = caddyconfig.JSONModuleObject(enc, "format", name, nil)
+			return e.unmarshalWrap(d)
 		case "header":
-			if err := manyArgs(d, &e.Headers); err != nil {
-				return err
-			}
+			return option.List(d, &e.Headers)
 		case "query":
-			if err := manyArgs(d, &e.Query); err != nil {
-				return err
-			}
+			return option.List(d, &e.Query)
 		case "path":
-			if err := pathArgs(d, &e.Paths); err != nil {
-				return err
-			}
-		default:
-			return d.Errf("unrecognized subdirective '%s': format moat knows wrap, header, query and path", d.Val())
+			return pathArgs(d, &e.Paths)
 		}
+		return option.Unrecognized(d, "format moat", []string{"wrap", "header", "query", "path"})
+	})
+}
+
+func (e *Encoder) unmarshalWrap(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return option.Takes(d, "wrap", "an encoder, such as json")
 	}
+	name := d.Val()
+	unm, err := caddyfile.UnmarshalModule(d, "caddy.logging.encoders."+name)
+	if err != nil {
+		return err
+	}
+	enc, ok := unm.(zapcore.Encoder)
+	if !ok {
+		return d.Errf("wrap %s: not an encoder (%T)", name, unm)
+	}
+	e.WrappedRaw = caddyconfig.JSONModuleObject(enc, "format", name, nil)
 	return nil
 }
 

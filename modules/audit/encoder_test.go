@@ -74,12 +74,12 @@ func TestEncoderHidesCredentialsWhereverTheyStand(t *testing.T) {
 
 func TestEncoderMistakesAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"moat json":                       "wrong argument count",
-		"moat {\nwrap\n}":                 "wrong argument count",
+		"moat json":                       "takes no arguments",
+		"moat {\nwrap\n}":                 "wrap takes",
 		"moat {\nwrap nosuch\n}":          "nosuch",
 		"moat {\nwrap json\nwrap json\n}": "already specified",
 		"moat {\nhide x\n}":               "unrecognized subdirective 'hide'",
-		"moat {\nheader\n}":               "wrong argument count",
+		"moat {\nheader\n}":               "takes one or more arguments",
 	} {
 		err := new(Encoder).UnmarshalCaddyfile(caddyfile.NewTestDispenser(text))
 		if err == nil || !strings.Contains(err.Error(), want) {

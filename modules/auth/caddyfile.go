@@ -47,8 +47,8 @@ import (
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	h.Name = d.Val()
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := option.NoArgs(d); err != nil {
+		return err
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch name := d.Val(); name {
@@ -108,8 +108,8 @@ func (h *Handler) unmarshalAll(d *caddyfile.Dispenser) error {
 	if len(h.ProvidersRaw)+len(h.AppProvidersRaw) > 0 {
 		return d.Err("all { … } stands in the place of other methods, and once: write all methods into its block")
 	}
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := option.NoArgs(d); err != nil {
+		return err
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name, whose := d.Val(), usual[d.Val()]
@@ -208,7 +208,7 @@ func unmarshalBasic(d *caddyfile.Dispenser) (json.RawMessage, error) {
 	case 1:
 		algorithm = args[0]
 	default:
-		return nil, d.ArgErr()
+		return nil, option.Takes(d, "basic", "[<hash_algorithm> [<realm>]] and a block of users")
 	}
 	switch algorithm {
 	case "bcrypt":
@@ -223,7 +223,7 @@ func unmarshalBasic(d *caddyfile.Dispenser) (json.RawMessage, error) {
 		var hash string
 		if !d.AllArgs(&hash) {
 			// An ArgErr would show the hash.
-			return nil, d.Err("a user of basic is written as: <username> <hashed password>")
+			return nil, option.Takes(d, "basic", "users as <username> <hashed password>, one on a line")
 		}
 		if user == "" || hash == "" {
 			return nil, d.Err("username and password cannot be empty")

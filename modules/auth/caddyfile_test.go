@@ -15,7 +15,7 @@ func TestMistakesInTheAuthBlockAreRefused(t *testing.T) {
 	for _, test := range []struct{ input, want string }{
 		{"auth", "needs at least one method"},
 		{"auth {\n}", "needs at least one method"},
-		{"auth x {\n" + basic + "}", "wrong argument count"},
+		{"auth x {\n" + basic + "}", "takes no arguments"},
 		{"auth {\n" + basic + "\toptional\n\toptional\n}", "already specified"},
 		{"auth {\n" + basic + "\toptional yes\n}", "takes no arguments"},
 		{"auth {\n" + basic + "\tpreflight\n\tpreflight\n}", "already specified"},
@@ -26,7 +26,7 @@ func TestMistakesInTheAuthBlockAreRefused(t *testing.T) {
 		{"auth {\n" + basic + "\tforward a X-User\n\tforward b X_User\n}", "set twice"},
 		{"auth {\n\tbasic\n}", "at least one user"},
 		{"auth {\n\tbasic md5 {\n\t\ta b\n\t}\n}", "unrecognized hash algorithm"},
-		{"auth {\n\tbasic bcrypt realm extra {\n\t\ta b\n\t}\n}", "wrong argument count"},
+		{"auth {\n\tbasic bcrypt realm extra {\n\t\ta b\n\t}\n}", "basic takes"},
 		{"auth {\n\tbasic {\n\t\talice\n\t}\n}", "<username> <hashed password>"},
 		{"auth {\n\tbasic {\n\t\talice x\n\t\talice y\n\t}\n}", "already specified"},
 	} {

@@ -2,9 +2,7 @@ package jwtauth
 
 import (
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -74,7 +72,7 @@ func (p *Provider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	if d.NextArg() {
 		if d.Val() != "internal" || d.CountRemainingArgs() > 0 {
-			return d.ArgErr()
+			return option.Takes(d, Name, "no argument but internal")
 		}
 		p.Issuers = []*Issuer{{Internal: new(Internal)}}
 	}
@@ -128,9 +126,13 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) err
 	case "revocations":
 		return option.OneArg(d, &p.Revocations)
 	case "leeway":
-		return p.unmarshalLeeway(d)
+		p.Leeway = new(caddy.Duration)
+		return option.Duration(d, p.Leeway, leeways)
 	case "cache":
-		return p.unmarshalCache(d)
+		if p.Cache = new(int); option.OrOff(d) {
+			return option.NoBlock(d)
+		}
+		return option.Count(d, p.Cache, caches)
 	case "bind":
 		return p.unmarshalBind(d)
 	case "introspection":
@@ -156,7 +158,7 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 	case len(args) == 2 && args[0] == "basic":
 		s.Basic = args[1]
 	default:
-		return d.Err("from takes: header <name> [<scheme>], cookie <name>, query <name> or basic user|password")
+		return option.Takes(d, "from", "header <name> [<scheme>], cookie <name>, query <name> or basic user|password")
 	}
 	c, err := s.compile()
 	if err != nil {
@@ -171,58 +173,14 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 	return option.NoBlock(d)
 }
 
-func (p *Provider) unmarshalLeeway(d *caddyfile.Dispenser) error {
-	v, err := duration(d)
-	if err != nil {
-		return err
-	}
-	if v < 0 || v > maxLeeway {
-		return d.Errf("leeway must be between 0 and %v", maxLeeway)
-	}
-	leeway := caddy.Duration(v)
-	p.Leeway = &leeway
-	return option.NoBlock(d)
-}
-
-func duration(d *caddyfile.Dispenser) (time.Duration, error) {
-	name := d.Val()
-	var text string
-	if !d.AllArgs(&text) {
-		return 0, d.ArgErr()
-	}
-	v, err := caddy.ParseDuration(text)
-	if err != nil {
-		return 0, d.Errf("%s: '%s' is not a duration such as 30s, 15m or 1d", name, text)
-	}
-	return v, nil
-}
-
-func (p *Provider) unmarshalCache(d *caddyfile.Dispenser) error {
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	n := 0
-	if text != "off" {
-		var err error
-		if n, err = strconv.Atoi(text); err != nil || n <= 0 || n > maxCache {
-			return d.Errf("cache takes a number of entries from 1 to %d, or off", maxCache)
-		}
-	}
-	p.Cache = &n
-	return option.NoBlock(d)
-}
-
 func (p *Provider) unmarshalBind(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	switch {
-	case len(args) == 0:
-		return d.ArgErr()
 	case len(args) == 1 && (args[0] == "tls" || args[0] == "dpop"):
 	case len(args) == 2 && args[0] == "dpop" && args[1] == "nonce":
 		p.DPoPNonce = true
 	default:
-		return d.Errf("bind takes: tls, dpop or dpop nonce, not '%s'", strings.Join(args, " "))
+		return option.Takes(d, "bind", "tls, dpop or dpop nonce")
 	}
 	p.Bind = args[:1]
 	return option.NoBlock(d)

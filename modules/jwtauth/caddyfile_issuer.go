@@ -3,12 +3,9 @@ package jwtauth
 import (
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/jwk"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
@@ -25,15 +22,12 @@ var (
 
 // unmarshalIssuer reads an issuer and its block.
 func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
-	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
-		return nil, d.ArgErr()
-	}
 	i := new(Issuer)
-	if args[0] == "internal" {
-		i.Internal = new(Internal)
-	} else {
-		i.Issuer = args[0]
+	if err := option.Arg(d, &i.Issuer); err != nil {
+		return nil, err
+	}
+	if i.Issuer == "internal" {
+		i.Issuer, i.Internal = "", new(Internal)
 	}
 	seen := make(option.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -52,7 +46,7 @@ func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
 		}
 		if !known {
 			if slices.Contains(ofAll, d.Val()) || slices.Contains(option.Common, d.Val()) {
-				return nil, d.Errf("unrecognized subdirective '%s' in issuer: it is about all issuers, write it outside the block", d.Val())
+				return nil, d.Errf("unrecognized subdirective '%s' in issuer: it applies to all issuers, write it outside the block", d.Val())
 			}
 			if i.Internal != nil {
 				return nil, option.Unrecognized(d, "issuer internal", ofInternal, ofIssuers[3:])
@@ -67,7 +61,7 @@ func unmarshalIssuer(d *caddyfile.Dispenser) (*Issuer, error) {
 func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen option.Once) (known bool, err error) {
 	switch d.Val() {
 	case "jwks", "key", "alb":
-		return true, d.Errf("the internal issuer has its own key: %s has no place here", d.Val())
+		return true, d.Errf("the internal issuer has its own key: remove %s", d.Val())
 	case "name", "rotate", "publish":
 		if err := seen.Check(d); err != nil {
 			return true, err
@@ -77,15 +71,7 @@ func (i *Issuer) unmarshalInternal(d *caddyfile.Dispenser, seen option.Once) (kn
 	case "name":
 		return true, option.OneArg(d, &i.Issuer)
 	case "rotate":
-		v, err := duration(d)
-		if err != nil {
-			return true, err
-		}
-		if v < issuer.MinRotate {
-			return true, d.Errf("rotate must be at least %v", issuer.MinRotate)
-		}
-		i.Internal.Rotate = caddy.Duration(v)
-		return true, option.NoBlock(d)
+		return true, option.Duration(d, &i.Internal.Rotate, rotations)
 	case "publish":
 		if err := option.OneArg(d, &i.Internal.Publish); err != nil {
 			return true, err
@@ -118,41 +104,37 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) (know
 	case "alb":
 		err = i.unmarshalALB(d)
 	case "audience":
-		err = someArgs(d, &i.Audience)
+		err = option.List(d, &i.Audience)
 		if err == nil && len(i.Audience) > 1 && slices.Contains(i.Audience, "*") {
 			err = d.Err("audience * accepts every audience: remove the others or remove *")
 		}
 	case "algorithms":
-		err = someArgs(d, &i.Algorithms)
+		err = option.List(d, &i.Algorithms)
 		for _, a := range i.Algorithms {
 			if err == nil {
 				err = checkAlgorithm(d, a)
 			}
 		}
 	case "typ":
-		err = someArgs(d, (*[]string)(&i.Type))
+		err = option.List(d, (*[]string)(&i.Type))
 	case "max_age":
-		var v time.Duration
-		if v, err = duration(d); err == nil && v <= 0 {
-			err = d.Err("max_age must be longer than 0")
-		}
-		i.MaxAge = caddy.Duration(v)
+		err = option.Duration(d, &i.MaxAge, maxAges)
 	case "require":
 		var args []string
-		if err = someArgs(d, &args); err == nil {
+		if err = option.List(d, &args); err == nil {
 			i.Require = append(i.Require, Requirement{Claim: args[0], Values: args[1:]})
 			err = checkSingle(d, args[0])
 		}
 	case "roles":
-		if err = someArgs(d, &i.Roles); err == nil {
+		if err = option.List(d, &i.Roles); err == nil {
 			err = checkPointers(d, i.Roles)
 		}
 	case "scopes":
-		if err = someArgs(d, &i.Scopes); err == nil {
+		if err = option.List(d, &i.Scopes); err == nil {
 			err = checkPointers(d, i.Scopes)
 		}
 	case "subject":
-		if err = someArgs(d, (*[]string)(&i.Subject)); err == nil {
+		if err = option.List(d, (*[]string)(&i.Subject)); err == nil {
 			for n, text := range i.Subject {
 				if err == nil {
 					err = checkSingle(d, text)
@@ -167,14 +149,6 @@ func (i *Issuer) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) (know
 		err = option.NoBlock(d)
 	}
 	return true, err
-}
-
-func someArgs(d *caddyfile.Dispenser, target *[]string) error {
-	*target = d.RemainingArgs()
-	if len(*target) == 0 || slices.Contains(*target, "") {
-		return d.ArgErr()
-	}
-	return nil
 }
 
 func checkPointers(d *caddyfile.Dispenser, texts []string) error {
@@ -203,7 +177,7 @@ func checkAlgorithm(d *caddyfile.Dispenser, alg string) error {
 	}
 	if _, ok := jwk.Supported([]byte(alg)); !ok {
 		if len(alg) > maxAlgorithm {
-			return d.Err("what stands in the place of the algorithm is none; it is not shown here, since it may be a key")
+			return d.Err("the algorithm is not supported; it is not shown here, since it may be a key")
 		}
 		return d.Errf("algorithm '%s' is not supported", alg)
 	}
@@ -223,7 +197,7 @@ func checkJWKS(d *caddyfile.Dispenser, where string) error {
 func (i *Issuer) unmarshalKey(d *caddyfile.Dispenser) error {
 	var k Key
 	if !d.AllArgs(&k.Algorithm, &k.Value) {
-		return d.Err("key takes an algorithm and a key: key RS256 /etc/keys/public.pem, key HS256 {env.SECRET}; where {$NAME} stands, the environment variable may be empty")
+		return option.Takes(d, "key", "an algorithm and a key, such as RS256 /etc/keys/public.pem or HS256 {env.SECRET}; where {$NAME} stands, the environment variable may be empty")
 	}
 	if err := checkAlgorithm(d, k.Algorithm); err != nil {
 		return err

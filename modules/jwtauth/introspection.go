@@ -109,8 +109,8 @@ func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.O
 	if i.Cache != nil {
 		o.Cache = time.Duration(*i.Cache)
 	}
-	if o.Cache < 0 {
-		return o, errors.New("cache must not be negative")
+	if err := answerLives.Check("cache", caddy.Duration(o.Cache)); err != nil {
+		return o, err
 	}
 	t, err := i.base()
 	if err != nil {
@@ -198,8 +198,8 @@ func (p *Provider) identifyOpaque(r *http.Request, raw string) (credential.Grant
 //		subject       <claim pointer>...
 //	}
 func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := option.NoArgs(d); err != nil {
+		return err
 	}
 	i := new(Introspection)
 	seen := make(option.Once)
@@ -211,7 +211,7 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 				return err
 			}
 		case "jwks", "key", "algorithms", "typ", "max_age":
-			return d.Errf("%s is for signed tokens and has no place in introspection", name)
+			return d.Errf("%s is for signed tokens and cannot stand in introspection", name)
 		}
 		var err error
 		known := true
@@ -223,14 +223,17 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 		case "client_id":
 			err = option.OneArg(d, &i.ClientID)
 		case "client_secret":
-			if err = option.OneArg(d, &i.ClientSecret); err != nil {
-				// Which would say what it has read.
-				err = d.Err("client_secret takes one argument: {env.X}, {file.X} or the secret, in quotes if it has spaces")
+			if err = option.OneArg(d, &i.ClientSecret); i.ClientSecret == "" {
+				err = option.Takes(d, name, "one argument: {env.X}, {file.X} or the secret, in quotes if it has spaces")
 			}
 		case "issuer":
 			err = option.OneArg(d, &i.Issuer.Issuer)
 		case "cache":
-			err = i.unmarshalCache(d)
+			if i.Cache = new(caddy.Duration); option.OrOff(d) {
+				err = option.NoBlock(d)
+			} else {
+				err = option.Duration(d, i.Cache, answerLives)
+			}
 		default:
 			known, err = i.unmarshalOption(d, seen)
 		}
@@ -250,20 +253,4 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 	}
 	p.Introspection = i
 	return nil
-}
-
-func (i *Introspection) unmarshalCache(d *caddyfile.Dispenser) error {
-	var life caddy.Duration
-	if d.CountRemainingArgs() == 1 && d.NextArg() {
-		if d.Val() != "off" {
-			v, err := caddy.ParseDuration(d.Val())
-			if err != nil || v <= 0 {
-				return d.Errf("cache takes a duration longer than 0, or off: not '%s'", d.Val())
-			}
-			life = caddy.Duration(v)
-		}
-		i.Cache = &life
-		return option.NoBlock(d)
-	}
-	return d.ArgErr()
 }

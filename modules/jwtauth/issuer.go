@@ -201,8 +201,8 @@ func (i *Issuer) base() (t token.Issuer, err error) {
 	if t.Name, err = resolve("issuer", i.Issuer); err != nil {
 		return t, err
 	}
-	if t.MaxAge < 0 {
-		return t, errors.New("max_age must not be negative")
+	if err := maxAges.Check("max_age", i.MaxAge); err != nil {
+		return t, err
 	}
 	for _, a := range i.Audience {
 		if a, err = resolve("audience", a); err != nil {
@@ -371,6 +371,9 @@ func (p *Provider) openInternal(i *Issuer, t *token.Issuer) error {
 	}
 	if t.Name == "" {
 		t.Name = issuer.DefaultName
+	}
+	if err := rotations.Check("rotate", i.Internal.Rotate); err != nil {
+		return err
 	}
 	own, err := p.sharedIssuer(t.Name, time.Duration(i.Internal.Rotate))
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -66,8 +67,8 @@ func (k KeySet) MarshalJSON() ([]byte, error) {
 //	}
 func (k *KeySet) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
-	if len(args) > 1 || len(args) == 1 && args[0] == "" {
-		return d.ArgErr()
+	if len(args) > 1 || slices.Contains(args, "") {
+		return option.Takes(d, "jwks", "one URL or file")
 	}
 	if len(args) == 1 {
 		k.Place = args[0]
@@ -75,44 +76,40 @@ func (k *KeySet) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if k.file() {
-			return d.Errf("jwks %s is a file: header and ca are for a URL", k.Place)
-		}
-		switch d.Val() {
-		case "header":
-			var name, value string
-			if !d.AllArgs(&name, &value) {
-				return d.Err("header takes a name and a value: header Authorization \"Bearer {file./run/token}\"")
-			}
-			if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
-				return d.Errf("'%s' is not a header field", name)
-			}
-			if k.Header == nil {
-				k.Header = make(http.Header)
-			}
-			if k.Header.Get(name) != "" {
-				return d.Errf("header %s already specified", name)
-			}
-			k.Header.Set(name, value)
-		case "ca":
-			if k.CA != "" {
-				return d.Err("ca already specified")
-			}
-			if err := option.OneArg(d, &k.CA); err != nil {
-				return err
-			}
-		default:
-			return d.Errf("unrecognized subdirective '%s' in jwks: write header or ca", d.Val())
-		}
-		if err := option.NoBlock(d); err != nil {
-			return err
-		}
+	if err := option.Block(d, []string{"header"}, k.unmarshalOption); err != nil {
+		return err
 	}
 	if k.Place == "" && len(k.Header) == 0 && k.CA == "" {
-		return d.ArgErr()
+		return option.Takes(d, "jwks", "one URL or file")
 	}
 	return nil
+}
+
+func (k *KeySet) unmarshalOption(d *caddyfile.Dispenser) error {
+	if k.file() {
+		return d.Errf("jwks %s is a file: header and ca are for a URL", k.Place)
+	}
+	switch d.Val() {
+	case "header":
+		var name, value string
+		if !d.AllArgs(&name, &value) {
+			return option.Takes(d, "header", "a name and a value, such as Authorization \"Bearer {file./run/token}\"")
+		}
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			return d.Errf("'%s' is not a header field", name)
+		}
+		if k.Header == nil {
+			k.Header = make(http.Header)
+		}
+		if k.Header.Get(name) != "" {
+			return d.Errf("header %s already specified", name)
+		}
+		k.Header.Set(name, value)
+		return nil
+	case "ca":
+		return option.OneArg(d, &k.CA)
+	}
+	return option.Unrecognized(d, "jwks", []string{"header", "ca"})
 }
 
 // file reports whether the place is a file, as far as it can be told before

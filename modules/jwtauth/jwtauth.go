@@ -2,6 +2,7 @@
 package jwtauth
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -19,10 +20,12 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/dpop"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/introspection"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/revocation"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
@@ -35,10 +38,17 @@ const (
 	Name = "jwt_auth"
 
 	defaultLeeway = 30 * time.Second
-	maxLeeway     = 10 * time.Minute
 	defaultCache  = 10_000
-	maxCache      = 10_000_000
 	defaultRealm  = "restricted"
+)
+
+// The values of the options.
+var (
+	leeways     = option.Durations{Max: 10 * time.Minute, Example: "30s"}
+	caches      = option.Counts{Min: 1, Max: 10_000_000, Of: "entries", Off: true}
+	maxAges     = option.Durations{Min: 1, Example: "24h"}
+	rotations   = option.Durations{Min: issuer.MinRotate, Example: "90d"}
+	answerLives = option.Durations{Min: 1, Example: "60s", Off: true}
 )
 
 // Provider authenticates requests by signed JSON Web Tokens (RFC 7519) and
@@ -174,11 +184,8 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 	if p.Cache != nil {
 		opts.Cache = *p.Cache
 	}
-	if opts.Leeway < 0 || opts.Leeway > maxLeeway {
-		return fmt.Errorf("%s: leeway must be between 0 and %v", Name, maxLeeway)
-	}
-	if opts.Cache < 0 || opts.Cache > maxCache {
-		return fmt.Errorf("%s: cache must be between 0 and %d entries", Name, maxCache)
+	if err := cmp.Or(leeways.Check("leeway", caddy.Duration(opts.Leeway)), caches.Check("cache", opts.Cache)); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
 	}
 	if p.bindDPoP {
 		if err := p.openDPoP(ctx, opts.Leeway); err != nil {

@@ -8,13 +8,14 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 
-const (
-	defaultMaxBody = 64 << 10
-	maxMaxBody     = 16 << 20
-)
+const defaultMaxBody = 64 << 10
+
+// bodies are the values of max_body.
+var bodies = option.Sizes{Max: 16 << 20, Example: "64KiB"}
 
 func (h *Handler) maxBody() int64 {
 	if h.MaxBody == 0 {

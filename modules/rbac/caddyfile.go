@@ -6,11 +6,10 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
-	"github.com/caddy-moat/caddy-moat/modules/internal/suggest"
+	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
 // UnmarshalCaddyfile sets up the handler. Syntax:
@@ -51,10 +50,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("rbac: unexpected '%s'; rules are written in a block: rbac { … }", d.Val())
 	}
 	p := &parser{Dispenser: d, h: h}
-	for d.NextBlock(0) {
-		if err := p.option(); err != nil {
-			return err
-		}
+	if err := option.Block(d, []string{"role", "scope", "anyone", "authenticated", "user"}, p.option); err != nil {
+		return err
 	}
 	// With a policy file the rest of the policy is not known yet.
 	if h.PolicyFile != "" {
@@ -89,7 +86,7 @@ func (p *parser) mark(where, rule string) {
 	p.h.Mark(where, rule, fmt.Sprintf("%s:%d", p.File(), p.Line()))
 }
 
-func (p *parser) option() error {
+func (p *parser) option(*caddyfile.Dispenser) error {
 	h := p.h
 	switch p.Val() {
 	case "role":
@@ -103,64 +100,23 @@ func (p *parser) option() error {
 	case "user":
 		return p.user()
 	case "policy":
-		if h.PolicyFile != "" {
-			return p.Err("rbac: policy already specified")
-		}
-		if !p.AllArgs(&h.PolicyFile) {
-			return p.Err("rbac: policy needs one file: policy <file>")
-		}
-		if h.PolicyFile == "" {
-			return p.Err("rbac: policy: the name of the file is empty")
-		}
+		return option.OneArg(p.Dispenser, &h.PolicyFile)
 	case "max_body":
-		return p.size()
+		return option.Size(p.Dispenser, &h.MaxBody, bodies)
 	case "ignore_case":
-		return p.flag(&h.IgnoreCase)
+		return option.Flag(p.Dispenser, &h.IgnoreCase)
 	case "dry_run":
-		return p.flag(&h.DryRun)
+		return option.Flag(p.Dispenser, &h.DryRun)
 	case "allow", "deny":
 		return p.Errf("rbac: %s must stand inside a role, scope, anyone or authenticated block", p.Val())
-	default:
-		return p.Errf("rbac: unrecognized subdirective '%s'; it has role, scope, anyone, authenticated, user, policy, max_body, ignore_case and dry_run%s", p.Val(),
-			suggest.DidYouMean(p.Val(), []string{"role", "scope", "anyone", "authenticated", "user", "policy", "max_body", "ignore_case", "dry_run"}))
 	}
-	return nil
-}
-
-// size reads max_body.
-func (p *parser) size() error {
-	if p.h.MaxBody != 0 {
-		return p.Err("rbac: max_body already specified")
-	}
-	var text string
-	if !p.AllArgs(&text) {
-		return p.Err("rbac: max_body needs one size: max_body 64KiB")
-	}
-	n, err := humanize.ParseBytes(text)
-	if err != nil || n == 0 || n > maxMaxBody {
-		return p.Errf("rbac: max_body '%s': write a size of at most 16MiB, such as 64KiB", text)
-	}
-	p.h.MaxBody = int64(n)
-	return nil
-}
-
-// flag reads an option that is there or not.
-func (p *parser) flag(on *bool) error {
-	name := p.Val()
-	if *on {
-		return p.Errf("rbac: %s already specified", name)
-	}
-	if p.NextArg() {
-		return p.Errf("rbac: %s takes no argument, and here is '%s'", name, p.Val())
-	}
-	*on = true
-	return nil
+	return option.Unrecognized(p.Dispenser, "rbac", []string{"role", "scope", "anyone", "authenticated", "user", "policy", "max_body", "ignore_case", "dry_run"})
 }
 
 // named reads a role or a scope.
 func (p *parser) named(kind string, blocks *map[string]*policy.Block) error {
 	if !p.NextArg() {
-		return p.Errf("rbac: %s needs a name: %s <name> { … }", kind, kind)
+		return option.Takes(p.Dispenser, kind, fmt.Sprintf("a name and a block of rules: %s <name> { … }", kind))
 	}
 	name := p.Val()
 	where := policy.Who(kind, name)
@@ -190,8 +146,8 @@ func (p *parser) unnamed(where string, block **policy.Block) error {
 	if *block != nil {
 		return p.Errf("rbac: %s already specified; write all its rules in one block", where)
 	}
-	if p.NextArg() {
-		return p.Errf("rbac: %s takes no argument, and here is '%s'", where, p.Val())
+	if err := option.NoArgs(p.Dispenser); err != nil {
+		return err
 	}
 	*block = new(policy.Block)
 	p.mark(where, "")
@@ -287,15 +243,15 @@ func (p *parser) rule() (policy.Line, error) {
 
 // user reads: user <id> roles <role>... [from <issuer|kind>]
 func (p *parser) user() error {
-	const usage = "user is written as: user <id> roles <role>... [from <issuer|kind>]"
+	const form = "<id> roles <role>... [from <issuer|kind>]"
 	args := p.RemainingArgs()
 	if len(args) < 3 || args[1] != "roles" {
-		return p.Err("rbac: " + usage)
+		return option.Takes(p.Dispenser, "user", form)
 	}
 	id, g := args[0], policy.Grant{Roles: args[2:]}
 	if i := slices.Index(args, "from"); i > 1 {
 		if i == 2 || i != len(args)-2 || args[i+1] == "" {
-			return p.Err("rbac: " + usage)
+			return option.Takes(p.Dispenser, "user", form)
 		}
 		g.Roles, g.From = args[2:i], args[i+1]
 	}

@@ -176,8 +176,8 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	}
 	h.memo = new(decision.Memo)
 	h.allowed = h.decided.WithLabelValues(layer, decision.Allow, "")
-	if h.MaxBody < 0 || h.MaxBody > maxMaxBody {
-		return fmt.Errorf("rbac: max_body is %d, and must be from 1 to %d bytes", h.MaxBody, maxMaxBody)
+	if err := bodies.Check("max_body", h.MaxBody); err != nil {
+		return fmt.Errorf("rbac: %w", err)
 	}
 	if h.PolicyFile != "" {
 		if h.PolicyFile, err = option.Resolve(layer, "policy", h.PolicyFile); err != nil {

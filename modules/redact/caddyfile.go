@@ -3,10 +3,8 @@ package redact
 import (
 	"maps"
 	"slices"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
@@ -61,42 +59,11 @@ import (
 // users, and says who has to vouch for them.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
-	if d.NextArg() {
-		return d.Errf("redact takes no argument, such as '%s', but a block of rules", d.Val())
+	if err := option.NoArgs(d); err != nil {
+		return err
 	}
-	seen := map[string]bool{}
-	for d.NextBlock(0) {
-		name := d.Val()
-		if _, ok := actions[name]; ok {
-			if err := unmarshalRule(d, &h.Rules); err != nil {
-				return err
-			}
-			continue
-		}
-		switch name {
-		case "except", "only":
-			if err := unmarshalGroup(d, &h.Groups); err != nil {
-				return err
-			}
-			continue
-		case "pass":
-			if err := unmarshalList(d, &h.Pass, "a media type, such as text/html"); err != nil {
-				return err
-			}
-			continue
-		case "encrypt_key":
-			if err := unmarshalEncryptKey(d, &h.EncryptKeys); err != nil {
-				return err
-			}
-			continue
-		}
-		if seen[name] {
-			return d.Errf("%s already specified", name)
-		}
-		seen[name] = true
-		if err := h.unmarshalOption(d, name); err != nil {
-			return err
-		}
+	if err := option.Block(d, append([]string{"except", "only", "pass", "encrypt_key"}, actionNames()...), h.unmarshalOption); err != nil {
+		return err
 	}
 	if len(h.Rules) == 0 && len(h.Groups) == 0 && h.Requests == nil && !h.HideErrors {
 		return d.Err("redact needs at least one rule, such as 'remove password'")
@@ -104,14 +71,26 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
-	switch name {
+// actionNames are the actions in order.
+func actionNames() []string { return slices.Sorted(maps.Keys(actions)) }
+
+func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
+	if actions[d.Val()] != nil {
+		return unmarshalRule(d, &h.Rules)
+	}
+	switch d.Val() {
+	case "except", "only":
+		return unmarshalGroup(d, &h.Groups)
+	case "pass":
+		return unmarshalPass(d, &h.Pass)
+	case "encrypt_key":
+		return unmarshalEncryptKey(d, &h.EncryptKeys)
 	case "requests":
 		return h.unmarshalRequests(d)
 	case "unreadable":
-		return unmarshalWord(d, &h.Unreadable, "block", "pass")
+		return option.Word(d, &h.Unreadable, "block", "pass")
 	case "etag":
-		return unmarshalWord(d, &h.ETag, "drop", "seal")
+		return option.Word(d, &h.ETag, "drop", "seal")
 	case "xssi_prefix":
 		if h.XSSIPrefixes = d.RemainingArgs(); len(h.XSSIPrefixes) == 0 {
 			h.XSSIPrefixes = slices.Clone(knownPrefixes)
@@ -121,32 +100,27 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		}
 		return nil
 	case "graphql_names":
-		return unmarshalWord(d, &h.GraphQLNames, "allow", "block")
+		return option.Word(d, &h.GraphQLNames, "allow", "block")
 	case "websocket":
-		return unmarshalWord(d, &h.WebSocket, "block", "allow")
+		return option.Word(d, &h.WebSocket, "block", "allow")
 	case "hold":
-		return unmarshalHold(d, &h.Hold)
+		if option.OrOff(d, "0") {
+			h.Hold = -1
+			return nil
+		}
+		return option.Size(d, &h.Hold, holds)
 	case "max_depth":
-		var s string
-		if !d.AllArgs(&s) {
-			return d.ArgErr()
-		}
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			return d.Errf("max_depth '%s': write a number above zero", s)
-		}
-		h.MaxDepth = n
-		return nil
+		return option.Count(d, &h.MaxDepth, depths)
 	case "max_value":
-		return unmarshalSize(d, &h.MaxValue)
+		return option.Size(d, &h.MaxValue, sizes)
 	case "max_event":
-		return unmarshalSize(d, &h.MaxEvent)
+		return option.Size(d, &h.MaxEvent, sizes)
 	case "hide_errors":
-		return unmarshalFlag(d, &h.HideErrors)
+		return option.Flag(d, &h.HideErrors)
 	case "hash_key":
-		return unmarshalKey(d, &h.HashKey)
+		return option.OneArg(d, &h.HashKey)
 	}
-	return option.Unrecognized(d, "redact", slices.Sorted(maps.Keys(actions)), []string{"except", "only", "requests", "unreadable", "pass", "hold", "max_depth", "max_value", "max_event", "hide_errors", "websocket", "etag", "graphql_names", "xssi_prefix", "hash_key", "encrypt_key"})
+	return option.Unrecognized(d, "redact", actionNames(), []string{"except", "only", "requests", "unreadable", "pass", "hold", "max_depth", "max_value", "max_event", "hide_errors", "websocket", "etag", "graphql_names", "xssi_prefix", "hash_key", "encrypt_key"})
 }
 
 func unmarshalRule(d *caddyfile.Dispenser, to *[]Rule) error {
@@ -165,12 +139,12 @@ func unmarshalGroup(d *caddyfile.Dispenser, to *[]Group) error {
 	g := Group{Mode: d.Val()}
 	args := d.RemainingArgs()
 	if len(args) < 2 {
-		return d.Errf("write %s role|scope|user|kind <name>... and a block of rules", g.Mode)
+		return option.Takes(d, g.Mode, "role|scope|user|kind <name>... and a block of rules")
 	}
 	g.Of, g.Names = args[0], args[1:]
 	if i := slices.Index(args, "from"); i > 0 {
 		if g.Of != "user" || i == 1 || i != len(args)-2 || args[i+1] == "" {
-			return d.Errf("write %s user <id>... from <issuer|kind>", g.Mode)
+			return option.Takes(d, g.Mode, "user <id>... from <issuer|kind>")
 		}
 		g.Names, g.From = args[1:i], args[i+1]
 	}
@@ -182,13 +156,14 @@ func unmarshalGroup(d *caddyfile.Dispenser, to *[]Group) error {
 	if err := g.check(); err != nil {
 		return d.Errf("%v", err)
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if _, ok := actions[d.Val()]; !ok {
-			return d.Errf("'%s' is no rule: only rules can stand in %s", d.Val(), g.Mode)
+	err := option.Block(d, actionNames(), func(d *caddyfile.Dispenser) error {
+		if actions[d.Val()] == nil {
+			return option.Unrecognized(d, g.Mode, actionNames())
 		}
-		if err := unmarshalRule(d, &g.Rules); err != nil {
-			return err
-		}
+		return unmarshalRule(d, &g.Rules)
+	})
+	if err != nil {
+		return err
 	}
 	if len(g.Rules) == 0 {
 		return d.Errf("%s has no rules: they stand in a block after it", g.title())
@@ -198,32 +173,12 @@ func unmarshalGroup(d *caddyfile.Dispenser, to *[]Group) error {
 }
 
 func (h *Handler) unmarshalRequests(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.Errf("requests takes no argument, such as '%s', but a block of rules", d.Val())
+	if err := option.NoArgs(d); err != nil {
+		return err
 	}
 	h.Requests = new(Requests)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch name := d.Val(); {
-		case actions[name] != nil:
-			err = unmarshalRule(d, &h.Requests.Rules)
-		case name == "except" || name == "only":
-			err = unmarshalGroup(d, &h.Requests.Groups)
-		case name == "pass":
-			err = unmarshalList(d, &h.Requests.Pass, "a media type, such as application/xml")
-		case name == "match_case":
-			err = unmarshalFlag(d, &h.Requests.MatchCase)
-		case name == "max_body":
-			if h.Requests.MaxBody != 0 {
-				return d.Errf("%s already specified", name)
-			}
-			err = unmarshalSize(d, &h.Requests.MaxBody)
-		default:
-			err = option.Unrecognized(d, "requests", slices.Sorted(maps.Keys(actions)), []string{"except", "only", "pass", "match_case"})
-		}
-		if err != nil {
-			return err
-		}
+	if err := option.Block(d, append([]string{"except", "only", "pass"}, actionNames()...), h.Requests.unmarshalOption); err != nil {
+		return err
 	}
 	if len(h.Requests.Rules) == 0 && len(h.Requests.Groups) == 0 {
 		return d.Err("requests has no rules: they stand in a block after it")
@@ -231,48 +186,30 @@ func (h *Handler) unmarshalRequests(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func unmarshalList(d *caddyfile.Dispenser, to *[]string, what string) error {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.Errf("%s needs %s", d.Val(), what)
+func (q *Requests) unmarshalOption(d *caddyfile.Dispenser) error {
+	if actions[d.Val()] != nil {
+		return unmarshalRule(d, &q.Rules)
 	}
-	if _, err := parseMediaTypes(args); err != nil {
+	switch d.Val() {
+	case "except", "only":
+		return unmarshalGroup(d, &q.Groups)
+	case "pass":
+		return unmarshalPass(d, &q.Pass)
+	case "match_case":
+		return option.Flag(d, &q.MatchCase)
+	case "max_body":
+		return option.Size(d, &q.MaxBody, sizes)
+	}
+	return option.Unrecognized(d, "requests", actionNames(), []string{"except", "only", "pass", "match_case", "max_body"})
+}
+
+// unmarshalPass reads media types.
+func unmarshalPass(d *caddyfile.Dispenser, to *[]string) error {
+	if err := option.List(d, to); err != nil {
+		return err
+	}
+	if _, err := parseMediaTypes(*to); err != nil {
 		return d.Errf("%v", err)
-	}
-	*to = append(*to, args...)
-	return nil
-}
-
-// unmarshalFlag reads an option that is on where it is written.
-func unmarshalFlag(d *caddyfile.Dispenser, to *bool) error {
-	name := d.Val()
-	if d.NextArg() {
-		return d.Errf("%s takes no argument, but '%s' follows it", name, d.Val())
-	}
-	if *to {
-		return d.Errf("%s already specified", name)
-	}
-	*to = true
-	return nil
-}
-
-func unmarshalWord(d *caddyfile.Dispenser, to *string, words ...string) error {
-	name := d.Val()
-	if !d.AllArgs(to) {
-		return d.ArgErr()
-	}
-	for _, w := range words {
-		if *to == w {
-			return nil
-		}
-	}
-	return d.Errf("%s '%s': write %s or %s", name, *to, words[0], words[1])
-}
-
-func unmarshalKey(d *caddyfile.Dispenser, to *string) error {
-	name := d.Val()
-	if !d.AllArgs(to) || *to == "" {
-		return d.Errf("write %s {env.NAME}, {file.PATH} or internal", name)
 	}
 	return nil
 }
@@ -280,7 +217,7 @@ func unmarshalKey(d *caddyfile.Dispenser, to *string) error {
 func unmarshalEncryptKey(d *caddyfile.Dispenser, to *[]EncryptKey) error {
 	args := d.RemainingArgs()
 	if len(args) < 1 || len(args) > 2 || args[0] == "" {
-		return d.Err("write encrypt_key {env.NAME}, {file.PATH} or internal, and an id for it if there are several")
+		return option.Takes(d, "encrypt_key", "{env.NAME}, {file.PATH} or internal, and an id for it if there are several")
 	}
 	k := EncryptKey{Key: args[0]}
 	if len(args) == 2 {
@@ -293,34 +230,6 @@ func unmarshalEncryptKey(d *caddyfile.Dispenser, to *[]EncryptKey) error {
 	}
 	*to = append(*to, k)
 	return nil
-}
-
-func unmarshalSize(d *caddyfile.Dispenser, to *int) error {
-	name := d.Val()
-	var s string
-	if !d.AllArgs(&s) {
-		return d.ArgErr()
-	}
-	n, err := humanize.ParseBytes(s)
-	if err != nil || n == 0 || n > maxHold {
-		return d.Errf("%s '%s': write a size of at most 64MiB, such as 64KiB", name, s)
-	}
-	*to = int(n)
-	return nil
-}
-
-// unmarshalHold is a size too, and can be turned off.
-func unmarshalHold(d *caddyfile.Dispenser, to *int) error {
-	var s string
-	if !d.AllArgs(&s) {
-		return d.ArgErr()
-	}
-	if s == "off" || s == "0" {
-		*to = -1
-		return nil
-	}
-	d.Prev()
-	return unmarshalSize(d, to)
 }
 
 // Interface guard

@@ -4,6 +4,7 @@
 package redact
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -33,7 +34,13 @@ const (
 	defaultMaxDepth = 512
 	defaultMaxValue = 64 << 10
 	defaultMaxEvent = 1 << 20
-	maxHold         = 64 << 20
+)
+
+// The values of the options.
+var (
+	holds  = option.Sizes{Max: 64 << 20, Example: "64KiB", Off: true}
+	sizes  = option.Sizes{Max: 64 << 20, Example: "64KiB"}
+	depths = option.Counts{Min: 1, Max: 100_000, Of: "levels"}
 )
 
 // Handler removes, masks and replaces members of JSON answers on their way to
@@ -271,34 +278,23 @@ func (h *Handler) Validate() error {
 	if len(h.Rules) == 0 && len(h.Groups) == 0 && h.Requests == nil && !h.HideErrors {
 		return errors.New("redact: there is no rule: write at least one, such as `remove password`")
 	}
-	for _, o := range []struct {
-		name  string
-		value string
-		known [2]string
-	}{
-		{"unreadable", h.Unreadable, [2]string{"block", "pass"}},
-		{"websocket", h.WebSocket, [2]string{"block", "allow"}},
-		{"graphql_names", h.GraphQLNames, [2]string{"allow", "block"}},
-		{"etag", h.ETag, [2]string{"drop", "seal"}},
-	} {
-		if o.value != "" && o.value != o.known[0] && o.value != o.known[1] {
-			return fmt.Errorf("redact: %s %q: write %s or %s", o.name, o.value, o.known[0], o.known[1])
-		}
+	hold, requestBody := h.Hold, 0
+	if hold == -1 { // off
+		hold = 0
+	}
+	if h.Requests != nil {
+		requestBody = h.Requests.MaxBody
+	}
+	if err := cmp.Or(
+		option.CheckWord("unreadable", h.Unreadable, "block", "pass"), option.CheckWord("websocket", h.WebSocket, "block", "allow"),
+		option.CheckWord("graphql_names", h.GraphQLNames, "allow", "block"), option.CheckWord("etag", h.ETag, "drop", "seal"),
+		depths.Check("max_depth", h.MaxDepth), sizes.Check("max_value", int64(h.MaxValue)), sizes.Check("max_event", int64(h.MaxEvent)),
+		holds.Check("hold", int64(hold)), sizes.Check("requests max_body", int64(requestBody)),
+	); err != nil {
+		return fmt.Errorf("redact: %w", err)
 	}
 	if err := checkPrefixes(h.XSSIPrefixes); err != nil {
 		return fmt.Errorf("redact: %w", err)
-	}
-	if h.MaxDepth < 0 || h.MaxDepth > 100_000 {
-		return errors.New("redact: max_depth must be between 1 and 100000")
-	}
-	if h.MaxValue < 0 || h.MaxValue > 64<<20 {
-		return errors.New("redact: max_value must be between 1 B and 64 MiB")
-	}
-	if h.MaxEvent < 0 || h.MaxEvent > 64<<20 {
-		return errors.New("redact: max_event must be between 1 B and 64 MiB")
-	}
-	if h.Hold < -1 || h.Hold > maxHold {
-		return errors.New("redact: hold must be at most 64 MiB")
 	}
 	if h.Requests != nil && len(h.Requests.Rules) == 0 && len(h.Requests.Groups) == 0 {
 		return errors.New("redact: requests: there is no rule")

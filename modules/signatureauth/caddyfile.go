@@ -160,8 +160,8 @@ func (p *Provider) unmarshalReplay(d *caddyfile.Dispenser) error {
 }
 
 func (p *Provider) unmarshalResponses(d *caddyfile.Dispenser) error {
-	if d.CountRemainingArgs() > 0 {
-		return option.Takes(d, "sign_responses", "no arguments")
+	if err := option.NoArgs(d); err != nil {
+		return err
 	}
 	s := new(Responses)
 	p.SignResponses = s

@@ -51,8 +51,8 @@ func UnmarshalOption(d *caddyfile.Dispenser, o *credential.Options) (known bool,
 // has no block that option leaves unread.
 func UnmarshalBlock(d *caddyfile.Dispenser, o *credential.Options, repeatable []string, option func(*caddyfile.Dispenser) error) error {
 	d.Next() // consume directive name
-	if name := d.Val(); d.CountRemainingArgs() > 0 {
-		return Takes(d, name, "no arguments")
+	if err := NoArgs(d); err != nil {
+		return err
 	}
 	return Block(d, slices.Concat(repeatable, Common), func(d *caddyfile.Dispenser) error {
 		if known, err := UnmarshalOption(d, o); known || err != nil {

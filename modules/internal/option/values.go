@@ -105,8 +105,8 @@ func durationText(v time.Duration) string {
 }
 
 func sizeText(n int64) string {
-	if text := strings.ReplaceAll(humanize.IBytes(uint64(n)), " ", ""); n > 0 { //nolint:gosec // n is positive
-		return text
+	if n > 0 && n%1024 == 0 {
+		return strings.ReplaceAll(humanize.IBytes(uint64(n)), " ", "") //nolint:gosec // n is positive
 	}
 	return strconv.FormatInt(n, 10) + "B"
 }
@@ -201,12 +201,13 @@ func read[T any](d *caddyfile.Dispenser, to *T, values fmt.Stringer, parse func(
 	return NoBlock(d)
 }
 
-// OrOff reports whether the rest of the line is off, which it then reads.
-func OrOff(d *caddyfile.Dispenser) bool {
+// OrOff reports whether the rest of the line is off, or another word for it,
+// which it then reads.
+func OrOff(d *caddyfile.Dispenser, also ...string) bool {
 	if d.CountRemainingArgs() != 1 || !d.NextArg() {
 		return false
 	}
-	if d.Val() == "off" {
+	if d.Val() == "off" || slices.Contains(also, d.Val()) {
 		return true
 	}
 	d.Prev()
@@ -215,26 +216,42 @@ func OrOff(d *caddyfile.Dispenser) bool {
 
 // Flag sets an option that takes no arguments and may stand once.
 func Flag(d *caddyfile.Dispenser, target *bool) error {
-	name := d.Val()
 	if *target {
-		return d.Errf("%s already specified", name)
+		return d.Errf("%s already specified", d.Val())
 	}
-	if d.CountRemainingArgs() > 0 {
-		return Takes(d, name, "no arguments")
+	if err := NoArgs(d); err != nil {
+		return err
 	}
 	*target = true
 	return NoBlock(d)
 }
 
-// OneArg reads an option that takes one argument, which is not empty, and no
-// block. That it stands once is for the caller to see to.
-func OneArg(d *caddyfile.Dispenser, target *string) error {
+// Arg reads the rest of the line of an option that takes one argument, which is
+// not empty. Its block, if it has one, is for the caller to read.
+func Arg(d *caddyfile.Dispenser, target *string) error {
 	name, args := d.Val(), d.RemainingArgs()
 	if len(args) != 1 || args[0] == "" {
 		return Takes(d, name, "one argument, which must not be empty")
 	}
 	*target = args[0]
+	return nil
+}
+
+// OneArg reads an option that takes one argument, which is not empty, and no
+// block. That it stands once is for the caller to see to.
+func OneArg(d *caddyfile.Dispenser, target *string) error {
+	if err := Arg(d, target); err != nil {
+		return err
+	}
 	return NoBlock(d)
+}
+
+// NoArgs rejects arguments behind an option that takes none.
+func NoArgs(d *caddyfile.Dispenser) error {
+	if d.CountRemainingArgs() > 0 {
+		return Takes(d, d.Val(), "no arguments")
+	}
+	return nil
 }
 
 // List appends the arguments of an option that takes one or more, none of them
