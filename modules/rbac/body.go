@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
-	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 

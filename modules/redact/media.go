@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // kind is how a body is read.
@@ -53,16 +55,9 @@ func parseMediaTypes(list []string) (mediaTypes, error) {
 	return types, nil
 }
 
-// isToken reports whether s is a token, RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
-}
+// isToken reports whether s is a token, RFC 9110 section 5.6.2, as names of
+// fields are.
+func isToken(s string) bool { return httpguts.ValidHeaderFieldName(s) }
 
 func (m mediaTypes) contain(mediaType string) bool {
 	if len(m) == 0 {

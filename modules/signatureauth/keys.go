@@ -134,26 +134,22 @@ const (
 // one of two keys, or a "disabled", would be passed over.
 func parseKeys(text []byte, inline keys) (*keys, error) {
 	all := make(keys)
-	var s strictjson.Scanner
-	n := 0
-	for raw := range bytes.Lines(text) {
-		n++
-		raw = bytes.TrimSpace(raw)
-		if len(raw) == 0 || raw[0] == '#' {
-			continue
-		}
-		h, err := parseKey(&s, raw)
+	lines := strictjson.Lines{Size: maxKeysFile, Line: maxLine, Count: maxKeys, Of: "keys", Comments: true}
+	err := lines.Each(text, func(s *strictjson.Scanner, line []byte) error {
+		h, err := parseKey(s, line)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("line %d: %w", n, err)
+			return err
 		case all[h.key.ID] != nil:
-			return nil, fmt.Errorf("line %d: the key id %s is given twice", n, h.key.ID)
+			return fmt.Errorf("the key ID %s is given twice", h.key.ID)
 		case inline[h.key.ID] != nil:
-			return nil, fmt.Errorf("line %d: the key id %s is that of a key of the configuration, too: remove one of them", n, h.key.ID)
-		case len(all) == maxKeys:
-			return nil, fmt.Errorf("line %d: more than %d keys", n, maxKeys)
+			return fmt.Errorf("the key ID %s is also in the configuration: remove one of them", h.key.ID)
 		}
 		all[h.key.ID] = h
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	if len(all) == 0 {
 		return nil, errors.New("it has no key")
@@ -162,9 +158,6 @@ func parseKeys(text []byte, inline keys) (*keys, error) {
 }
 
 func parseKey(s *strictjson.Scanner, line []byte) (*holder, error) {
-	if len(line) > maxLine {
-		return nil, fmt.Errorf("longer than %d bytes", maxLine)
-	}
 	if err := s.Object(line); err != nil {
 		return nil, err
 	}

@@ -620,7 +620,7 @@ func TestKeyIDStandsInOnePlace(t *testing.T) {
 	block := "key k1 ed25519 `" + inline.public + "`\nkeys " + path + "\nreplay off"
 	for _, more := range []string{"", `,"disabled":true`} {
 		writeFile(t, path, "# partners\n"+line("k2", "")+line("k1", more))
-		if _, err := tryProvide(t, block); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "line 3: the key id k1") {
+		if _, err := tryProvide(t, block); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "line 3: the key ID k1") {
 			t.Errorf("%q: loaded: %v", more, err)
 		}
 	}
@@ -637,7 +637,7 @@ func TestKeyIDStandsInOnePlace(t *testing.T) {
 		}
 	}
 	await("the change is not rejected", func() bool { return p.file.Fault() != nil })
-	if !strings.Contains(p.file.Fault().Error(), "line 1: the key id k1") || p.ring(t.Context()).Key("k2") == nil || p.ring(t.Context()).Key("k3") != nil || p.ring(t.Context()).Key("k1") == nil {
+	if !strings.Contains(p.file.Fault().Error(), "line 1: the key ID k1") || p.ring(t.Context()).Key("k2") == nil || p.ring(t.Context()).Key("k3") != nil || p.ring(t.Context()).Key("k1") == nil {
 		t.Errorf("fault %v, in force %v", p.file.Fault(), *p.file.Value())
 	}
 	await("the change is not in force at another site", func() bool { return neighbour.ring(t.Context()).Key("k3") != nil })

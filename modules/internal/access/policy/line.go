@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/requestpath"
 )
@@ -168,16 +170,9 @@ func parseMethods(s string) ([]string, error) {
 	return methods, nil
 }
 
-// token reports whether s is a token of RFC 9110 section 5.6.2.
-func token(s string) bool {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
-			return false
-		}
-	}
-	return s != ""
-}
+// token reports whether s is a token of RFC 9110 section 5.6.2, as names of
+// fields are.
+func token(s string) bool { return httpguts.ValidHeaderFieldName(s) }
 
 // kind is what one segment of a pattern matches.
 type kind uint8

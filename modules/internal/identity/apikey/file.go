@@ -196,38 +196,27 @@ func appendTime(b []byte, name string, t time.Time) []byte {
 
 // ParseFile reads a store. The error says which line is wrong.
 func ParseFile(text []byte) (*File, error) {
-	if len(text) > MaxSize {
-		return nil, fmt.Errorf("larger than %d bytes", MaxSize)
-	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, errors.New("it is empty")
 	}
 	var f *File
-	var s strictjson.Scanner
 	ids := make(map[string]bool)
-	line := 0
-	for raw := range bytes.Lines(text) {
-		line++
-		raw = bytes.TrimSuffix(raw, []byte{'\n'})
-		var err error
-		switch {
-		case len(raw) > maxLine:
-			err = fmt.Errorf("longer than %d bytes", maxLine)
-		case f == nil:
-			f, err = parseHeader(&s, raw)
-		case len(f.Entries) == MaxKeys:
-			err = fmt.Errorf("more than %d keys", MaxKeys)
-		default:
-			var e Entry
-			if e, err = parseEntry(&s, raw); err == nil && ids[e.ID] {
-				err = fmt.Errorf("the key %s is given twice", e.ID)
-			}
-			ids[e.ID] = true
-			f.Entries = append(f.Entries, e)
+	lines := strictjson.Lines{Size: MaxSize, Line: maxLine, Count: 1 + MaxKeys, Of: "lines"}
+	err := lines.Each(text, func(s *strictjson.Scanner, line []byte) (err error) {
+		if f == nil {
+			f, err = parseHeader(s, line)
+			return err
 		}
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", line, err)
+		e, err := parseEntry(s, line)
+		if err == nil && ids[e.ID] {
+			err = fmt.Errorf("the key %s is given twice", e.ID)
 		}
+		ids[e.ID] = true
+		f.Entries = append(f.Entries, e)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return f, nil
 }

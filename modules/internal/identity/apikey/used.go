@@ -1,7 +1,6 @@
 package apikey
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -70,14 +69,11 @@ func LoadUsed(path string) (map[string]time.Time, error) {
 	if err != nil {
 		return nil, err
 	}
-	var s strictjson.Scanner
-	line := 0
-	for raw := range bytes.Lines(body) {
-		line++
-		raw = bytes.TrimSuffix(raw, []byte{'\n'})
+	lines := strictjson.Lines{Size: MaxSize, Line: maxLine, Count: MaxKeys, Of: "keys"}
+	err = lines.Each(body, func(s *strictjson.Scanner, line []byte) error {
 		var id string
 		var used time.Time
-		err := members(&s, raw, func(name string, value []byte) (err error) {
+		err := members(s, line, func(name string, value []byte) (err error) {
 			switch name {
 			case "id":
 				if id, err = text(value); err == nil {
@@ -90,13 +86,11 @@ func LoadUsed(path string) (map[string]time.Time, error) {
 			}
 			return err
 		})
-		if err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", path, line, err)
-		}
-		if len(times) == MaxKeys {
-			return nil, fmt.Errorf("%s: more than %d keys", path, MaxKeys)
-		}
 		times[id] = used
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return times, nil
 }

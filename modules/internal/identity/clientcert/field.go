@@ -64,7 +64,8 @@ func (f Field) Parse() (cert *x509.Certificate, chain []*x509.Certificate, err e
 
 // parseItem reads a certificate in a byte sequence (RFC 8941 section 3.3.5).
 // RFC 9440 gives it no parameters, so one is an error. Padding is required and
-// its bits are zero: each certificate has one text.
+// its bits are zero: each certificate has one text, where a reader of
+// structured fields such as httpsfv accepts several (RFC 8941 section 4.2.7).
 func parseItem(s string) (*x509.Certificate, error) {
 	der, err := decodeItem(s)
 	if err != nil {

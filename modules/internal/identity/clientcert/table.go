@@ -1,7 +1,6 @@
 package clientcert
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"iter"
@@ -70,21 +69,10 @@ func (t *Table) Entries() iter.Seq[*Entry] { return maps.Values(t.entries) }
 // error, which says which line is wrong: a member that is unknown or given
 // twice could be a restriction that is not understood.
 func ParseTable(text []byte) (*Table, error) {
-	if len(text) > MaxSize {
-		return nil, fmt.Errorf("larger than %d bytes", MaxSize)
-	}
 	t := &Table{entries: make(map[key]*Entry)}
-	var s strictjson.Scanner
-	line := 0
-	for raw := range bytes.Lines(text) {
-		line++
-		raw = bytes.TrimSpace(raw)
-		if len(raw) == 0 || raw[0] == '#' {
-			continue
-		}
-		if err := t.add(&s, raw); err != nil {
-			return nil, fmt.Errorf("line %d: %w", line, err)
-		}
+	lines := strictjson.Lines{Size: MaxSize, Line: maxLine, Count: MaxEntries, Of: "certificates", Comments: true}
+	if err := lines.Each(text, t.add); err != nil {
+		return nil, err
 	}
 	if len(t.entries) == 0 {
 		return nil, errors.New("it names no certificate")
@@ -93,12 +81,6 @@ func ParseTable(text []byte) (*Table, error) {
 }
 
 func (t *Table) add(s *strictjson.Scanner, line []byte) error {
-	switch {
-	case len(line) > maxLine:
-		return fmt.Errorf("longer than %d bytes", maxLine)
-	case len(t.entries) == MaxEntries:
-		return fmt.Errorf("more than %d certificates", MaxEntries)
-	}
 	e, err := parseEntry(s, line)
 	if err != nil {
 		return err

@@ -8,6 +8,12 @@ import (
 	"unicode/utf8"
 )
 
+// The fields are read here and not with github.com/dunglas/httpsfv, which the
+// tests compare this reader with: it hands out values and not the bytes that
+// they were written as, which a signature base is made of (RFC 9421 section
+// 2.3), and of two members of one name it keeps the last (RFC 9651 section
+// 4.2.2), where two readers of a signature may disagree.
+
 // Limits of what is read. They are far above what signatures need.
 const (
 	maxField      = 16 << 10 // bytes of Signature-Input or Signature

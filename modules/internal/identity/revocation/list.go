@@ -24,13 +24,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 
 // Bounds of a list.
@@ -83,10 +83,10 @@ func (e Entry) Append(b []byte) []byte {
 	return append(b, '}')
 }
 
-// ParseEntry reads one line of a list.
-func ParseEntry(line []byte) (Entry, error) {
+// parseEntry reads one line of a list.
+func parseEntry(s *strictjson.Scanner, line []byte) (Entry, error) {
 	var e Entry
-	members, err := readMembers(line)
+	members, err := readMembers(s, line)
 	if err != nil {
 		return e, err
 	}
@@ -128,44 +128,23 @@ func ParseEntry(line []byte) (Entry, error) {
 }
 
 // readMembers reads a JSON object whose values are all strings.
-func readMembers(line []byte) (map[string]string, error) {
-	errSyntax := errors.New("not a JSON object whose values are texts")
-	if len(line) > maxLine {
-		return nil, fmt.Errorf("longer than %d bytes", maxLine)
-	}
-	if !utf8.Valid(line) {
+func readMembers(s *strictjson.Scanner, line []byte) (map[string]string, error) {
+	errSyntax := errors.New("not a JSON object whose values are strings")
+	switch err := s.Object(line); {
+	case errors.Is(err, strictjson.ErrDuplicate):
+		return nil, errors.New("a member is given twice")
+	case err != nil:
 		return nil, errSyntax
 	}
-	d := json.NewDecoder(bytes.NewReader(line))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errSyntax
-	}
-	members := make(map[string]string)
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
+	members := make(map[string]string, s.Len())
+	for i := range s.Len() {
+		m := s.Member(i)
+		value, ok := strictjson.Text(m.Value)
+		// U+FFFD is what other readers make of a lone surrogate.
+		if !ok || len(value) == 0 || bytes.ContainsRune(value, utf8.RuneError) {
 			return nil, errSyntax
 		}
-		value, err := d.Token()
-		if err != nil {
-			return nil, errSyntax
-		}
-		n, _ := name.(string)
-		v, ok := value.(string)
-		// U+FFFD is what is read where a lone surrogate is written.
-		if !ok || v == "" || strings.ContainsRune(v, utf8.RuneError) {
-			return nil, errSyntax
-		}
-		if _, twice := members[n]; twice {
-			return nil, errors.New("a member is given twice")
-		}
-		members[n] = v
-	}
-	if t, err := d.Token(); err != nil || t != json.Delim('}') {
-		return nil, errSyntax
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errSyntax
+		members[string(m.Name)] = string(value)
 	}
 	return members, nil
 }
@@ -228,25 +207,17 @@ func (l *List) add(e Entry) {
 
 // Parse reads a list. The error says which line is wrong.
 func Parse(text []byte) (*List, error) {
-	if len(text) > MaxSize {
-		return nil, fmt.Errorf("larger than %d bytes", MaxSize)
-	}
 	l := NewList()
-	n := 0
-	for line := range bytes.Lines(text) {
-		n++
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 || line[0] == '#' {
-			continue
+	lines := strictjson.Lines{Size: MaxSize, Line: maxLine, Count: MaxEntries, Of: "entries", Comments: true}
+	err := lines.Each(text, func(s *strictjson.Scanner, line []byte) error {
+		e, err := parseEntry(s, line)
+		if err == nil {
+			l.add(e)
 		}
-		e, err := ParseEntry(line)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
-		}
-		l.add(e)
-		if len(l.entries) > MaxEntries {
-			return nil, fmt.Errorf("more than %d entries", MaxEntries)
-		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return l, nil
 }

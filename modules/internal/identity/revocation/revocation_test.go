@@ -343,7 +343,7 @@ func TestRevocationOfOneIssuerIsThatOfNoOther(t *testing.T) {
 		t.Errorf("what was printed is read as something else: %v\n%s", err, l.Append(nil))
 	}
 	for _, line := range []string{`{"iss":"https://a.example"}`, `{"iss":"","sub":"a","issued_before":"2026-11-22T13:00:00Z"}`, `{"iss":1,"jti":"x"}`, `{"iss":"a","iss":"b","jti":"x"}`} {
-		if _, err := ParseEntry([]byte(line)); err == nil {
+		if _, err := Parse([]byte(line)); err == nil {
 			t.Errorf("%s is accepted", line)
 		}
 	}
