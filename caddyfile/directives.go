@@ -45,7 +45,7 @@ type directive struct {
 var directives = []directive{
 	{
 		"audit", auditDirective, httpcaddyfile.Before, "header",
-		"outside all that answers, refuses or rewrites: one record for every request, with its final status",
+		"outside every handler that responds, rejects or rewrites: one record for every request, with its final status",
 	},
 	{
 		"flood_limit", floodLimit, httpcaddyfile.Before, "basicauth",
@@ -78,7 +78,7 @@ var directives = []directive{
 	// rate_limit: registered by caddy-ratelimit itself, before "basic_auth".
 	{
 		"trusted_header_auth", credentials[trustedheaderauth.Provider](), httpcaddyfile.Before, "request_header",
-		"right behind forward_auth, whose answer it reads, and before rbac; rate_limit orders itself before forward_auth, so limits by user need `order forward_auth before auth` and this method in auth { … }, or a route block",
+		"right behind forward_auth, whose response it reads, and before rbac; rate_limit orders itself before forward_auth, so limits by user need `order forward_auth before auth` and this method in auth { … }, or a route block",
 	},
 	{
 		"rbac", setup[rbac.Handler](), httpcaddyfile.Before, "request_header",
@@ -86,7 +86,7 @@ var directives = []directive{
 	},
 	{
 		"redact", setup[redact.Handler](), httpcaddyfile.After, "encode",
-		"inside encode, so that it sees plain bytes; outside whatever answers",
+		"inside encode, so that it sees plain bytes; outside every handler that responds",
 	},
 	{
 		tokenbudget.Name, setup[tokenbudget.Handler](), httpcaddyfile.Before, "templates",

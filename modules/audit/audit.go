@@ -448,7 +448,7 @@ func (h *Handler) serve(t *trail.Trail, e *entry, r *http.Request, next caddyhtt
 		return h.unavailable(e.ResponseWriter, r, werr)
 	}
 	if rerr := e.release(); rerr != nil {
-		h.logger.Debug("sending the end of the answer", zap.Error(rerr))
+		h.logger.Debug("sending the end of the response", zap.Error(rerr))
 	}
 	return err
 }

@@ -44,7 +44,7 @@ func newMetrics() *auditMetrics {
 	return &auditMetrics{
 		records:      counter("records_total", "Records accepted by the trail.", "trail", "kind"),
 		failures:     counter("failures_total", "Records that could not be written.", "trail", "kind"),
-		refused:      counter("refused_total", "Requests refused because they could not be recorded.", "trail"),
+		refused:      counter("refused_total", "Requests rejected because they could not be recorded.", "trail"),
 		lost:         counter("lost_total", "Records accepted and lost.", "trail"),
 		sent:         counter("delivered_total", "Records acknowledged by a sink.", "trail", "sink"),
 		retries:      counter("delivery_failures_total", "Failed attempts to deliver to a sink.", "trail", "sink"),

@@ -106,7 +106,7 @@ var usual = map[string]string{
 // unmarshalAll reads the block of methods of which two have to accept.
 func (h *Handler) unmarshalAll(d *caddyfile.Dispenser) error {
 	if len(h.ProvidersRaw)+len(h.AppProvidersRaw) > 0 {
-		return d.Err("all { … } stands in the place of other methods, and once: write all methods into its block")
+		return d.Err("all { … } replaces other methods and stands once: write all methods into its block")
 	}
 	if err := option.NoArgs(d); err != nil {
 		return err
@@ -166,7 +166,7 @@ func (h *Handler) unmarshalProvider(d *caddyfile.Dispenser, name, whose string) 
 	if m, ok := mod.(credential.Method); ok {
 		o := m.Traits()
 		if o.Optional || o.Preflight {
-			return nil, d.Errf("optional and preflight are about the request, not about %s: write them directly in the %s block", name, h.Name)
+			return nil, d.Errf("optional and preflight apply to the request, not to %s: write them directly in the %s block", name, h.Name)
 		}
 		h.KeepStreams = h.KeepStreams || o.KeepStreams
 		h.Origins = append(h.Origins, o.Origins...)

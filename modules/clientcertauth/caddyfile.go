@@ -63,7 +63,7 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "realm":
 		return option.OneArg(d, &p.Realm)
 	case "strip":
-		return d.Err("strip: there is nothing to strip: Client-Cert never reaches the upstream, and a certificate is not in the request; forward hands on what it says")
+		return d.Err("strip: there is nothing to strip: Client-Cert never reaches the upstream, and a certificate is not part of the request; forward passes its fields on")
 	case "ca", "client_auth", "trust_pool":
 		return d.Errf("%s: who is trusted for connections is said in the site: tls { client_auth { mode require_and_verify; trust_pool file <ca.pem> } }, one option a line", name)
 	}

@@ -208,7 +208,7 @@ func (p *Provider) check() error {
 	}
 	switch {
 	case p.AllowUnmapped && p.Map == "":
-		return errors.New("allow_unmapped is about a map: write map <file>, too, or leave it out")
+		return errors.New("allow_unmapped has no effect without a map: write map <file>, too, or remove it")
 	case len(p.Proxies) > 0 && len(p.Trust) == 0:
 		return errors.New("client_cert_header needs to know who issues the certificates: write trust <ca file>")
 	case len(p.Proxies) == 0 && (p.Header != "" || p.HeaderForm != ""):

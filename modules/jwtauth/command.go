@@ -79,7 +79,7 @@ your certificates, which are in the same place.`,
 	fl.StringArrayVar(&f.claims, "claim", nil, "further claim as name=value, repeatable")
 	fl.StringArrayVar(&f.audience, "aud", nil, "audience, repeatable (default: as configured)")
 	fl.StringVar(&f.typ, "typ", "", "type of the token (default: as configured)")
-	fl.BoolVar(&f.newKey, "new-key", false, "make the issuer's first key if there is none")
+	fl.BoolVar(&f.newKey, "new-key", false, "make the issuer's first key if it has no key yet")
 	fl.StringVar(&f.ttl, "ttl", "15m", "how long the token is valid, such as 90s, 15m or 7d")
 	return cmd
 }
@@ -270,7 +270,7 @@ func put(claims map[string]any, pointer string, value any) error {
 		next, ok := at[name].(map[string]any)
 		if !ok {
 			if _, taken := at[name]; taken {
-				return fmt.Errorf("%s goes through a claim that is no object", pointer)
+				return fmt.Errorf("%s goes through a claim that is not an object", pointer)
 			}
 			next = make(map[string]any)
 			at[name] = next

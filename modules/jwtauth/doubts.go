@@ -36,7 +36,7 @@ func (p *Provider) doubts() []credential.Doubt {
 	}
 	if i := p.Introspection; i != nil {
 		all = append(all, i.claimDoubts()...)
-		all = append(all, clearText("introspection", i.Endpoint, "tokens and the client secret can be read on the way, and answers changed")...)
+		all = append(all, clearText("introspection", i.Endpoint, "tokens and the client secret can be read on the way, and responses changed")...)
 	}
 	return all
 }

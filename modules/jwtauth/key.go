@@ -40,7 +40,7 @@ type Key struct {
 func (k Key) load() (*jwk.Key, error) {
 	if _, ok := jwk.Supported([]byte(k.Algorithm)); !ok {
 		if len(k.Algorithm) > maxAlgorithm {
-			return nil, errors.New("key: what stands in the place of the algorithm is none; it is not shown here, since it may be a key")
+			return nil, errors.New("key: the algorithm is not supported; it is not shown here, since it may be a key")
 		}
 		return nil, fmt.Errorf("key: algorithm %q is not supported", k.Algorithm)
 	}

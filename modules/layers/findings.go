@@ -77,13 +77,13 @@ func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 	for _, h := range strangersBehind(routes) {
 		e.add(Finding{
 			ID: "foreign_authenticator", Severity: Warning,
-			Text: "this handler of another plugin may make another caller known behind jwt_auth or auth { … }: the layers behind then decide about that one, while forwarded headers are about the first; use one of them, or write its method into auth { … }",
+			Text: "this handler of another plugin may set another caller behind jwt_auth or auth { … }: the layers behind then decide about that one, while forwarded headers carry the first; use one of them, or write its method into auth { … }",
 		}, "handler", nameOf(h))
 	}
 	for _, layer := range roundErrors(routes, server) {
 		e.add(Finding{
 			ID: "error_route_bypass", Severity: Warning,
-			Text: "handle_errors hands requests to an upstream as they came, past this layer: write rewrite to a fixed place before its reverse_proxy or file_server, so that it answers with error pages alone, or the layer in handle_errors too",
+			Text: "handle_errors hands requests to an upstream as they came, past this layer: write rewrite to a fixed path before its reverse_proxy or file_server, so that it serves error pages alone, or the layer in handle_errors too",
 		}, "layer", layer)
 	}
 	e.doubts(routes)

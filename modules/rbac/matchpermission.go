@@ -105,8 +105,8 @@ type policyKey struct{}
 
 // errNoPolicy and errManyPolicies are why there is no answer.
 var (
-	errNoPolicy     = errors.New("permission: there is no rbac to ask")
-	errManyPolicies = errors.New("permission: there are several rbac handlers, and none has seen this request yet: use the matcher behind one")
+	errNoPolicy     = errors.New("permission: the site has no rbac")
+	errManyPolicies = errors.New("permission: the site has several rbac handlers and none has handled this request yet: use the matcher behind one")
 )
 
 // Match reports whether the caller has the permission.

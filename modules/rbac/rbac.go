@@ -191,7 +191,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	}
 	h.enlist()
 	if h.DryRun {
-		h.logger.Warn("dry_run: nothing is refused")
+		h.logger.Warn("dry_run: nothing is rejected")
 		if h.dryRun, err = wouldRefuse(ctx); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}
@@ -206,7 +206,7 @@ func wouldRefuse(ctx caddy.Context) (*prometheus.CounterVec, error) {
 		Namespace: "caddy",
 		Subsystem: "moat",
 		Name:      "rbac_dry_run_total",
-		Help:      "Requests that rbac let pass because of dry_run, by the rule and error code of the refusal.",
+		Help:      "Requests that rbac let pass because of dry_run, by the rule and error code they would have been rejected with.",
 	}, []string{"rule", "code"}))
 }
 
@@ -254,7 +254,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if h.DryRun {
 		h.decided.WithLabelValues(layer, decision.Skip, refusal.Code).Inc()
 		h.dryRun.WithLabelValues(rule, refusal.Code).Inc()
-		h.logger.Info("dry_run: would have been refused",
+		h.logger.Info("dry_run: would have been rejected",
 			zap.String("code", refusal.Code), zap.String("rule", rule), zap.String("method", r.Method), zap.String("path", conceal.Path(r.URL.Path)))
 		c.Decisions().Add(decision.Decision{
 			Layer: layer, Result: decision.Skip, Rule: "dry_run: " + refusal.Code + " by " + rule, Policy: in.digest,

@@ -74,7 +74,7 @@ func (r *Rule) build(keys *keyring) (redaction.Action, error) {
 	var none redaction.Action
 	a, ok := actions[r.Action]
 	if !ok {
-		return none, errors.New("there is no such action")
+		return none, errors.New("unknown action")
 	}
 	if n := len(r.Args); n < a.args || n > a.args+a.optional {
 		return none, fmt.Errorf("%d arguments: write %s", n, a.usage())

@@ -116,7 +116,7 @@ A body that the server would refuse is an error.`,
 	fl.StringArrayVar(&p.roles, "role", nil, "role of the caller, repeatable")
 	fl.StringArrayVar(&p.scopes, "scope", nil, "scope of the caller, repeatable")
 	fl.StringVar(&p.user, "user", "", "ID of the caller")
-	fl.StringVar(&p.issuer, "issuer", "", "who vouches for the caller: the name of an issuer, or internal")
+	fl.StringVar(&p.issuer, "issuer", "", "the issuer of the caller's credential: its name, or internal")
 	fl.StringVar(&p.kind, "kind", "", "kind of the caller's credential (default: jwt)")
 	fl.StringVar(&p.contentType, "content-type", "application/json", "media type of the body")
 	fl.BoolVar(&p.request, "request", false, "the body is one of a request: apply the rules in requests")
@@ -300,7 +300,7 @@ func (o opening) open(sealed, pointer string) ([]byte, error) {
 		}
 	}
 	id, _ := mask.KeyID(sealed)
-	return nil, fmt.Errorf("the value at %q (key %q) does not open: it is for another caller, place or key, or was altered", pointer, id)
+	return nil, fmt.Errorf("the value at %q (key %q) cannot be decrypted: it is for another caller, path or key, or was altered", pointer, id)
 }
 
 // document copies a document with its encrypted values decrypted.

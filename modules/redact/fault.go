@@ -63,14 +63,14 @@ func (h *Handler) passes(f *fault) bool { return f.passable && h.Unreadable == "
 
 // errRefused is what the handlers inside get when they go on writing an
 // answer that has been refused, or one to a client that cannot be served.
-var errRefused = errors.New("the answer is refused by redact")
+var errRefused = errors.New("the response is rejected by redact")
 
 // unreadableResponse tells the client no more than that.
 func unreadableResponse(f *fault) *problem.Problem {
 	return &problem.Problem{
 		Status: http.StatusBadGateway,
 		Code:   "unreadable_response",
-		Detail: "The answer of the service cannot be shown.",
+		Detail: "The response of the service cannot be shown.",
 		Cause:  f,
 	}
 }

@@ -25,7 +25,7 @@ func (g *Group) check() error {
 			err = principal.CheckID(name)
 		case "kind":
 			if !slices.Contains(principal.Kinds(), name) {
-				err = fmt.Errorf("there is no such kind of credential; there are %s", strings.Join(principal.Kinds(), ", "))
+				err = fmt.Errorf("unknown kind of credential: write one of %s", strings.Join(principal.Kinds(), ", "))
 			}
 		}
 		if err != nil {

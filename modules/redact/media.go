@@ -44,7 +44,7 @@ func parseMediaTypes(list []string) (mediaTypes, error) {
 		lower := strings.ToLower(t)
 		major, minor, ok := strings.Cut(lower, "/")
 		if !ok || !isToken(major) || !isToken(minor) || major == "*" || minor != "*" && strings.Contains(minor, "*") {
-			return nil, fmt.Errorf("'%s' is no media type: write one such as text/html or text/*, without parameters", t)
+			return nil, fmt.Errorf("'%s' is not a media type: write one such as text/html or text/*, without parameters", t)
 		}
 		switch k, _ := labelled(lower); k {
 		case document, sequence, events, envelopes:

@@ -26,7 +26,7 @@ func newMetrics(ctx caddy.Context) (m metrics, err error) {
 	}
 	m.refusals, err = lifecycle.Register(ctx, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "moat_redact", Name: "refusals_total",
-		Help: "Bodies that redact has refused, by error code and by reason.",
+		Help: "Bodies that redact has rejected, by error code and by reason.",
 	}, []string{"code", "reason"}))
 	if err != nil {
 		return m, err

@@ -276,7 +276,7 @@ func (h *Handler) tagKey(keys *keyring) (*tagKey, error) {
 // Validate checks the options.
 func (h *Handler) Validate() error {
 	if len(h.Rules) == 0 && len(h.Groups) == 0 && h.Requests == nil && !h.HideErrors {
-		return errors.New("redact: there is no rule: write at least one, such as `remove password`")
+		return errors.New("redact: no rule: write at least one, such as `remove password`")
 	}
 	hold, requestBody := h.Hold, 0
 	if hold == -1 { // off
@@ -297,7 +297,7 @@ func (h *Handler) Validate() error {
 		return fmt.Errorf("redact: %w", err)
 	}
 	if h.Requests != nil && len(h.Requests.Rules) == 0 && len(h.Requests.Groups) == 0 {
-		return errors.New("redact: requests: there is no rule")
+		return errors.New("redact: requests: no rule")
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func (s *serving) serve(w http.ResponseWriter, r *http.Request, next credential.
 }
 
 // errAborted stands for a handler that has given up in the middle of an answer.
-var errAborted = caddyhttp.Error(http.StatusBadGateway, errors.New("the answer was aborted"))
+var errAborted = caddyhttp.Error(http.StatusBadGateway, errors.New("the response was aborted"))
 
 // run calls next. Where the answer is held back, one that was aborted, as
 // reverse_proxy does it by a panic, is an error: nothing of it has left.

@@ -112,7 +112,7 @@ type signingWriter struct {
 }
 
 // errUnsignable is what the handlers inside are told.
-var errUnsignable = errors.New("the answer cannot be signed")
+var errUnsignable = errors.New("the response cannot be signed")
 
 // Header returns the header of the answer.
 func (s *signingWriter) Header() http.Header { return s.w.Header() }
@@ -176,7 +176,7 @@ func (s *signingWriter) finish(r *http.Request, err error) error {
 			h.Del(name)
 		}
 		return reqctx.Refuse(w, r, &problem.Problem{
-			Status: http.StatusBadGateway, Code: CodeUnsignable, Detail: "The answer cannot be signed.", Cause: s.fault,
+			Status: http.StatusBadGateway, Code: CodeUnsignable, Detail: "The response cannot be signed.", Cause: s.fault,
 		})
 	}
 	w.WriteHeader(s.status)

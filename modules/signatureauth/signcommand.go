@@ -64,7 +64,7 @@ file, {env.NAME} or {file./path}. It is never printed.`,
 		},
 	}
 	p := cmd.Flags()
-	p.StringVar(&f.keyID, "keyid", "", "the key id")
+	p.StringVar(&f.keyID, "keyid", "", "the key ID")
 	p.StringVar(&f.alg, "alg", "ed25519", "the algorithm: "+httpsig.Algorithms)
 	p.StringVar(&f.key, "key", "", "the private key or secret")
 	p.StringVarP(&f.method, "method", "X", "", "the method (default GET, with --body POST)")

@@ -1,5 +1,5 @@
 // Package trustedheaderauth authenticates requests by the header fields that
-// Caddy's forward_auth has copied from the answer of an authentication service.
+// Caddy's forward_auth has copied from the response of an authentication service.
 package trustedheaderauth
 
 import (
@@ -33,7 +33,7 @@ const (
 )
 
 // Provider authenticates requests by the header fields that Caddy's
-// forward_auth copied from the answer of an authentication service (Authelia,
+// forward_auth copied from the response of an authentication service (Authelia,
 // Authentik, oauth2-proxy, tailscale-nginx-auth and the like), which is known
 // as trusted header single sign-on.
 //

@@ -31,7 +31,7 @@ func OpenStorage(ctx context.Context, config []byte) (storage certmagic.Storage,
 	converter, ok := mod.(caddy.StorageConverter)
 	if !ok {
 		cancel()
-		return nil, nil, fmt.Errorf("opening the storage: %T is none", mod)
+		return nil, nil, fmt.Errorf("opening the storage: module %T does not implement certmagic.Storage", mod)
 	}
 	if storage, err = converter.CertMagicStorage(); err != nil {
 		cancel()

@@ -21,7 +21,7 @@ type replays struct {
 var (
 	replayEntriesDesc = prometheus.NewDesc("caddy_moat_replay_entries", "What was used once and is remembered.", []string{"store"}, nil)
 	replayRefusedDesc = prometheus.NewDesc("caddy_moat_replay_refused_total",
-		"What was refused because it had been used before (replayed), was made before the process began to remember (older), or could not be remembered (full).",
+		"Requests rejected because their credential had been used before (replayed), was made before the process began to remember (older), or could not be remembered (full).",
 		[]string{"store", "reason"}, nil)
 )
 

@@ -143,7 +143,7 @@ func parseModel(text []byte) (*model, error) {
 	case "some(where(p.eft==allow))&&!some(where(p.eft==deny))", "!some(where(p.eft==deny))&&some(where(p.eft==allow))":
 		m.denies = true
 	default:
-		return nil, fmt.Errorf("e = %s: only allow, and allow unless denied, are supported: what no rule allows is refused here", e)
+		return nil, fmt.Errorf("e = %s: only allow, and allow unless denied, are supported: what no rule allows is rejected here", e)
 	}
 	return m, m.matcher(all["matchers"]["m"], all["role_definition"] != nil)
 }

@@ -26,7 +26,7 @@ func TestWhatCannotBeCarriedOverIsAnError(t *testing.T) {
 		{modelWith("p = sub, obj, act", "p = sub, obj"), p, "it has no act"},
 		{modelWith("p = sub, obj, act", "p = sub, obj, act, prio"), p, "only subject, object, action and eft"},
 		{modelWith("p = sub, obj, act", "p = sub, obj, act\np2 = sub, obj"), p, "p2 is not supported"},
-		{modelWith("some(where (p.eft == allow))", "!some(where (p.eft == deny))"), p, "what no rule allows is refused here"},
+		{modelWith("some(where (p.eft == allow))", "!some(where (p.eft == deny))"), p, "what no rule allows is rejected here"},
 		{modelWith("some(where (p.eft == allow))", "priority(p.eft) || deny"), p, "only allow"},
 		{modelWith("r.sub == p.sub", `(r.sub == p.sub || r.sub == "root")`), p, "is not supported; write it as a condition"},
 		{modelWith("r.sub == p.sub", "r.sub.Age > 18"), p, "is not supported"},

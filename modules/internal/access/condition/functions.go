@@ -156,7 +156,7 @@ func owner(claim, value ref.Val) ref.Val {
 	case types.String, types.Int, types.Uint:
 		return types.Bool(is(claim, string(s)))
 	}
-	return types.NewErr("no such overload: a claim that is no text, whole number or list")
+	return types.NewErr("no such overload: a claim that is not a string, an integer or a list")
 }
 
 // is compares a text or whole number with a text.

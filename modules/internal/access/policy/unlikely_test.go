@@ -8,8 +8,8 @@ import (
 
 func TestRulesThatAreHardlyMeantAreWarnedOf(t *testing.T) {
 	for text, want := range map[string]string{
-		"DELTE /orders/*":        "DELTE is no registered HTTP method, and this rule is for no other; did you mean 'DELETE'?",
-		"GET,FROBNICATE /orders": "FROBNICATE is no registered HTTP method, and this rule is for no other",
+		"DELTE /orders/*":        "DELTE is not a registered HTTP method, and this rule has no other; did you mean 'DELETE'?",
+		"GET,FROBNICATE /orders": "FROBNICATE is not a registered HTTP method, and this rule has no other",
 		"GET /orders/＊":          "the path has the full-width character ＊, which stands for itself; did you mean '*'?",
 		"PROPFIND,QUERY /dav/*":  "",
 		"* /orders/*":            "",

@@ -19,7 +19,7 @@ func (l *Line) unlikely() []string {
 	var all []string
 	for _, m := range l.Methods {
 		if !slices.Contains(registered, m) {
-			all = append(all, m+" is no registered HTTP method, and this rule is for no other"+suggest.DidYouMean(m, registered))
+			all = append(all, m+" is not a registered HTTP method, and this rule has no other"+suggest.DidYouMean(m, registered))
 		}
 	}
 	for wide, narrow := range map[string]string{"＊": "*", "／": "/", "｛": "{", "｝": "}"} {

@@ -40,7 +40,7 @@ type Sealer struct {
 // "-" and ".".
 func NewSealer(kid string, key []byte) (*Sealer, error) {
 	if !validKeyID(kid) {
-		return nil, fmt.Errorf("key id %q: it must be 1 to 64 letters, digits, dots, hyphens and underscores", kid)
+		return nil, fmt.Errorf("key ID %q: it must be 1 to 64 letters, digits, dots, hyphens and underscores", kid)
 	}
 	if len(key) != SealKeySize {
 		return nil, fmt.Errorf("key %q has %d bytes, not %d", kid, len(key), SealKeySize)

@@ -61,7 +61,7 @@ func ParsePathPattern(text string) (*PathPattern, error) {
 		p.segments[i].hides, p.segments[i].any = p.segments[i].any, false
 	}
 	if !hides && !p.hides {
-		return nil, fmt.Errorf("%q hides nothing: write {name} in the place of the secret, such as /hooks/{token}", text)
+		return nil, fmt.Errorf("%q hides nothing: write {name} instead of the secret, such as /hooks/{token}", text)
 	}
 	return p, nil
 }

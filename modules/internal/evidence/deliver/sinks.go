@@ -182,7 +182,7 @@ func (s *HTTP) Send(ctx context.Context, log string, batch []Record) error {
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("the receiver answered %s", strconv.Itoa(resp.StatusCode))
+		return fmt.Errorf("the receiver responded with %s", strconv.Itoa(resp.StatusCode))
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func message(r *record.Record) string {
 	if d, ok := r.Refused(); ok {
 		return fmt.Sprintf("%s refused by %s with %d", activity(r), d.Layer, r.Status)
 	}
-	return fmt.Sprintf("%s answered with %d", activity(r), r.Status)
+	return fmt.Sprintf("%s: status %d", activity(r), r.Status)
 }
 
 // scheme of the URL that was asked for.

@@ -45,7 +45,7 @@ const (
 )
 
 // walks watches callers for signs of trying out: one identifier after
-// another, many refusals, many paths that do not exist.
+// another, many rejected requests, many paths that do not exist.
 type walks struct {
 	callers map[string]*caller
 	order   []string // callers in the order of their windows' beginning
@@ -110,13 +110,13 @@ func (w *walks) refusedChange(r *record.Record) {
 func (w *walks) sharesFound() (out []Anomaly) {
 	found := func(who string, s *share) {
 		out = append(out, Anomaly{
-			Kind: "share of refusals", Who: who, At: s.first, weight: s.refused,
+			Kind: "share of rejected requests", Who: who, At: s.first, weight: s.refused,
 			Detail: fmt.Sprintf("%d of %d requests refused (%s)", s.refused, s.total, percent(s.refused, s.total)),
 		})
 	}
 	var most int64
 	for who, s := range w.shares {
-		known := w.alarms["many refusals\x00"+who] != nil
+		known := w.alarms["many rejected requests\x00"+who] != nil
 		if stands := s.stands(minShared, callerShare); stands && !known {
 			found(who, s)
 		} else if !known {
@@ -166,12 +166,12 @@ func (w *walks) add(who string, r *record.Record) {
 	}
 	if d, ok := r.Refused(); ok {
 		if c.refused++; c.refused >= manyRefusals {
-			w.alarm("many refusals", who, r, int64(c.refused), fmt.Sprintf("%d requests refused within %s, the last by %s", c.refused, windowText, d.Layer))
+			w.alarm("many rejected requests", who, r, int64(c.refused), fmt.Sprintf("%d requests refused within %s, the last by %s", c.refused, windowText, d.Layer))
 		}
 	}
 	if r.Status == 404 {
 		if c.notFound++; c.notFound >= manyNotFound {
-			w.alarm("looking for paths", who, r, int64(c.notFound), fmt.Sprintf("%d answers 404 within %s", c.notFound, windowText))
+			w.alarm("looking for paths", who, r, int64(c.notFound), fmt.Sprintf("%d responses with 404 within %s", c.notFound, windowText))
 		}
 	}
 	if r.User.ID != "" && r.Client != "" && len(c.addr) < 64 {

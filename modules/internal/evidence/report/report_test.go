@@ -156,11 +156,11 @@ func TestAnomaliesAreFoundAndUsualTrafficIsNot(t *testing.T) {
 				c.Add(int64(i), outcome(second(i), "eve", fmt.Sprintf("/orders/%d", i*7919%100_003), 200))
 			}
 		}, "many ids eve"},
-		"many refusals": {func(c *Counter) {
+		"many rejected requests": {func(c *Counter) {
 			for i := range 40 {
 				c.Add(int64(i), outcome(second(i), "", "/admin", 403))
 			}
-		}, "many refusals anonymous 192.0.2.1"},
+		}, "many rejected requests anonymous 192.0.2.1"},
 		"a large share of refusals": {func(c *Counter) {
 			for i := range 10 {
 				status := 403

@@ -31,7 +31,7 @@ var (
 
 	errClosed = errors.New("the trail is closed")
 	errFull   = errors.New("the queue is full")
-	errStall  = errors.New("the disk does not answer")
+	errStall  = errors.New("the disk does not respond")
 )
 
 // UnavailableError is the reason for an ErrUnavailable.

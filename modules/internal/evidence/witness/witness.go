@@ -116,7 +116,7 @@ func (w *Witness) Cosign(ctx context.Context, client *http.Client, c Checkpoint,
 		case status == http.StatusNotFound, status == http.StatusForbidden:
 			return "", ErrUnknownLog
 		}
-		return "", fmt.Errorf("the witness answers %d", status)
+		return "", fmt.Errorf("the witness responds with %d", status)
 	}
 	return "", errors.New("the witness names another size each time")
 }
@@ -155,7 +155,7 @@ func (w *Witness) add(ctx context.Context, client *http.Client, c Checkpoint, ol
 func (w *Witness) signature(msg, answer []byte, now time.Time) (string, error) {
 	n, err := note.Open(append(bytes.Clone(msg), answer...), note.VerifierList(w.Verifier))
 	if err != nil {
-		return "", fmt.Errorf("the answer of the witness has no cosignature by its key: %w", err)
+		return "", fmt.Errorf("the response of the witness has no cosignature by its key: %w", err)
 	}
 	s := n.Sigs[0]
 	if at, ok := Time(s); !ok || at.After(now.Add(clockSkew)) {

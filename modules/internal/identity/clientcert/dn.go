@@ -74,7 +74,7 @@ func readDN(der []byte) (text string, commonNames []string, err error) {
 	return text, commonNames, nil
 }
 
-var errDN = errors.New("it is no distinguished name")
+var errDN = errors.New("not a distinguished name")
 
 // readAttribute reads one type and value. A type without a name of its own is
 // printed in digits, and its value encoded (RFC 4514 sections 2.3 and 2.4).

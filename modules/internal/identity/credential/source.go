@@ -76,7 +76,7 @@ func (s *Source) Check() error {
 	case s.Query != "" && s.Header == "" && s.Cookie == "" && s.Scheme == "":
 		s.at = "query " + s.Query
 	default:
-		return errors.New("exactly one place is needed")
+		return errors.New("exactly one location is needed")
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func (s *Source) Check() error {
 // checkPart is Check of a place that is a part of a field.
 func (s *Source) checkPart() error {
 	if s.Header+s.Scheme+s.Cookie+s.Query != "" || s.Basic != "" && s.WebSocket != "" {
-		return errors.New("exactly one place is needed")
+		return errors.New("exactly one location is needed")
 	}
 	if s.WebSocket != "" {
 		s.at = "header " + socketField

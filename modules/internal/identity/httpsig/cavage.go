@@ -443,7 +443,7 @@ func (s *Signer) SignCavage(m *Message, headers []string) (string, error) {
 	}
 	p := cavageParams{keyID: s.ID, headers: headers}
 	if strings.ContainsAny(s.ID, `"\`) {
-		return "", errors.New("the key id cannot stand in a signature of draft-cavage")
+		return "", errors.New("the key ID cannot stand in a signature of draft-cavage")
 	}
 	base, fault := cavageBase(m, &p, false)
 	if fault != nil {

@@ -152,7 +152,7 @@ func appendDerived(dst []byte, m *Message, it *item) ([]byte, *Error) {
 		return nil, malformed("a component of requests, of a response")
 	}
 	if m.Path != "" && m.Path[0] != '/' && (it.name == "@path" || it.name == "@target-uri") {
-		return nil, refused("the path is covered and the target is none") // as of OPTIONS *
+		return nil, refused("the path is covered and the target has no path") // as of OPTIONS *
 	}
 	switch it.name {
 	case "@method":
@@ -241,7 +241,7 @@ func encodeForm(s string) string {
 // appendField appends the value of a field (RFC 9421 section 2.1).
 func appendField(dst []byte, m *Message, it *item) ([]byte, *Error) {
 	if !lowerName(it.name) {
-		return nil, malformed("a component that is no name of a field in lower case")
+		return nil, malformed("a component that is not a field name in lower case")
 	}
 	lines, ok := m.lines(it.name)
 	if !ok {

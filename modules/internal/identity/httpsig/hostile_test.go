@@ -172,7 +172,7 @@ func TestSpoiledMessagesAreRefused(t *testing.T) {
 		"a component twice":        {swapInput(`"x-list"`, `"x-list" "x-list"`), ErrMalformed, "covered twice"},
 		"twice in another order":   {swapInput(`"x-list"`, `"x-list";sf;key="a" "x-list";key="a";sf`), ErrMalformed, "covered twice"},
 		"a component unknown":      {swapInput(`"x-list"`, `"@foo"`), ErrMalformed, "not known"},
-		"a component without name": {swapInput(`"x-list"`, `"";key="a"`), ErrMalformed, "no name of a field"},
+		"a component without name": {swapInput(`"x-list"`, `"";key="a"`), ErrMalformed, "not a field name"},
 		"a component of a trailer": {swapInput(`"x-list"`, `"x-list";tr`), ErrRefused, "trailers"},
 		"a parameter unknown":      {swapInput(`"x-list"`, `"x-list";foo`), ErrMalformed, "cannot have"},
 		"a component as sf":        {swapInput(`"x-list"`, `"x-list";sf`), ErrRefused, spoiled},

@@ -168,10 +168,10 @@ const maxKeyID = 256
 // checkKeyID makes sure that the id can stand in a signature.
 func checkKeyID(id string) error {
 	if id == "" || len(id) > maxKeyID {
-		return fmt.Errorf("a key id has 1 to %d characters", maxKeyID)
+		return fmt.Errorf("a key ID has 1 to %d characters", maxKeyID)
 	}
 	if !printable(id) {
-		return errors.New("a key id has printable characters of ASCII only: others cannot stand in a signature")
+		return errors.New("a key ID has printable ASCII characters only: others cannot stand in a signature")
 	}
 	return nil
 }

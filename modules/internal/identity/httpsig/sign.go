@@ -79,7 +79,7 @@ func parsePrivate(material []byte) (crypto.Signer, error) {
 	case "EC PRIVATE KEY":
 		key, err = x509.ParseECPrivateKey(block.Bytes)
 	default:
-		return nil, errors.New("the PEM block is no private key that can be read: make one with `openssl genpkey -algorithm ed25519`")
+		return nil, errors.New("the PEM block is not a readable private key: make one with `openssl genpkey -algorithm ed25519`")
 	}
 	signer, ok := key.(crypto.Signer)
 	if err != nil || !ok {

@@ -103,7 +103,7 @@ func New(o Options) *Client {
 	c.client = http.Client{
 		Transport: o.Transport, Timeout: askTimeout,
 		// The question holds a token and a secret. They go nowhere else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("redirect refused") },
+		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("redirect rejected") },
 	}
 	if o.Transport == nil {
 		c.own = &http.Transport{
@@ -182,7 +182,7 @@ func (c *Client) ask(ctx context.Context, raw string, key [32]byte) *answer {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return &answer{err: fmt.Errorf("%w: too many questions at once", ErrUnavailable)}
+		return &answer{err: fmt.Errorf("%w: too many requests at once", ErrUnavailable)}
 	}
 	body, err := c.post(ctx, raw)
 	now := c.opts.Now()
@@ -220,9 +220,9 @@ func (c *Client) note(err error) {
 	c.mu.Unlock()
 	switch {
 	case failed && !before:
-		c.opts.Report("introspection endpoint does not answer", err)
+		c.opts.Report("introspection endpoint does not respond", err)
 	case !failed && before:
-		c.opts.Report("introspection endpoint answers again", nil)
+		c.opts.Report("introspection endpoint responds again", nil)
 	}
 }
 
@@ -262,16 +262,16 @@ func (c *Client) post(ctx context.Context, raw string) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case len(body) > maxBody:
-		return nil, fmt.Errorf("%w: it answers with more than %d bytes", ErrUnavailable, maxBody)
+		return nil, fmt.Errorf("%w: its response is larger than %d bytes", ErrUnavailable, maxBody)
 	case resp.StatusCode == http.StatusOK:
 		return body, nil
 	case resp.StatusCode == http.StatusBadRequest && aboutToken(body):
-		return nil, fmt.Errorf("%w: the endpoint answers that it cannot be one of its tokens", ErrInactive)
+		return nil, fmt.Errorf("%w: the endpoint rejects it as malformed", ErrInactive)
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
 		// Our own credentials, not the token (RFC 7662 section 2.3).
-		return nil, fmt.Errorf("%w: it answers with status %d: check client_id and client_secret", ErrUnavailable, resp.StatusCode)
+		return nil, fmt.Errorf("%w: it responds with status %d: check client_id and client_secret", ErrUnavailable, resp.StatusCode)
 	}
-	return nil, fmt.Errorf("%w: it answers with status %d", ErrUnavailable, resp.StatusCode)
+	return nil, fmt.Errorf("%w: it responds with status %d", ErrUnavailable, resp.StatusCode)
 }
 
 // aboutToken reports whether an error response (RFC 6749 section 5.2) is about

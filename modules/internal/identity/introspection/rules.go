@@ -50,13 +50,13 @@ func rejected(why string) error { return fmt.Errorf("%w: %s", ErrRejected, why) 
 func (r *Rules) read(body []byte, now time.Time) (*Token, error) {
 	var s strictjson.Scanner
 	if s.Object(body) != nil {
-		return nil, fmt.Errorf("%w: it does not answer with JSON", ErrUnavailable)
+		return nil, fmt.Errorf("%w: its response is not JSON", ErrUnavailable)
 	}
 	claims := principal.NewClaims(body)
 	m := claims.Map()
 	active, ok := m["active"].(bool)
 	if !ok {
-		return nil, fmt.Errorf("%w: its answer does not say whether the token is active", ErrUnavailable)
+		return nil, fmt.Errorf("%w: its response does not say whether the token is active", ErrUnavailable)
 	}
 	if !active {
 		return nil, ErrInactive

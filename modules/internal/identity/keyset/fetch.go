@@ -98,9 +98,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	case len(via) > maxRedirects:
 		return errors.New("too many redirects")
 	case req.URL.Host != first.Host:
-		return errors.New("redirect to another host refused")
+		return errors.New("redirect to another host rejected")
 	case req.URL.Scheme != first.Scheme && req.URL.Scheme != "https":
-		return errors.New("redirect away from https refused")
+		return errors.New("redirect away from https rejected")
 	}
 	return nil
 }
@@ -197,7 +197,7 @@ func (f *fetcher) get(ctx context.Context, where string) ([]byte, http.Header, e
 		return nil, nil, err
 	}
 	if len(body) > maxBody {
-		return nil, nil, fmt.Errorf("%s answers with more than %d bytes", req.URL.Redacted(), maxBody)
+		return nil, nil, fmt.Errorf("the response of %s is larger than %d bytes", req.URL.Redacted(), maxBody)
 	}
 	return body, resp.Header, nil
 }
@@ -208,7 +208,7 @@ type statusError struct {
 	code int
 }
 
-func (e *statusError) Error() string { return fmt.Sprintf("%s answers with status %d", e.url, e.code) }
+func (e *statusError) Error() string { return fmt.Sprintf("%s responds with status %d", e.url, e.code) }
 
 // addHeader adds the fields that the administrator has written, unless another
 // host is asked: a discovery document may name any, and they hold credentials.

@@ -365,7 +365,7 @@ func (s *Set) complain(result *fetched) {
 	}
 }
 
-var errNoKeys = errors.New("every token of this issuer is refused until it has some")
+var errNoKeys = errors.New("every token of this issuer is rejected until it has some")
 
 // dropIfStale forgets keys that are too old to be used, and with them what
 // they have verified. Callers hold mu.
@@ -377,7 +377,7 @@ func (s *Set) dropIfStale(now time.Time) {
 	s.current.Store(nil)
 	s.generation.Add(1)
 	s.opts.changed(snap, nil)
-	s.opts.Report("key set is too old to be used; requests are refused until it can be fetched", s.lastErr)
+	s.opts.Report("key set is too old to be used; requests are rejected until it can be fetched", s.lastErr)
 }
 
 // retryAfter is how long to wait after so many failures in a row.

@@ -134,7 +134,7 @@ func CheckNaming(n Naming, sources []Source) (place string, err error) {
 	}
 	for _, from := range n.Sources() {
 		if !slices.ContainsFunc(sources, func(s Source) bool { return s.Is(from) }) {
-			return "", fmt.Errorf("from %s: nothing here vouches for users by that name: write %s", Quote(from), list(several))
+			return "", fmt.Errorf("from %s: no issuer or kind of credential of this site has that name: write %s", Quote(from), list(several))
 		}
 	}
 	return "", nil
