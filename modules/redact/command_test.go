@@ -44,7 +44,7 @@ func configured(t *testing.T, options ...string) string {
 func command(t *testing.T, cmd *cobra.Command, in string, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd.SetArgs(args)
+	cmd.SetArgs(append([]string{}, args...)) // nil would be those of the test
 	cmd.SetIn(strings.NewReader(in))
 	cmd.SetOut(&out)
 	cmd.SetErr(&bytes.Buffer{})
