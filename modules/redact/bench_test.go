@@ -2,6 +2,7 @@ package redact
 
 import (
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -61,18 +62,24 @@ func TestRedactCostsFewAllocationsAndWrites(t *testing.T) {
 		{200 << 10, 4, 7}, // the hold and at most one for each of five that are left
 	} {
 		next, w, r := benchRequest(benchBody(c.size))
+		// The least of some runs: a collection in the middle of one empties the
+		// pools, more often on a busy machine.
 		serve := func(f func() error) float64 {
-			return testing.AllocsPerRun(100, func() {
-				clear(w.h)
-				w.writes = 0
-				if err := f(); err != nil {
-					t.Fatal(err)
-				}
-			})
+			least := math.Inf(1)
+			for range 10 {
+				least = min(least, testing.AllocsPerRun(20, func() {
+					clear(w.h)
+					w.writes = 0
+					if err := f(); err != nil {
+						t.Fatal(err)
+					}
+				}))
+			}
+			return least
 		}
 		bare := serve(func() error { return next.ServeHTTP(w, r) })
 		own := serve(func() error { return h.ServeHTTP(w, r, next) }) - bare
-		if int(own) > c.allocs+1 && !raceEnabled { // the pools may have been emptied, which the race detector does
+		if int(own) > c.allocs+1 && !raceEnabled { // the race detector empties the pools
 			t.Errorf("%d bytes: %v allocations of our own, want %d", c.size, own, c.allocs)
 		}
 		if w.writes > c.writes {
