@@ -38,7 +38,7 @@ func BenchmarkIdentify(b *testing.B) {
 // forgets at random and allocations say nothing.
 var raceEnabled bool
 
-func TestIdentifyAllocatesAtMostTwice(t *testing.T) {
+func TestIdentifyAllocatesAtMostOnce(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes pools forget")
 	}
@@ -48,7 +48,7 @@ func TestIdentifyAllocatesAtMostTwice(t *testing.T) {
 	for _, key := range []string{key, limited} {
 		r := get("192.0.2.1", "Authorization", "Bearer "+key)
 		n := testing.AllocsPerRun(200, func() { identify(t, bench.p, r, true) })
-		if n > 2 {
+		if n > 1 { // what the end of a stream is judged by
 			t.Errorf("%v allocations", n)
 		}
 	}

@@ -139,6 +139,7 @@ type Handler struct {
 	believed   []string           // fields that some method believes some peers in
 	ambient    bool               // browsers may send a credential by themselves
 	sources    credential.Aliases // fields in which credentials may stand
+	untrailed  func(string) bool  // whether a field must not stand in a trailer section
 	forward    []forward
 	appForward []forward
 	aliases    credential.Aliases
@@ -220,6 +221,7 @@ func (h *Handler) prepare() {
 	}
 	h.addStrip(h.believed)
 	h.sources = credential.Spellings(fields)
+	h.untrailed = func(name string) bool { return h.aliases.Match(name) || h.sources.Match(name) }
 }
 
 func (h *Handler) loadMethods(ctx caddy.Context, field string, providers []json.RawMessage) error {

@@ -37,7 +37,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		c.KeepRemoved(r.Header, h.believed)
 	}
 	h.drop(r, c)
-	reqctx.DropTrailers(r, func(name string) bool { return h.aliases.Match(name) || h.sources.Match(name) })
+	reqctx.DropTrailers(r, h.untrailed)
 	if len(h.methods) == 0 {
 		return next.ServeHTTP(w, r)
 	}
@@ -118,7 +118,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	}
 	reqctx.Decisions(r).Note(h.memo.Of(decision.Decision{Layer: h.Name, Result: decision.Allow, Rule: "app " + h.ruleOf(won.app, p.App)}))
 	h.decide(r, decision.Allow, h.ruleOf(won.user, p), "")
-	behind := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return h.pass(w, r, next, won.user, &g.user) })
+	user := g.user // a copy, so that g need not be allocated where there is no application
+	behind := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return h.pass(w, r, next, won.user, &user) })
 	return h.pass(w, r, behind, won.app, &g.app)
 }
 
