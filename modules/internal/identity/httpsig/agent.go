@@ -90,8 +90,9 @@ func agentPath(escaped string) (string, bool) {
 
 // agent returns the name of the directory that the signature says its key is in: by
 // the member of Signature-Agent with its own label or, where a proxy has renamed
-// the label, the only one that it covers. The older form of the field, one string,
-// counts too, if it is covered. It is empty if there is none.
+// the label, the only one that it covers. Who covers the field whole covers all its
+// members, or the one string that is the older form of the field. It is empty if
+// there is none.
 func agent(m *Message, in *input) string {
 	var whole bool
 	var members []string
@@ -109,18 +110,20 @@ func agent(m *Message, in *input) string {
 		}
 	}
 	lines := m.Header["Signature-Agent"]
-	if whole && len(members) == 0 {
+	d, err := httpsfv.UnmarshalDictionary(lines)
+	switch {
+	case whole && err != nil:
 		item, err := httpsfv.UnmarshalItem(lines)
 		return agentValue(item, err)
+	case err != nil:
+		return ""
+	case whole: // every member is covered
+		members = d.Names()
 	}
 	if slices.Contains(members, in.label) {
 		members = []string{in.label}
 	}
 	if len(members) != 1 {
-		return ""
-	}
-	d, err := httpsfv.UnmarshalDictionary(lines)
-	if err != nil {
 		return ""
 	}
 	v, _ := d.Get(members[0])
