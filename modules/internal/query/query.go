@@ -166,7 +166,12 @@ func (r *readings) meet(o *readings) bool {
 	return true
 }
 
-func blank(c rune) bool { return unicode.IsSpace(c) || unicode.IsControl(c) }
+// blank reports whether a program may pass over a character at the ends of a
+// name: JavaScript's trim takes a byte order mark off, and what is not seen
+// (zero-width spaces, soft hyphens) is taken out before names are compared.
+func blank(c rune) bool {
+	return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c)
+}
 
 // Fold returns a name in the form in which names that differ in case are the
 // same, whether a program compares small letters or capitals.
