@@ -37,7 +37,8 @@ func init() {
 // the matchers role and permission before anything authenticates; and of roles
 // and scopes that redact or a matcher names and no caller of the site can have; and of
 // error routes that hand a request to an upstream as it came, past the layers
-// that have refused it.
+// that have refused it; of an rbac before which only forward_auth asks who is
+// calling; and of a rewrite behind rbac to a path that the client names.
 //
 // It is loaded with every configuration whose admin endpoint is on, has no
 // options and serves no path. In a configuration with layers of ours App has
