@@ -77,7 +77,7 @@ func newToken(t *jws, c *claims, iss *issuer, key *jwk.Key, raw string) (*Token,
 			TokenID: texts[1],
 			Roles:   names[:roles:roles],
 			Scopes:  names[roles:],
-			Claims:  principal.NewEncodedClaims(kept[t.headerLen+1 : len(t.signed)]),
+			Claims:  principal.NewEncodedClaims(strings.TrimRight(kept[t.headerLen+1:len(t.signed)], "=")), // padding, if there is any
 		},
 	}
 	if iss.Name == "" {

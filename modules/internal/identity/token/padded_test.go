@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
 // signPadded makes a token as AWS does: each part padded, and the padding
@@ -38,8 +40,13 @@ func TestPaddedTokensAreOfIssuersThatPad(t *testing.T) {
 		for _, more := range []string{"", " ", "  "} {
 			good := signPadded(t, p, header+extra, goodClaims+more)
 			for range 2 { // and from the cache
-				if _, err := padded.Verify(context.Background(), good, now); err != nil {
+				tok, err := padded.Verify(context.Background(), good, now)
+				if err != nil {
 					t.Errorf("%q: %v", good, err)
+					continue
+				}
+				if mail, ok := tok.Principal.Claims.Lookup(principal.Pointer{"email"}); !ok || mail != "alice@example.com" {
+					t.Errorf("%q: the claims say %v", good, mail)
 				}
 			}
 			refused(t, plain, good, ReasonMalformed)
