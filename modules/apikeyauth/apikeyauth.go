@@ -191,7 +191,9 @@ func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 	}
 	c.Touch(now)
 	proof := text // so that text need not be allocated where it is rejected
-	return credential.Grant{Principal: c.Principal, Right: credential.Right{Revoked: p.ended, Proof: &proof}}, nil
+	return credential.Grant{
+		Principal: c.Principal, Right: credential.Right{Revoked: p.ended, Proof: &proof}, Wrap: p.from.Wrap(r),
+	}, nil
 }
 
 // explain turns the engine's refusal into what the client is told. The

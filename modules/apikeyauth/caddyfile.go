@@ -3,6 +3,7 @@ package apikeyauth
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
@@ -11,7 +12,7 @@ import (
 //	api_key_auth [<matcher>] {
 //		store     <file>
 //		pepper    {env.<name>} | {file.<path>}
-//		from      header <name> [<scheme>] | query <name> | basic user|password
+//		from      header <name> [<scheme>] | query <name> | basic user|password | websocket [<subprotocol>]
 //		realm     <text>
 //		last_used off
 //		forward   <claim pointer> <header>
@@ -75,10 +76,15 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 		s.Query = args[1]
 	case len(args) == 2 && args[0] == "basic":
 		s.Basic = args[1]
+	case len(args) > 0 && len(args) < 3 && args[0] == "websocket":
+		s.WebSocket = credential.DefaultSubprotocol
+		if len(args) == 2 {
+			s.WebSocket = args[1]
+		}
 	case len(args) > 0 && args[0] == "cookie":
 		return d.Err("from cookie is not supported: browsers send cookies with requests that other sites make; use a header")
 	default:
-		return option.Takes(d, "from", "header <name> [<scheme>], query <name> or basic user|password")
+		return option.Takes(d, "from", "header <name> [<scheme>], query <name>, basic user|password or websocket [<subprotocol>]")
 	}
 	c, err := s.compile()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 const apiKeyScheme = "ApiKey"
 
 // Source is a place of a request where a key may stand. Exactly one of Header,
-// Query and Basic is set.
+// Query, Basic and WebSocket is set.
 type Source struct {
 	// The name of a header.
 	Header string `json:"header,omitempty"`
@@ -29,6 +29,12 @@ type Source struct {
 	// the store's keys is somebody's name or password, and none. Clients are
 	// asked for it with a challenge of Basic, at which browsers open a dialog.
 	Basic string `json:"basic,omitempty"`
+
+	// The name of the subprotocol that the client of a WebSocket offers before
+	// the key (RFC 6455 section 11.3.4), such as bearer. Keys are always removed
+	// from the subprotocols; where the server behind selects none, this one is
+	// selected.
+	WebSocket string `json:"websocket,omitempty"`
 }
 
 func (p *Provider) compileFrom() error {
@@ -70,7 +76,7 @@ func (p *Provider) isKey(text string) bool {
 }
 
 func (s Source) compile() (credential.Source, error) {
-	c := credential.Source{Header: s.Header, Scheme: s.Scheme, Query: s.Query, Basic: s.Basic}
+	c := credential.Source{Header: s.Header, Scheme: s.Scheme, Query: s.Query, Basic: s.Basic, WebSocket: s.WebSocket}
 	if strings.EqualFold(s.Header, "Authorization") && s.Scheme == "" {
 		return c, errors.New("Authorization needs a scheme: from header Authorization ApiKey") //nolint:staticcheck // a name
 	}
@@ -85,6 +91,7 @@ func (p *Provider) Places(r *http.Request) []credential.Place { return p.from.Pl
 
 // Clean removes the key from the request if the provider is configured so.
 func (p *Provider) Clean(r *http.Request) {
+	p.from.RemoveOffered(r)
 	if p.Strip {
 		p.from.Remove(r)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
@@ -106,7 +107,7 @@ func (s side) identify(r *http.Request) (int, credential.Grant, *credential.Erro
 		}
 		owner, at = s.recognize(places)
 		for i := s.first; i < owner; i++ {
-			if stands(places[i-s.first], at) {
+			if stands(places[i-s.first], at) || s.h.methods[i].readsBasic(at) {
 				continue
 			}
 			if g, err := s.h.methods[i].identify(r); err == nil || err.Kind != credential.Missing {
@@ -120,6 +121,12 @@ func (s side) identify(r *http.Request) (int, credential.Grant, *credential.Erro
 		}
 	}
 	return -1, credential.Grant{}, credential.ErrMissing
+}
+
+// readsBasic reports whether m is Caddy's own, which would take a credential in
+// a part of Basic for a user it does not know.
+func (m *method) readsBasic(at string) bool {
+	return m.foreign != nil && m.foreign.kind() == principal.KindBasic && strings.HasPrefix(at, "basic ")
 }
 
 func (m *method) identify(r *http.Request) (credential.Grant, *credential.Error) {

@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
@@ -40,7 +41,7 @@ import (
 //		}]
 //		# the options of an issuer may stand here too, as defaults of all
 //
-//		from        header <name> [<scheme>] | cookie <name> | query <name> | basic user|password
+//		from        header <name> [<scheme>] | cookie <name> | query <name> | basic user|password | websocket [<subprotocol>]
 //		realm       <text>
 //		leeway      <duration>
 //		forward     <claim pointer> <header>
@@ -157,8 +158,13 @@ func (p *Provider) unmarshalFrom(d *caddyfile.Dispenser) error {
 		s.Query = args[1]
 	case len(args) == 2 && args[0] == "basic":
 		s.Basic = args[1]
+	case len(args) > 0 && len(args) < 3 && args[0] == "websocket":
+		s.WebSocket = credential.DefaultSubprotocol
+		if len(args) == 2 {
+			s.WebSocket = args[1]
+		}
 	default:
-		return option.Takes(d, "from", "header <name> [<scheme>], cookie <name>, query <name> or basic user|password")
+		return option.Takes(d, "from", "header <name> [<scheme>], cookie <name>, query <name>, basic user|password or websocket [<subprotocol>]")
 	}
 	c, err := s.compile()
 	if err != nil {

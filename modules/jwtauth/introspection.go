@@ -180,7 +180,7 @@ func (p *Provider) identifyOpaque(r *http.Request, raw string) (credential.Grant
 	if err := lacking(t.Principal, p.opaqueNeeds); err != nil {
 		return credential.Grant{}, err
 	}
-	return p.grant(&token.Token{Principal: t.Principal, IssuedAt: t.IssuedAt, Expires: t.Expires}), nil
+	return p.grant(r, &token.Token{Principal: t.Principal, IssuedAt: t.IssuedAt, Expires: t.Expires}), nil
 }
 
 // unmarshalIntrospection reads the block

@@ -278,7 +278,7 @@ func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 	if err := p.checkScopes(tok.Principal); err != nil {
 		return credential.Grant{}, err
 	}
-	return p.grant(tok), nil
+	return p.grant(r, tok), nil
 }
 
 // wasGood reports whether a token in a cookie, which has expired, was good right
@@ -307,7 +307,7 @@ func (p *Provider) wasGood(r *http.Request, raw string) bool {
 }
 
 // grant is what a token gives that was verified.
-func (p *Provider) grant(tok *token.Token) credential.Grant {
+func (p *Provider) grant(r *http.Request, tok *token.Token) credential.Grant {
 	right := credential.Right{Revoked: p.ended, Proof: tok}
 	if !tok.Expires.IsZero() {
 		leeway := defaultLeeway
@@ -316,7 +316,7 @@ func (p *Provider) grant(tok *token.Token) credential.Grant {
 		}
 		right.Until = tok.Expires.Add(leeway)
 	}
-	return credential.Grant{Principal: tok.Principal, Right: right}
+	return credential.Grant{Principal: tok.Principal, Right: right, Wrap: p.from.Wrap(r)}
 }
 
 // explain turns the engine's refusal into what the client is told.

@@ -10,7 +10,7 @@ import (
 )
 
 // Source is a place of a request where a token may stand. Exactly one of
-// Header, Cookie, Query and Basic is set.
+// Header, Cookie, Query, Basic and WebSocket is set.
 type Source struct {
 	// The name of a header.
 	Header string `json:"header,omitempty"`
@@ -31,6 +31,15 @@ type Source struct {
 	// tokens are accepted too. Clients are asked for it with a challenge of
 	// Basic, at which browsers open a dialog.
 	Basic string `json:"basic,omitempty"`
+
+	// The name of the subprotocol that the client of a WebSocket offers before
+	// the token (RFC 6455 section 11.3.4), such as bearer in
+	// `new WebSocket(url, ["bearer", token])`, which is the only place but a
+	// query or a cookie where a page in a browser can put one. The form of
+	// Kubernetes (base64url.bearer.authorization.k8s.io.<token in base64url>) is read
+	// beside it. Tokens are always removed from the subprotocols; where the
+	// server behind selects none, this one is selected, if it was offered.
+	WebSocket string `json:"websocket,omitempty"`
 }
 
 func (p *Provider) compileFrom() error {
@@ -72,7 +81,7 @@ func (p *Provider) compileFrom() error {
 }
 
 func (s Source) compile() (credential.Source, error) {
-	c := credential.Source{Header: s.Header, Scheme: s.Scheme, Cookie: s.Cookie, Query: s.Query, Basic: s.Basic}
+	c := credential.Source{Header: s.Header, Scheme: s.Scheme, Cookie: s.Cookie, Query: s.Query, Basic: s.Basic, WebSocket: s.WebSocket}
 	if strings.EqualFold(s.Header, "Authorization") && s.Scheme == "" {
 		c.Scheme = credential.Bearer
 	}
@@ -104,6 +113,7 @@ func (p *Provider) Places(r *http.Request) []credential.Place { return p.from.Pl
 
 // Clean removes the token from the request if the provider is configured so.
 func (p *Provider) Clean(r *http.Request) {
+	p.from.RemoveOffered(r)
 	if !p.Strip {
 		return
 	}

@@ -167,7 +167,7 @@ func (l *Sources) Places(r *http.Request) []Place {
 		if _, n, state := s.read(r); state != readable || n > 0 {
 			for range max(n, 1) {
 				// Two of any kind of token are one credential too many.
-				places = append(places, Place{Kind: "token", At: s.at, Known: s.Ours != nil, Ambient: s.Cookie != ""})
+				places = append(places, Place{Kind: "token", At: s.at, Known: s.Ours != nil, Ambient: s.ambient()})
 			}
 		}
 	}
@@ -202,8 +202,12 @@ func (l *Sources) CookieOf(r *http.Request) string {
 // Ambient reports whether a credential may stand where browsers send it by
 // themselves.
 func (l *Sources) Ambient() bool {
-	return l != nil && slices.ContainsFunc(l.list, func(s Source) bool { return s.Cookie != "" })
+	return l != nil && slices.ContainsFunc(l.list, func(s Source) bool { return s.ambient() })
 }
+
+// ambient reports whether browsers send what stands there by themselves: cookies,
+// and what was typed into the dialog that Basic opens.
+func (s *Source) ambient() bool { return s.Cookie != "" || s.Basic != "" }
 
 // Remove takes the credentials out of the request and leaves the rest of it as
 // it is.

@@ -154,6 +154,19 @@ func (l *Sources) Selected(r *http.Request) string {
 	return ""
 }
 
+// Wrap is the Wrap of a Grant whose credential the request offers among the
+// subprotocols. It is to be asked before the credential is removed, and is nil
+// where there is nothing to do.
+func (l *Sources) Wrap(r *http.Request) func(http.ResponseWriter, *http.Request, Next) error {
+	selected := l.Selected(r)
+	if selected == "" {
+		return nil
+	}
+	return func(w http.ResponseWriter, r *http.Request, next Next) error {
+		return next(SelectingWriter(w, r, selected), r)
+	}
+}
+
 // SelectingWriter returns a writer that selects a subprotocol, if the response
 // opens a WebSocket and has selected none.
 func SelectingWriter(w http.ResponseWriter, r *http.Request, subprotocol string) http.ResponseWriter {
