@@ -161,7 +161,7 @@ func TestAnomaliesAreFoundAndUsualTrafficIsNot(t *testing.T) {
 				c.Add(int64(i), outcome(second(i), "", "/admin", 403))
 			}
 		}, "many rejected requests anonymous 192.0.2.1"},
-		"a large share of refusals": {func(c *Counter) {
+		"a large share of rejected requests": {func(c *Counter) {
 			for i := range 10 {
 				status := 403
 				if i < 2 {
@@ -169,7 +169,7 @@ func TestAnomaliesAreFoundAndUsualTrafficIsNot(t *testing.T) {
 				}
 				c.Add(int64(i), outcome(second(i), "xi", "/orders", status))
 			}
-		}, "share of refusals xi"},
+		}, "share of rejected requests xi"},
 		"many callers refused": {func(c *Counter) {
 			for i := range 100 {
 				status := 200
@@ -178,7 +178,7 @@ func TestAnomaliesAreFoundAndUsualTrafficIsNot(t *testing.T) {
 				}
 				c.Add(int64(i), outcome(second(i), fmt.Sprintf("user%d", i%20), "/orders", status))
 			}
-		}, "share of refusals all callers"},
+		}, "share of rejected requests all callers"},
 		"refused policies": {func(c *Counter) {
 			for i := range 10 {
 				c.Add(int64(i), &record.Record{Kind: record.Change, Time: start, Layer: "rbac", What: "policy refused", Source: "p.yaml", Detail: "line 3"})
