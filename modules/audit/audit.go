@@ -343,11 +343,11 @@ func (h *Handler) newScrubber(ctx caddy.Context) (*conceal.Body, error) {
 	s := conceal.NewBody(h.text, key)
 	for _, list := range []struct {
 		option    string
-		fate      conceal.Fate
+		treatment conceal.Treatment
 		selectors []string
 	}{{"hash", conceal.Hash, h.Hash}, {"mask", conceal.Mask, h.Mask}, {"remove", conceal.Remove, h.Remove}} {
 		for _, selector := range list.selectors {
-			if err := s.Add(list.fate, selector); err != nil {
+			if err := s.Add(list.treatment, selector); err != nil {
 				return nil, fmt.Errorf("%s: %w", list.option, err)
 			}
 		}

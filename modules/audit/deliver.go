@@ -179,19 +179,19 @@ func (d *Delivery) sink() (deliver.Sink, error) {
 	return &deliver.File{Path: target, Format: format}, nil
 }
 
-// couriers are the deliveries of one trail that are under way.
-type couriers struct {
-	list map[string]*deliver.Courier
+// workers are the deliveries of one trail that are under way.
+type workers struct {
+	list map[string]*deliver.Worker
 }
 
-func (c *couriers) stop() error {
+func (c *workers) stop() error {
 	if c == nil {
 		return nil
 	}
 	// All at once: each may have to be waited for.
 	errs := make(chan error, len(c.list))
-	for _, courier := range c.list {
-		go func() { errs <- courier.Stop() }()
+	for _, worker := range c.list {
+		go func() { errs <- worker.Stop() }()
 	}
 	var all []error
 	for range c.list {
@@ -213,17 +213,17 @@ func (s *store) deliver(o trailOptions) error {
 		}
 		sinks[i] = sink
 	}
-	// A cursor belongs to one courier at a time, except where one hangs.
-	if err := s.couriers.stop(); err != nil {
+	// A cursor belongs to one worker at a time, except where one hangs.
+	if err := s.workers.stop(); err != nil {
 		s.logger.Warn("ending a delivery", zap.Error(err))
 	}
-	s.couriers = nil
+	s.workers = nil
 	if len(sinks) == 0 {
 		return nil
 	}
-	c := &couriers{list: make(map[string]*deliver.Courier)}
+	c := &workers{list: make(map[string]*deliver.Worker)}
 	for i, d := range o.deliver {
-		courier, err := deliver.Start(&source{trail: s.trail.Load()}, sinks[i], deliver.Options{
+		worker, err := deliver.Start(&source{trail: s.trail.Load()}, sinks[i], deliver.Options{
 			Cursor:   filepath.Join(s.path+".delivery", d.Name+".cursor"),
 			FromNow:  d.From == "now",
 			Batch:    d.Batch,
@@ -234,9 +234,9 @@ func (s *store) deliver(o trailOptions) error {
 			_ = c.stop()
 			return fmt.Errorf("deliver %s: %w", d.Name, err)
 		}
-		c.list[d.Name] = courier
+		c.list[d.Name] = worker
 	}
-	s.couriers = c
+	s.workers = c
 	return nil
 }
 
@@ -264,15 +264,15 @@ func (s *store) observer(name string) deliver.Observer {
 func (s *store) lags(f func(sink string, lag int64)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.couriers == nil {
+	if s.workers == nil {
 		return
 	}
-	for name, c := range s.couriers.list {
+	for name, c := range s.workers.list {
 		f(name, c.Lag())
 	}
 }
 
-// source lets a courier read a trail.
+// source lets a worker read a trail.
 type source struct {
 	trail *trail.Trail
 	at    trail.Cursor // where the last batch ended

@@ -371,7 +371,7 @@ func (h *Handler) appendQuery(dst []byte, raw string) []byte {
 }
 
 // recorded says what becomes of a query parameter's value.
-func (h *Handler) recorded(name string) conceal.Fate {
+func (h *Handler) recorded(name string) conceal.Treatment {
 	if h.query == nil && !h.scrub.HasRules() {
 		return conceal.Mask // what nearly everybody has
 	}

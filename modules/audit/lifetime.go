@@ -130,8 +130,8 @@ func (s *store) shut() error {
 // close ends the deliveries and closes the trail.
 func (s *store) close() error {
 	s.mu.Lock()
-	c := s.couriers
-	s.couriers = nil
+	c := s.workers
+	s.workers = nil
 	t := s.trail.Swap(nil)
 	s.users = nil
 	if t != nil {

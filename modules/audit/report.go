@@ -26,7 +26,7 @@ func reportCommand() *cobra.Command {
 		Use:   "report --output <file.html> [--csv <file.csv>] [<filters>] <trail>",
 		Short: "Writes a report as one HTML page, and as CSV",
 		Long: `
-Writes one self-contained HTML page with charts: requests and refusals over
+Writes one self-contained HTML page with charts: requests and rejections over
 time, users, rules that refused, masked fields, and what is worth a look. The
 trail is verified first and the page says what came of it.
 `,

@@ -208,7 +208,7 @@ type store struct {
 
 	mu        sync.Mutex
 	users     []holder // configurations, the one whose options hold last
-	couriers  *couriers
+	workers   *workers
 	publisher atomic.Pointer[publisher]
 	lastPause time.Time     // when a failure was last logged
 	stop      chan struct{} // closed to end watch

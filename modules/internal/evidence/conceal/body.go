@@ -21,14 +21,14 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 )
 
-// Fate is what becomes of a value.
-type Fate uint8
+// Treatment says how a value is recorded.
+type Treatment uint8
 
 const (
-	Keep   Fate = iota
-	Remove      // it disappears with its name
-	Mask        // Masked stands in its place
-	Hash        // a keyed hash stands in its place, the same for the same value
+	Keep   Treatment = iota
+	Remove           // it disappears with its name
+	Mask             // Masked replaces it
+	Hash             // a keyed hash replaces it, the same for the same value
 )
 
 // Masked stands for a value whatever its length, which would tell something.
@@ -63,7 +63,7 @@ func (s *Body) HasRules() bool { return len(s.rules) > 0 }
 
 // Add compiles one selector: a member name anywhere, or a JSONPath. Of
 // several that select a value the first decides.
-func (s *Body) Add(f Fate, selector string) error {
+func (s *Body) Add(f Treatment, selector string) error {
 	path, err := jsonpath.ParseSelector(selector)
 	if err != nil {
 		return err
@@ -87,9 +87,9 @@ func (s *Body) Add(f Fate, selector string) error {
 }
 
 // marks stand for fates in what fates makes of a name.
-var marks = map[Fate]string{Remove: "remove", Mask: "mask", Hash: "hash"}
+var marks = map[Treatment]string{Remove: "remove", Mask: "mask", Hash: "hash"}
 
-func (s *Body) action(f Fate) redaction.Action {
+func (s *Body) action(f Treatment) redaction.Action {
 	switch f {
 	case Remove:
 		return redaction.Remove()
@@ -328,9 +328,9 @@ func (s *Body) field(value string) string {
 	return s.text.Encoded(value)
 }
 
-// ByName returns what becomes of a value whose name is all there is to its
-// place.
-func (s *Body) ByName(name string) Fate {
+// ByName returns what becomes of a value of which only the name
+// is known, not the position.
+func (s *Body) ByName(name string) Treatment {
 	if len(s.rules) == 0 {
 		return Keep
 	}

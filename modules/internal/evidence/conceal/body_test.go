@@ -10,7 +10,7 @@ func bodyOf(t *testing.T) *Body {
 	t.Helper()
 	s := NewBody(NewText(nil, nil), []byte("k"))
 	for _, r := range []struct {
-		f Fate
+		f Treatment
 		s string
 	}{{Hash, "$..customer_id"}, {Mask, "phone"}, {Mask, "$.a[0].b"}, {Remove, "salary"}, {Remove, "$.list[*].gone"}, {Remove, "$.drop[1]"}} {
 		if err := s.Add(r.f, r.s); err != nil {
@@ -144,7 +144,7 @@ func TestTextThatGivesCredentialsIsLeftOut(t *testing.T) {
 // engine.
 func TestSelectorsOfRedactWorkInRecordedBodies(t *testing.T) {
 	for _, c := range []struct {
-		fate           Fate
+		treatment      Treatment
 		selector, want string
 	}{
 		{Remove, "$.list[-1]", `{"list":[1,2,3],"o":{"a":{"x":1},"b":{"x":2}},"s":"{\"x\":5}"}`},
@@ -156,7 +156,7 @@ func TestSelectorsOfRedactWorkInRecordedBodies(t *testing.T) {
 		{Remove, "$.o.*", `{"list":[1,2,3,4],"o":{},"s":"{\"x\":5}"}`},
 	} {
 		s := NewBody(NewText(nil, nil), nil)
-		if err := s.Add(c.fate, c.selector); err != nil {
+		if err := s.Add(c.treatment, c.selector); err != nil {
 			t.Fatal(err)
 		}
 		got, cut := s.Clean([]byte(`{"list": [1,2,3,4], "o": {"a":{"x":1},"b":{"x":2}}, "s":"{\"x\":5}"}`), "application/json", "", false)
@@ -177,7 +177,7 @@ func TestSelectorsOfRedactWorkInRecordedBodies(t *testing.T) {
 func TestRulesDecideBeforeNames(t *testing.T) {
 	s := NewBody(NewText(nil, nil), []byte("k"))
 	for _, r := range []struct {
-		f Fate
+		f Treatment
 		s string
 	}{{Hash, "token"}, {Hash, "id"}, {Mask, "$..*"}} {
 		if err := s.Add(r.f, r.s); err != nil {
@@ -189,7 +189,7 @@ func TestRulesDecideBeforeNames(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	for name, want := range map[string]Fate{"token": Hash, "id": Hash, "x": Mask, `"`: Mask} {
+	for name, want := range map[string]Treatment{"token": Hash, "id": Hash, "x": Mask, `"`: Mask} {
 		if got := s.ByName(name); got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
 		}

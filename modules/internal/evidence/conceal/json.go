@@ -73,7 +73,7 @@ func (f *finder) skip() (s span, kind jsontext.Kind, ok bool) {
 // member is one of an object, as far as the others must know of it.
 type member struct {
 	name string // as normal writes it
-	text string // what it says, if it is a short string
+	text string // its text, if it is a short string
 	at   span
 	kind jsontext.Kind
 }
@@ -296,7 +296,7 @@ func (f *finder) pairs(name string, elements []member, whole bool) {
 	}
 }
 
-// splice puts Masked in the place of what spans say, of which some may be
+// splice puts Masked in place of what spans say, of which some may be
 // within others.
 func splice(text []byte, spans []span) []byte {
 	if len(spans) == 0 {

@@ -279,7 +279,7 @@ func headerInText(name string) bool {
 	}
 }
 
-// hideAll puts Redacted in the place of each piece of s that next finds at or
+// hideAll puts Redacted in place of each piece of s that next finds at or
 // after from. Without one it returns a negative end.
 func hideAll(s string, next func(from int) (start, end int)) string {
 	var out strings.Builder

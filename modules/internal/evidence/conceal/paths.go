@@ -206,7 +206,7 @@ type sort uint8
 
 const (
 	hook    sort = 1 << iota // a webhook, whose path has a secret
-	reset                    // a link: whatever follows is its secret if it is no plain word
+	reset                    // a link: whatever follows is its secret if it is not a plain word
 	invite                   // the same, if it looks like one, since it might be an ID
 	between                  // may stand between these and the secret
 )

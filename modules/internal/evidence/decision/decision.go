@@ -16,7 +16,7 @@ const (
 	Allow = "allow" // the layer let the request pass
 	Deny  = "deny"  // the layer refused it
 	Skip  = "skip"  // the layer had nothing to decide: no credential, dry run
-	Error = "error" // the layer could not decide, which is a refusal too
+	Error = "error" // the layer could not decide, which is a rejection too
 )
 
 // Decision is what one layer decided.
@@ -24,7 +24,7 @@ type Decision struct {
 	Layer  string // directive name: jwt_auth, rbac, redact, …
 	Result string // one of the constants above
 	Rule   string // the rule that decided, as the administrator wrote it
-	Code   string // the stable error code of a refusal
+	Code   string // the stable error code of a rejection
 	Policy string // the digest of the policy that was asked, where there is one
 	Detail string // why a credential was rejected, in words
 }
@@ -61,7 +61,7 @@ type Log struct {
 	caller    *principal.Principal
 }
 
-// Add appends a decision. The code of a refusal becomes the request's error
+// Add appends a decision. The code of a rejection becomes the request's error
 // code; the last one wins, as the innermost layer that ran decided.
 func (l *Log) Add(d Decision) {
 	if l != nil {
@@ -85,7 +85,7 @@ func (l *Log) Note(d *Decision) {
 	}
 }
 
-// SetCode notes the stable error code of the answer.
+// SetCode notes the stable error code of the response.
 func (l *Log) SetCode(code string) {
 	if l == nil {
 		return

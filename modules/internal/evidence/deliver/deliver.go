@@ -1,13 +1,13 @@
 // Package deliver carries the records of a log to somewhere else: at least
 // once, in order, and without ever holding up the log.
 //
-// The log is the truth and stays where it is. A [Courier] reads it from a
+// The log is the truth and stays where it is. A [Worker] reads it from a
 // cursor that it keeps in a file, hands batches to a [Sink], and moves the
 // cursor when the sink has acknowledged them. After a crash the last batch may
 // be handed over again, so records carry their index in the log and a receiver
 // can tell. A sink that is down costs nothing but lag. What the log has
 // removed before it could be delivered is reported as a gap, to the observer
-// and to the sink itself, in the place where the records are missing.
+// and to the sink itself, at the position where the records are missing.
 //
 // A new kind of sink is one type with two methods.
 package deliver
@@ -29,7 +29,7 @@ type Record struct {
 	Index int64  // its number in the log, counted from 0
 	Line  []byte // JSON, without newline
 
-	// Missing, where above 0, says that this is no record: that many
+	// Missing, where above 0, says that this is not a record: that many
 	// records, from Index on, were removed from the log before they could
 	// be delivered. Line says so too.
 	Missing int64
@@ -61,7 +61,7 @@ type Sink interface {
 	Close() error
 }
 
-// Options of a courier. Zero values stand for the defaults.
+// Options of a worker. Zero values stand for the defaults.
 type Options struct {
 	// Cursor is the file that holds the index of the next record to send.
 	// Required.
@@ -85,7 +85,7 @@ type Options struct {
 
 	// MinBackoff and MaxBackoff bound the wait after a failure, which
 	// doubles each time and of which a random half is left out, so that
-	// many couriers do not come back together. Defaults: 500ms, 1m
+	// many workers do not come back together. Defaults: 500ms, 1m
 	MinBackoff, MaxBackoff time.Duration
 
 	// Grace is how long Stop waits for a sink that does not heed the end of
@@ -135,8 +135,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Courier delivers one log to one sink.
-type Courier struct {
+// Worker delivers one log to one sink.
+type Worker struct {
 	source Source
 	sink   Sink
 	opt    Options
@@ -146,7 +146,7 @@ type Courier struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the sink is out of use
 
-	abandoned atomic.Bool // another courier may have the cursor now
+	abandoned atomic.Bool // another worker may have the cursor now
 }
 
 // cursor is the content of a cursor file.
@@ -155,9 +155,9 @@ type cursor struct {
 	Next int64  `json:"next"`
 }
 
-// Start begins to deliver. The courier owns the sink from now on.
-func Start(source Source, sink Sink, o Options) (*Courier, error) {
-	c := &Courier{source: source, sink: sink, opt: o.withDefaults()}
+// Start begins to deliver. The worker owns the sink from now on.
+func Start(source Source, sink Sink, o Options) (*Worker, error) {
+	c := &Worker{source: source, sink: sink, opt: o.withDefaults()}
 	if err := c.load(); err != nil {
 		return nil, err
 	}
@@ -174,9 +174,9 @@ func Start(source Source, sink Sink, o Options) (*Courier, error) {
 var ErrHangs = errors.New("the sink hangs and was left to itself")
 
 // Stop ends the delivery, in the middle of an attempt if need be: what was
-// not acknowledged will be sent again by the next courier. A sink that hangs
+// not acknowledged will be sent again by the next worker. A sink that hangs
 // holds nobody up for long; whatever comes of its attempt is no longer noted.
-func (c *Courier) Stop() error {
+func (c *Worker) Stop() error {
 	c.cancel()
 	timeout := time.NewTimer(c.opt.Grace)
 	defer timeout.Stop()
@@ -194,12 +194,12 @@ func (c *Courier) Stop() error {
 }
 
 // Lag is the number of durable records that the sink has not acknowledged.
-func (c *Courier) Lag() int64 {
+func (c *Worker) Lag() int64 {
 	return max(c.source.Size()-c.next.Load(), 0)
 }
 
 // load reads the cursor, or begins one.
-func (c *Courier) load() error {
+func (c *Worker) load() error {
 	left, _ := filepath.Glob(c.opt.Cursor + temporary) // by a crash
 	for _, path := range left {
 		_ = os.Remove(path)
@@ -231,7 +231,7 @@ func (c *Courier) load() error {
 }
 
 // save makes the cursor durable.
-func (c *Courier) save() error {
+func (c *Worker) save() error {
 	data, err := json.Marshal(cursor{c.source.Name(), c.next.Load()})
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func (c *Courier) save() error {
 	if err := os.MkdirAll(filepath.Clean(dir), 0o700); err != nil {
 		return err
 	}
-	// A courier that was left to itself may be writing its own.
+	// A worker that was left to itself may be writing its own.
 	f, err := os.CreateTemp(filepath.Clean(dir), name+temporary)
 	if err != nil {
 		return err
@@ -263,7 +263,7 @@ func (c *Courier) save() error {
 const temporary = ".*.tmp"
 
 // run delivers until ctx ends.
-func (c *Courier) run(ctx context.Context) {
+func (c *Worker) run(ctx context.Context) {
 	for attempts := 0; ctx.Err() == nil; {
 		n, err := c.once(ctx)
 		switch {
@@ -288,7 +288,7 @@ func (c *Courier) run(ctx context.Context) {
 }
 
 // backoff returns how long to wait after so many failures.
-func (c *Courier) backoff(attempts int) time.Duration {
+func (c *Worker) backoff(attempts int) time.Duration {
 	d := c.opt.MaxBackoff
 	if attempts < 20 {
 		d = min(c.opt.MinBackoff<<(attempts-1), c.opt.MaxBackoff)
@@ -300,7 +300,7 @@ func (c *Courier) backoff(attempts int) time.Duration {
 var errEnough = errors.New("enough")
 
 // once delivers one batch and returns how many records it held.
-func (c *Courier) once(ctx context.Context) (int, error) {
+func (c *Worker) once(ctx context.Context) (int, error) {
 	next := c.next.Load()
 	var batch []Record
 	records, bytes, fresh := 0, 0, c.fresh

@@ -188,7 +188,7 @@ func TestHangingSinkCostsOnlyLag(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(30 * time.Second):
-		t.Fatal("a hanging sink keeps the courier from stopping")
+		t.Fatal("a hanging sink keeps the worker from stopping")
 	}
 }
 
@@ -205,7 +205,7 @@ func (s *deafSink) Send(ctx context.Context, log string, batch []Record) error {
 }
 
 // TestSinkThatHeedsNothingIsLeftToItself: a file on a disk that hangs keeps no
-// reload waiting, and what becomes of it does not disturb the next courier.
+// reload waiting, and what becomes of it does not disturb the next worker.
 func TestSinkThatHeedsNothingIsLeftToItself(t *testing.T) {
 	dir := t.TempDir()
 	log := &fakeLog{name: "l"}
@@ -229,7 +229,7 @@ func TestSinkThatHeedsNothingIsLeftToItself(t *testing.T) {
 	}
 	log.add(5)
 	if got := next.await(t, 10); got[0].Index != 0 {
-		t.Errorf("the next courier begins at %d: what nobody acknowledged is lost", got[0].Index)
+		t.Errorf("the next worker begins at %d: what nobody acknowledged is lost", got[0].Index)
 	}
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
@@ -245,7 +245,7 @@ func TestSinkThatHeedsNothingIsLeftToItself(t *testing.T) {
 	}
 }
 
-// TestFailuresAreRepeatedLessAndLessOftenAndNotInStep looks at how long couriers
+// TestFailuresAreRepeatedLessAndLessOftenAndNotInStep looks at how long workers
 // of a sink that is down wait.
 func TestFailuresAreRepeatedLessAndLessOftenAndNotInStep(t *testing.T) {
 	waits := func() (list []time.Duration) {
@@ -272,11 +272,11 @@ func TestFailuresAreRepeatedLessAndLessOftenAndNotInStep(t *testing.T) {
 	for i, d := range one {
 		full := min(time.Second<<i, time.Minute)
 		if d < full/2 || d > full || two[i] < full/2 || two[i] > full {
-			t.Errorf("after failure %d the couriers wait %v and %v, want between %v and %v", i+1, d, two[i], full/2, full)
+			t.Errorf("after failure %d the workers wait %v and %v, want between %v and %v", i+1, d, two[i], full/2, full)
 		}
 	}
 	if slices.Equal(one, two) {
-		t.Error("two couriers come back together")
+		t.Error("two workers come back together")
 	}
 }
 
@@ -477,7 +477,7 @@ func TestSyslogFramesByLength(t *testing.T) {
 				t.Errorf("messages %q %q", first, second)
 			}
 			// The receiver's end of the connection is seen sooner or
-			// later; until then the courier would try again.
+			// later; until then the worker would try again.
 			for ctx.Err() == nil {
 				if err := s.Send(ctx, "l", []Record{{Index: 7, Line: []byte(`{"n":7}`)}}); err != nil {
 					continue

@@ -64,7 +64,7 @@ func (s *File) write(buf []byte) error {
 		return err
 	}
 	if n, err := s.f.Write(buf); err != nil {
-		// Unless somebody else has written behind it, as the next courier
+		// Unless somebody else has written behind it, as the next worker
 		// may have if this one was given up.
 		if info, serr := s.f.Stat(); serr == nil && info.Size() == end+int64(n) {
 			_ = s.f.Truncate(end)
@@ -116,7 +116,7 @@ func (s *File) Close() error {
 	return err
 }
 
-// HTTP posts batches as newline-delimited JSON. Any 2xx answer acknowledges
+// HTTP posts batches as newline-delimited JSON. Any 2xx response acknowledges
 // the batch. The header fields Moat-Trail, Moat-First and Moat-Last tell which
 // records a request carries, so that a receiver can leave out what it has.
 type HTTP struct {
@@ -242,7 +242,7 @@ func (s *Syslog) Send(ctx context.Context, log string, batch []Record) error {
 // PROCID, which section 6.2.6 has for messages that belong together. The structured
 // data are of the elements that the RFC registers: origin (section 7.2) names the
 // software, and the sequenceId of meta (section 7.3) is the number of the record
-// plus 1. There is none of our own, which would need a private enterprise
+// plus 1. We have none of our own, which would need a private enterprise
 // number.
 func (s *Syslog) message(dst []byte, log string, r Record) ([]byte, error) {
 	dst = fmt.Appendf(dst, "<%d>1 %s %s caddy-moat %s audit [origin software=\"caddy-moat\"][meta sequenceId=\"%d\"] ",

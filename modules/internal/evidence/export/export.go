@@ -88,7 +88,7 @@ func scheme(r *record.Record) string {
 	return "http"
 }
 
-// rule is the rule that decided: of the refusal, or of the last layer that
+// rule is the rule that decided: of the rejection, or of the last layer that
 // allowed by one.
 func rule(r *record.Record) (decision.Decision, bool) {
 	if d, ok := r.Refused(); ok {

@@ -118,7 +118,7 @@ func ruleLayer(e *entry) string                 { return e.rule.Layer }
 func redactedFields(e *entry) int64             { return int64(e.Redacted) }
 func requestText(v func(e *entry) string) value { return when(isRequest, text(v)) }
 
-// further are the members for what a schema has no place for, below a member
+// further are the members for what a schema has no field for, below a member
 // of the form's own.
 func further(below string) []field {
 	return []field{

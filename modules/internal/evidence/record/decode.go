@@ -86,8 +86,7 @@ func (d *decoder) text() string {
 			d.i = i + 1
 			return d.s[start:i]
 		}
-		// Whether escapes and other than ASCII are right is a question
-		// for encoding/json.
+		// encoding/json checks escapes and text other than ASCII.
 		return d.escaped(start, i)
 	}
 	d.fail()

@@ -37,12 +37,12 @@
 //	decisions      array of objects: layer, result (allow, deny, skip,
 //	               error), rule, code, policy (the digest of the one asked),
 //	               detail (why a credential was rejected)
-//	status         of the answer
-//	code           stable error code of a refusal
+//	status         of the response
+//	code           stable error code of a rejection
 //	end            how it ended, where not as usual: aborted, timeout,
 //	               upgraded, panic, error
 //	received       bytes of the request's body that were read
-//	sent           bytes of the answer's body, before compression if that
+//	sent           bytes of the response's body, before compression if that
 //	               is done outside
 //	us             duration in microseconds
 //	redacted       values changed by redaction
@@ -97,7 +97,7 @@ const (
 	EndTimeout  = "timeout"  // the request ran into a deadline
 	EndUpgraded = "upgraded" // the connection was given away, as for a WebSocket
 	EndPanic    = "panic"    // a handler panicked
-	EndError    = "error"    // the answer was begun and then failed
+	EndError    = "error"    // the response was begun and then failed
 )
 
 // Limits of texts, in bytes as they are written, and of lists.

@@ -182,7 +182,7 @@ func FuzzAppendString(f *testing.F) {
 	})
 }
 
-// perByte replaces each byte that is no UTF-8, one by one.
+// perByte replaces each byte that is not UTF-8, one by one.
 func perByte(s string) string {
 	var b strings.Builder
 	for _, r := range s {

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
 )
 
-// Anomaly is something that a person should look at. It is no proof of
+// Anomaly is something that a person should look at. It is not proof of
 // anything.
 type Anomaly struct {
 	Kind   string
@@ -36,7 +36,7 @@ const (
 	maxFound     = 100
 	maxOfKind    = 15
 
-	// A share of refusals is worth a look from so many requests on.
+	// A share of rejections is worth a look from so many requests on.
 	minShared      = 10
 	callerShare    = 50 // percent
 	minSharedAll   = 20
@@ -55,10 +55,10 @@ type walks struct {
 	all    share
 }
 
-// share counts requests and refusals.
+// share counts requests and rejections.
 type share struct {
 	total, refused int64
-	first          time.Time // refusal
+	first          time.Time // rejection
 }
 
 func (s *share) add(r *record.Record) {
@@ -71,12 +71,12 @@ func (s *share) add(r *record.Record) {
 	}
 }
 
-// stands tells whether the share of refusals is large.
+// stands tells whether the share of rejections is large.
 func (s *share) stands(least, percent int64) bool {
 	return s.total >= least && s.refused*100 >= s.total*percent
 }
 
-// share counts a request for the share of refusals.
+// share counts a request for the share of rejections.
 func (w *walks) share(who string, r *record.Record) {
 	w.all.add(r)
 	s := w.shares[who]
@@ -105,13 +105,13 @@ func (w *walks) refusedChange(r *record.Record) {
 	a.Detail = fmt.Sprintf("%d times, the last because: %s", a.weight, r.Detail)
 }
 
-// sharesFound returns where the share of refusals is large: of callers of whom
+// sharesFound returns where the share of rejections is large: of callers of whom
 // nothing worse is known, and of all together unless one of them makes it.
 func (w *walks) sharesFound() (out []Anomaly) {
 	found := func(who string, s *share) {
 		out = append(out, Anomaly{
 			Kind: "share of rejected requests", Who: who, At: s.first, weight: s.refused,
-			Detail: fmt.Sprintf("%d of %d requests refused (%s)", s.refused, s.total, percent(s.refused, s.total)),
+			Detail: fmt.Sprintf("%d of %d requests rejected (%s)", s.refused, s.total, percent(s.refused, s.total)),
 		})
 	}
 	var most int64
@@ -166,7 +166,7 @@ func (w *walks) add(who string, r *record.Record) {
 	}
 	if d, ok := r.Refused(); ok {
 		if c.refused++; c.refused >= manyRefusals {
-			w.alarm("many rejected requests", who, r, int64(c.refused), fmt.Sprintf("%d requests refused within %s, the last by %s", c.refused, windowText, d.Layer))
+			w.alarm("many rejected requests", who, r, int64(c.refused), fmt.Sprintf("%d requests rejected within %s, the last by %s", c.refused, windowText, d.Layer))
 		}
 	}
 	if r.Status == 404 {

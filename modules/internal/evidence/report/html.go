@@ -75,8 +75,8 @@ td svg { display: block } svg { max-width: 100%; height: auto } svg text { fill:
 <div><dt>duration p50 / p99</dt><dd>{{ms .P50}} / {{ms .P99}}</dd></div>
 <div><dt>without outcome</dt><dd>{{number .Unfinished}}</dd></div>
 </dl></section>
-<section class="wide"><h2>Requests and refusals over time</h2>{{timeline .Buckets}}
-<p class="legend">per {{visible .Width}}<span class="key" style="background:var(--ok)"></span>answered<span class="key" style="background:var(--no)"></span>refused<span class="key" style="background:var(--err)"></span>server error</p></section>
+<section class="wide"><h2>Requests and rejections over time</h2>{{timeline .Buckets}}
+<p class="legend">per {{visible .Width}}<span class="key" style="background:var(--ok)"></span>served<span class="key" style="background:var(--no)"></span>rejected<span class="key" style="background:var(--err)"></span>server error</p></section>
 <section class="wide {{if .Anomalies}}warn{{end}}"><h2>Worth a look</h2>{{if .Anomalies}}<table><tr><th>what</th><th>who</th><th>detail</th><th class="n">when</th></tr>{{range .Anomalies}}<tr><td>{{visible .Kind}}</td><td>{{visible .Who}}</td><td>{{visible .Detail}}</td><td class="n">{{when .At}}</td></tr>{{end}}</table>{{else}}<p class="none">Nothing stood out.</p>{{end}}</section>
 {{if .Matches}}<section class="wide"><h2>Requests{{if .More}} (the first {{len .Matches}} of {{number .Requests}}){{end}}</h2><table><tr><th class="n">record</th><th class="n">when</th><th>user</th><th>client</th><th>site</th><th class="n">status</th><th>request</th><th>why</th></tr>{{range .Matches}}<tr><td class="n">{{.Index}}</td><td class="n">{{when .Time}}</td><td>{{if .User}}{{visible .User}}{{else}}–{{end}}</td><td>{{visible .Client}}</td><td>{{visible .Site}}</td><td class="n">{{.Status}}</td><td>{{visible .Route}}</td><td>{{visible .Why}}</td></tr>{{end}}</table>{{if .More}}<p class="legend">caddy moat audit search with the same filters lists all.</p>{{end}}</section>{{end}}
 {{range .Tables}}{{template "top" .}}{{end}}

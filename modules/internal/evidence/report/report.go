@@ -236,7 +236,7 @@ func (c *Counter) request(r *record.Record) {
 	}
 	status := strconv.Itoa(r.Status)
 	if r.Status == 0 {
-		status = "no answer"
+		status = "no response"
 	}
 	c.status.add(status, 1, 0)
 	route := r.Method + " " + Route(r.Path)
@@ -245,7 +245,7 @@ func (c *Counter) request(r *record.Record) {
 	s.Redacted += int64(r.Redacted)
 	if r.Redacted > 0 {
 		// How many values each rule changed is not recorded, only by
-		// which rules it was: answers are what can be counted.
+		// which rules it was: responses are what can be counted.
 		for _, rule := range r.RedactedBy {
 			c.fields.add(rule, 1, 0)
 		}
@@ -307,9 +307,9 @@ func (c *Counter) Summary() *Summary {
 	shown := namesOf(c.users)
 	s.Tables = []Table{
 		shown.table(c.users.table("Users", "user", "requests", "values masked")),
-		shown.table(c.refused.table("Most refused", "user or address", "refusals", "")),
+		shown.table(c.refused.table("Most rejected", "user or address", "rejections", "")),
 		c.rules.table("Rules that refused", "layer and rule", "requests", ""),
-		c.fields.table("Masked fields served", "rule", "answers", ""),
+		c.fields.table("Masked fields served", "rule", "responses", ""),
 		c.codes.table("Error codes", "code", "requests", ""),
 		c.status.table("Status", "status", "requests", ""),
 		c.paths.table("Routes", "method and path", "requests", ""),

@@ -15,7 +15,7 @@ import (
 
 // ScanBackward calls f for the complete records in a directory, the newest
 // first, as Scan does in order. It heeds Contains, ClosedBefore and Progress
-// of the options. It returns the place after the newest record, from which
+// of the options. It returns the position after the newest record, from which
 // Scan can go on.
 //
 // It reads from the end and no more than f asks for: which record the last
@@ -57,7 +57,7 @@ type backward struct {
 }
 
 // segment passes over one segment, whose successor begins with the record
-// next, if there is one, and returns the place after its last record.
+// next, if there is one, and returns the position after its last record.
 func (b *backward) segment(first, next int64) (Cursor, error) {
 	s := scanner{ctx: b.ctx, dir: b.dir, o: b.o}
 	if skip, err := s.skip(first, next); err != nil {
@@ -81,7 +81,7 @@ func (b *backward) segment(first, next int64) (Cursor, error) {
 	return at, b.lines(file, at)
 }
 
-// last finds the place after the last complete line.
+// last finds the position after the last complete line.
 func (b *backward) last(file *os.File, first, size int64) (Cursor, error) {
 	at := Cursor{Index: first, segment: first}
 	if size == 0 {

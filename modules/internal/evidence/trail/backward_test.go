@@ -72,7 +72,7 @@ func TestScanBackwardFindsWhatScanFindsInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("without hashes")
-	// An unfinished line is no record.
+	// An unfinished line is not a record.
 	l, _ := list(dir)
 	f, err := os.OpenFile(segmentPath(dir, l.records[len(l.records)-1], recordsSuffix), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {

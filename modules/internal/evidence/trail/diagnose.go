@@ -176,17 +176,17 @@ func (a *alignment) step() {
 		a.absent()
 		a.j++
 	case record-a.j <= line-a.i: // the record that should be here comes later
-		a.c.problem(Reordered, line, a.j, a.j+1, "the record is not in its place but here")
+		a.c.problem(Reordered, line, a.j, a.j+1, "the record is not in its position but here")
 		a.moved[a.j] = true
 		a.j++
 	default: // the line that is here should come later
-		a.c.problem(Reordered, a.i, record, record+1, "the record is not in its place but here")
+		a.c.problem(Reordered, a.i, record, record+1, "the record is not in its position but here")
 		a.moved[record] = true
 		a.i++
 	}
 }
 
-// stray reports line i, which is no record or an earlier one.
+// stray reports line i, which is not a record or an earlier one.
 func (a *alignment) stray() {
 	record, known := a.recordOf[a.lines[a.i]]
 	switch {

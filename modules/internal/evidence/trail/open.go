@@ -320,7 +320,7 @@ func (w *writer) loadOpen(l *listing, tree *frontier, cp Checkpoint) error {
 	return nil
 }
 
-// openedAt is about when the open segment was begun: when the one before
+// openedAt is roughly when the open segment was begun: when the one before
 // was closed, or the directory was made.
 func (w *writer) openedAt() int64 {
 	now := w.now()

@@ -82,7 +82,7 @@ type Options struct {
 	Queue int
 
 	// Stall is how long the disk may take to write and sync what is due
-	// before the trail counts as unavailable. It recovers when the disk answers. Default: 10s
+	// before the trail counts as unavailable. It recovers when the disk responds. Default: 10s
 	Stall time.Duration
 
 	// Now tells the time. Default: time.Now
@@ -94,7 +94,7 @@ type Options struct {
 	// Observer is told what happens.
 	Observer Observer
 
-	sync   func(*os.File) error // datasync, or what a test puts in its place
+	sync   func(*os.File) error // datasync, or what a test puts instead
 	uptime func() time.Duration // likewise, time that nobody can set
 }
 

@@ -75,7 +75,7 @@ type Report struct {
 	Origin   string
 	Problems []Problem // nothing is wrong if empty
 	Omitted  int       // problems beyond MaxProblems
-	Warnings []string  // what is worth knowing and is no fault
+	Warnings []string  // what is worth knowing and is not a fault
 
 	// Witnessed says who has cosigned the trail and when. Verify leaves it
 	// to the caller.

@@ -117,7 +117,7 @@ func TestOldSegmentsGoAndTheChainStillVerifies(t *testing.T) {
 	if r.Pruned == 0 || r.Pruned+r.Records != int64(n) || r.Records < 300 || r.Records > 310 {
 		t.Errorf("pruned %d of %d records, %d left: want those of about 100 hours", r.Pruned, n, r.Records)
 	}
-	// A checkpoint from before the removal is no fault, and one from after is
+	// A checkpoint from before the removal is not a fault, and one from after is
 	// still compared.
 	if r := mustVerify(t, dir, VerifyOptions{Remembered: [][]byte{early, tr.Checkpoint()}}); !r.OK() {
 		t.Errorf("%v", r.Problems)

@@ -40,7 +40,7 @@ type room struct {
 	waiting  [][]byte      // records of Append that there was no room for
 }
 
-// Promise is room for one more record. The zero Promise is none.
+// Promise is room for one more record. The zero Promise holds no room.
 type Promise struct{ bytes int64 }
 
 // AppendPromising is AppendSync that also keeps room on the disk for one more

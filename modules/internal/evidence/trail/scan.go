@@ -14,7 +14,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// Cursor is a place between two records of a trail. The zero Cursor is the
+// Cursor is a position between two records of a trail. The zero Cursor is the
 // beginning. Its text form can be kept, and read again by ParseCursor.
 type Cursor struct {
 	Index   int64 // of the record that follows
@@ -44,7 +44,7 @@ func ParseCursor(s string) (Cursor, error) {
 type Record struct {
 	Index int64  // in the trail, from 0
 	Line  []byte // the JSON object, valid during the call
-	Next  Cursor // the place after this record
+	Next  Cursor // the position after this record
 }
 
 // ScanOptions say what Scan reads.
@@ -84,7 +84,7 @@ var ErrStop = errors.New("stop")
 
 // Scan calls f for each complete record in a directory, in order, without
 // checking signatures: for that there is Verify. It needs no lock and may run
-// while records are appended. It returns the place where it stopped, which is
+// while records are appended. It returns the position where it stopped, which is
 // after the last record for which f returned nil.
 func Scan(ctx context.Context, dir string, o ScanOptions, f func(Record) error) (Cursor, error) {
 	if o.Poll <= 0 {
@@ -93,7 +93,7 @@ func Scan(ctx context.Context, dir string, o ScanOptions, f func(Record) error) 
 	s := &scanner{ctx: ctx, dir: dir, o: o, f: f, at: o.From}
 	s.literal, s.others = pickLiteral(o.Contains)
 	if o.Limit != nil && s.literal != nil {
-		// Whoever asks for a limit asks for a place that is exact.
+		// Whoever asks for a limit asks for an exact position.
 		s.literal, s.others = nil, append(s.others, s.literal)
 	}
 	for {
@@ -152,7 +152,7 @@ func pickLiteral(texts [][]byte) (first []byte, others [][]byte) {
 	return first, others
 }
 
-// next reads on. While a trail is followed, it mostly finds its place again
+// next reads on. While a trail is followed, it mostly finds its position again
 // without a look at the directory, of which there may be thousands of files.
 func (s *scanner) next() (more bool, err error) {
 	if !s.o.Follow || s.at.offset <= 0 || s.idle == 16 {

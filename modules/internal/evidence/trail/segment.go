@@ -98,7 +98,7 @@ func readSmall(path string) ([]byte, error) {
 	return data, err
 }
 
-// replaceFile puts data in the place of a file so that a crash leaves the
+// replaceFile puts data in place of a file so that a crash leaves the
 // old content or the new, never a mixture.
 func replaceFile(path string, data []byte) error {
 	tmp := path + tempSuffix

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// stillAt reports whether path is the name of the file that info is about. It
+// stillAt reports whether path is the name of the file that info describes. It
 // does what os.Stat and os.SameFile do, for a fraction of the cost.
 func stillAt(path string, info os.FileInfo) (bool, error) {
 	var st syscall.Stat_t

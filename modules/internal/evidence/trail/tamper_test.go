@@ -399,8 +399,8 @@ func TestSingleFaultsAreOneProblem(t *testing.T) {
 		{"delete the last", func(l []string) []string { return l[:9] }, "00000000000000000020.jsonl:10: deleted: record 29: the record is not there"},
 		{"insert", func(l []string) []string { return slices.Insert(l, 3, "{}\n") }, "00000000000000000020.jsonl:4: inserted: the line is not one of the segment's records"},
 		{"repeat", func(l []string) []string { return slices.Insert(l, 6, l[3]) }, "00000000000000000020.jsonl:7: inserted: the line repeats record 23"},
-		{"move forward", func(l []string) []string { m := l[3]; return slices.Insert(slices.Delete(l, 3, 4), 8, m) }, "00000000000000000020.jsonl:9: reordered: record 23: the record is not in its place but here"},
-		{"move back", func(l []string) []string { m := l[8]; return slices.Insert(slices.Delete(l, 8, 9), 3, m) }, "00000000000000000020.jsonl:4: reordered: record 28: the record is not in its place but here"},
+		{"move forward", func(l []string) []string { m := l[3]; return slices.Insert(slices.Delete(l, 3, 4), 8, m) }, "00000000000000000020.jsonl:9: reordered: record 23: the record is not in its position but here"},
+		{"move back", func(l []string) []string { m := l[8]; return slices.Insert(slices.Delete(l, 8, 9), 3, m) }, "00000000000000000020.jsonl:4: reordered: record 28: the record is not in its position but here"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "trail")

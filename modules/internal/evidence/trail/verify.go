@@ -21,7 +21,7 @@ func (v *verifier) add(p Problem) {
 	v.r.Problems = append(v.r.Problems, p)
 }
 
-// warn notes what is no fault, up to the bound for problems.
+// warn notes what is not a fault, up to the bound for problems.
 func (v *verifier) warn(format string, args ...any) {
 	if len(v.r.Warnings) < v.o.MaxProblems {
 		v.r.Warnings = append(v.r.Warnings, fmt.Sprintf(format, args...))
@@ -51,7 +51,7 @@ type mark struct {
 
 // Verify reads the trail in a directory and compares it with what was signed.
 // It needs no lock: records that are appended meanwhile are read or not. The
-// error is about reading; what is wrong with the trail is in the Report.
+// error concerns reading; what is wrong with the trail is in the Report.
 func Verify(ctx context.Context, dir string, o VerifyOptions) (*Report, error) {
 	start := time.Now()
 	if o.MaxProblems <= 0 {

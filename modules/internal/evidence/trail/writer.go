@@ -11,7 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// position is a place between two records of the open segment.
+// position is a position between two records of the open segment.
 type position struct {
 	off  int64    // bytes of the segment
 	tree frontier // of all records before

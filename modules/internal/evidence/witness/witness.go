@@ -90,8 +90,8 @@ type Checkpoint struct {
 	Body func(old int64) ([]byte, error)
 }
 
-// maxAnswer bounds what is read of an answer.
-const maxAnswer = 16 << 10
+// maxResponse bounds what is read of a response.
+const maxResponse = 16 << 10
 
 // Cosign asks for a cosignature. old is the size that the witness has
 // cosigned last, as far as is known. It returns the signature line.
@@ -100,12 +100,12 @@ func (w *Witness) Cosign(ctx context.Context, client *http.Client, c Checkpoint,
 		old = 0
 	}
 	for range 3 {
-		answer, status, at, err := w.add(ctx, client, c, old)
+		response, status, at, err := w.add(ctx, client, c, old)
 		switch {
 		case err != nil:
 			return "", err
 		case status == http.StatusOK:
-			return w.signature(c.Note, answer, now)
+			return w.signature(c.Note, response, now)
 		case status == http.StatusConflict && at > c.Size:
 			return "", &AheadError{Cosigned: at, Size: c.Size}
 		case status == http.StatusConflict && at >= 0 && at != old:
@@ -123,7 +123,7 @@ func (w *Witness) Cosign(ctx context.Context, client *http.Client, c Checkpoint,
 
 // add makes one add-checkpoint request. at is the size that a 409 names, -1
 // where it names none.
-func (w *Witness) add(ctx context.Context, client *http.Client, c Checkpoint, old int64) (answer []byte, status int, at int64, err error) {
+func (w *Witness) add(ctx context.Context, client *http.Client, c Checkpoint, old int64) (response []byte, status int, at int64, err error) {
 	body, err := c.Body(old)
 	if err != nil {
 		return nil, 0, 0, fmt.Errorf("proving that the log has grown from %d records: %w", old, err)
@@ -137,23 +137,23 @@ func (w *Witness) add(ctx context.Context, client *http.Client, c Checkpoint, ol
 		return nil, 0, 0, err
 	}
 	defer resp.Body.Close()
-	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	response, err = io.ReadAll(io.LimitReader(resp.Body, maxResponse))
 	if err != nil {
 		return nil, 0, 0, err
 	}
 	at = -1
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if text, whole := strings.CutSuffix(string(answer), "\n"); resp.StatusCode == http.StatusConflict && kind == "text/x.tlog.size" && whole {
+	if text, whole := strings.CutSuffix(string(response), "\n"); resp.StatusCode == http.StatusConflict && kind == "text/x.tlog.size" && whole {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 && strconv.FormatInt(n, 10) == text {
 			at = n
 		}
 	}
-	return answer, resp.StatusCode, at, nil
+	return response, resp.StatusCode, at, nil
 }
 
-// signature finds the cosignature among the lines of an answer.
-func (w *Witness) signature(msg, answer []byte, now time.Time) (string, error) {
-	n, err := note.Open(append(bytes.Clone(msg), answer...), note.VerifierList(w.Verifier))
+// signature finds the cosignature among the lines of a response.
+func (w *Witness) signature(msg, response []byte, now time.Time) (string, error) {
+	n, err := note.Open(append(bytes.Clone(msg), response...), note.VerifierList(w.Verifier))
 	if err != nil {
 		return "", fmt.Errorf("the response of the witness has no cosignature by its key: %w", err)
 	}

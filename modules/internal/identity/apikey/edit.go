@@ -79,7 +79,7 @@ func lock(path string) (unlock func(), err error) {
 	}
 }
 
-// replace puts text in the place of the file at path, with the permissions and
+// replace puts text in place of the file at path, with the permissions and
 // the owner that the file has: the server must still be able to read it. like
 // is nil for a new file, which only its owner can read.
 func replace(path string, text []byte, like os.FileInfo) (err error) {

@@ -55,12 +55,12 @@ type Entry struct {
 	Scopes []string
 	Plan   string
 
-	// When. Zero is no bound.
+	// When. Zero means no bound.
 	Created   time.Time
 	NotBefore time.Time
 	Expires   time.Time
 
-	// From where and how it may be used. None is no restriction.
+	// From where and how it may be used. Empty means no restriction.
 	Addresses []netip.Prefix
 	Methods   []string
 

@@ -7,7 +7,7 @@
 //	<prefix>_<id>_<secret><checksum>
 //
 // The prefix tells people and scanners what they have found. The id, 12
-// letters and digits, names the key and is no secret. The secret is 32 letters
+// letters and digits, names the key and is not a secret. The secret is 32 letters
 // and digits from a cryptographic random source, 190 bits. The checksum, 6
 // letters and digits, is the CRC-32 (IEEE) of all that stands before it: a
 // mistyped or cut key is refused without a look-up. It protects from mistakes
@@ -40,7 +40,7 @@ const (
 	DefaultPrefix = "moat"
 )
 
-// ErrMalformed is the refusal of a text that is no key, without a word about
+// ErrMalformed rejects a text that is not a key, without a word about
 // what is wrong with it.
 var ErrMalformed = errors.New("not an API key")
 

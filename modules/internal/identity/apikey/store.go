@@ -208,7 +208,7 @@ func parseFor(pepper *Pepper, text []byte) (*File, error) {
 	return f, err
 }
 
-// ErrPepper is the refusal of a store that was made with another pepper.
+// ErrPepper rejects a store that was made with another pepper.
 var ErrPepper = errors.New("its keys were made with another pepper")
 
 func diff(before, after map[string]string) (e filewatch.Event) {

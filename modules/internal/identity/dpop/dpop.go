@@ -23,12 +23,12 @@ const Algorithms = "ES256 ES384 ES512 Ed25519 EdDSA PS256 PS384 PS512 RS256 RS38
 // is too old: RFC 9449 section 9.
 var ErrNonce = errors.New("the proof needs a fresh nonce")
 
-// ErrProof is what errors.Is finds in every refusal of a proof but for ErrNonce
+// ErrProof is what errors.Is finds in every rejection of a proof but for ErrNonce
 // and what a store says that cannot remember it (replay.ErrFull, or that it
 // does not answer), and all that may be told to the client.
 var ErrProof = errors.New("the proof is not accepted")
 
-// Error is the refusal of a proof.
+// Error is the reason why a proof is rejected.
 type Error struct {
 	// Reason says why, for the log alone. It holds nothing from the proof.
 	Reason string
@@ -37,7 +37,7 @@ type Error struct {
 // Error returns what may be told to the client.
 func (e *Error) Error() string { return ErrProof.Error() }
 
-// Is makes every refusal an ErrProof.
+// Is makes every rejection an ErrProof.
 func (e *Error) Is(target error) bool { return target == ErrProof }
 
 // Request is what a proof has to be made for.

@@ -41,7 +41,7 @@ type Agents interface {
 // AgentName returns the name by which directories are told apart: the address in one
 // form (RFC 3986 section 6.2), without query. An origin stands for its well-known
 // directory, as signers wrote it before the draft named the directory itself. ok is
-// false for what is no address of a directory: another scheme than https, but for
+// false for what is not an address of a directory: another scheme than https, but for
 // http on this machine; a user, a fragment, a path with two readings.
 func AgentName(address string) (name string, ok bool) {
 	u, err := url.Parse(address)
@@ -134,8 +134,8 @@ func agent(m *Message, in *input) string {
 	return agentValue(item, nil)
 }
 
-// agentValue returns the name of the directory at an address. A member with
-// parameters is none: the draft has them ignored.
+// agentValue returns the name of the directory at an address. It returns
+// "" for a member with parameters, which the draft has ignored.
 func agentValue(item httpsfv.Item, err error) string {
 	text, ok := item.Value.(string)
 	if err != nil || !ok || len(item.Params.Names()) > 0 {

@@ -287,7 +287,7 @@ func TestPublishedDirectoryProofVerifies(t *testing.T) {
 	}
 }
 
-// TestDirectoryKeys: alg as RFC 9421 or JOSE names it, the times, and what is no key
+// TestDirectoryKeys: alg as RFC 9421 or JOSE names it, the times, and what is not a key
 // of a directory.
 func TestDirectoryKeys(t *testing.T) {
 	const ed = `"kty":"OKP","crv":"Ed25519","x":"JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs"`

@@ -26,8 +26,8 @@ const (
 )
 
 // ReadDirectory returns what reads the directory at an address. With proof, keys are
-// left out that have not signed the answer: which shows that who publishes a key has
-// it, and that the answer is about this host (the draft, appendix Validating the
+// left out that have not signed the response: which shows that who publishes a key has
+// it, and that the response is about this host (the draft, appendix Validating the
 // Domain Binding).
 func ReadDirectory(address string, proof bool, now func() time.Time) func([]byte, http.Header) ([]*jwk.Key, []error, error) {
 	return func(doc []byte, header http.Header) ([]*jwk.Key, []error, error) {
@@ -62,13 +62,13 @@ func ReadDirectory(address string, proof bool, now func() time.Time) func([]byte
 	}
 }
 
-// proven says why a key has not signed the answer of its directory.
+// proven says why a key has not signed the response of its directory.
 func proven(u *url.URL, doc []byte, header http.Header, key *Key, now time.Time) error {
 	inputs, err := parseInputs(header["Signature-Input"])
 	if err != nil {
-		return errors.New("the answer of the directory has no signature that can be read")
+		return errors.New("the response of the directory has no signature that can be read")
 	}
-	answer := &Message{Status: http.StatusOK, Header: header, Request: &Message{
+	response := &Message{Status: http.StatusOK, Header: header, Request: &Message{
 		Method: http.MethodGet, Scheme: u.Scheme, Authority: u.Host, Path: u.EscapedPath(), Query: u.RawQuery, HasQuery: u.ForceQuery || u.RawQuery != "",
 	}}
 	i := slices.IndexFunc(inputs, func(in input) bool {
@@ -77,29 +77,29 @@ func proven(u *url.URL, doc []byte, header http.Header, key *Key, now time.Time)
 		return id == key.ID && tag == directoryTag
 	})
 	if i < 0 {
-		return errors.New("it has not signed the answer of the directory")
+		return errors.New("it has not signed the response of the directory")
 	}
 	policy, fault := NewPolicy(Options{Label: inputs[i].label, MaxAge: maxProofAge, Leeway: proofLeeway, Parameters: []string{"expires"}})
 	if fault != nil {
 		return fault
 	}
 	policy.components = []item{{name: "@authority", params: []param{{"req", true}}}, contentDigest}
-	answer.HasContent = true
-	if _, err := Verify(answer, policy, oneKey{key}, now); err != nil {
+	response.HasContent = true
+	if _, err := Verify(response, policy, oneKey{key}, now); err != nil {
 		var e *Error
 		if errors.As(err, &e) {
-			return errors.New("the signature of the answer of the directory: " + e.Reason)
+			return errors.New("the signature of the response of the directory: " + e.Reason)
 		}
 		return err
 	}
 	digest, fault := ParseContentDigest(header["Content-Digest"])
 	if fault != nil || !digest.Check(doc) {
-		return errors.New("the answer of the directory is not what was signed")
+		return errors.New("the response of the directory is not what was signed")
 	}
 	return nil
 }
 
-// maxProofAge is how long ago an answer may have been signed, if it has not expired.
+// maxProofAge is how long ago a response may have been signed, if it has not expired.
 const maxProofAge = 365 * 24 * time.Hour
 
 // oneKey is a key by its id.

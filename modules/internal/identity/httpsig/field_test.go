@@ -71,7 +71,7 @@ func checkInput(t *testing.T, lines []string) (accepted bool) {
 	if longNumber.MatchString(strings.Join(lines, ",")) {
 		return accepted
 	}
-	// The white space round a field is no part of it.
+	// The white space round a field is not part of it.
 	want, fit, ok := theirs([]string{strings.Trim(strings.Join(lines, ", "), " \t")})
 	switch {
 	case accepted && !ok:

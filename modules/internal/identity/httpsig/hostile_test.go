@@ -280,7 +280,7 @@ func TestEmptyQueryAgainstNone(t *testing.T) {
 	}
 }
 
-// %2F in a path is no slash, whatever an upstream makes of it.
+// %2F in a path is not a slash, whatever an upstream makes of it.
 func TestEncodedSlashIsNoSlash(t *testing.T) {
 	for _, cover := range [][]string{{"@method", "@target-uri", "content-digest"}, {"@method", "@authority", "@path", "@query", "content-digest"}} {
 		s := newScene(t, "ed25519", Options{}, Template{Components: cover})

@@ -35,7 +35,7 @@ import (
 // Why a message was not accepted, for errors.Is. Their texts are fit to be
 // shown to the client; the Reason of an Error is for the log.
 var (
-	// ErrMissing: the message has no signature that the policy is about.
+	// ErrMissing: the message has no signature that the policy applies to.
 	ErrMissing = errors.New("no signature")
 
 	// ErrMalformed: there is more than one, or one that cannot be read.

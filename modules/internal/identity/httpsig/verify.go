@@ -198,7 +198,7 @@ func (p *Policy) Present(m *Message) bool {
 	return len(m.Header["Signature-Input"]) > 0 || len(m.Header["Signature"]) > 0
 }
 
-// Verify finds the signature of m that the policy is about and checks it, as
+// Verify finds the signature of m that the policy applies to and checks it, as
 // RFC 9421 section 3.2 demands. An error is an *Error.
 //
 // It looks at no content and stores no nonce: see Result.
@@ -300,7 +300,7 @@ func aboutContent(it item) bool {
 	return it.name == "content-digest" && !req
 }
 
-// choose returns the one signature that the policy is about.
+// choose returns the one signature that the policy applies to.
 func (p *Policy) choose(m *Message) (*input, []byte, *Error) {
 	inputs, sigs := m.Header["Signature-Input"], m.Header["Signature"]
 	switch {

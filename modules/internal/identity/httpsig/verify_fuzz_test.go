@@ -58,7 +58,7 @@ func change(s string, how uint8, at uint16, with string) string {
 	switch how % 6 {
 	case 0: // put in
 		return s[:i] + with + s[i:]
-	case 1: // put in the place of as much
+	case 1: // put in place of as much
 		return s[:i] + with + s[min(i+len(with), len(s)):]
 	case 2: // leave out
 		return s[:i] + s[min(i+max(len(with), 1), len(s)):]

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// cache remembers answers by the hash of their token, the ones used last.
+// cache remembers responses by the hash of their token, the ones used last.
 type cache struct {
 	max int
 
@@ -17,14 +17,14 @@ type cache struct {
 
 type entry struct {
 	key [32]byte
-	*answer
+	*response
 }
 
 func newCache(max int) *cache {
 	return &cache{max: max, order: list.New(), index: make(map[[32]byte]*list.Element)}
 }
 
-func (c *cache) get(key [32]byte, now time.Time) *answer {
+func (c *cache) get(key [32]byte, now time.Time) *response {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	el, ok := c.index[key]
@@ -37,10 +37,10 @@ func (c *cache) get(key [32]byte, now time.Time) *answer {
 		return nil
 	}
 	c.order.MoveToFront(el)
-	return e.answer
+	return e.response
 }
 
-func (c *cache) put(key [32]byte, a *answer, now time.Time) {
+func (c *cache) put(key [32]byte, a *response, now time.Time) {
 	if !now.Before(a.until) {
 		return
 	}

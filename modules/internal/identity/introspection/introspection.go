@@ -27,7 +27,7 @@ const (
 	maxBody     = 1 << 20
 	maxToken    = 16 << 10
 	askTimeout  = 5 * time.Second
-	maxAsking   = 64 // questions at the same time
+	maxAsking   = 64 // requests at the same time
 	maxInactive = 10 * time.Second
 )
 
@@ -40,7 +40,7 @@ var (
 	ErrRejected = errors.New("the token is not accepted here")
 )
 
-// ErrUnavailable says that nobody can tell, since the server does not answer
+// ErrUnavailable says that nobody can tell, since the server does not respond
 // as it should.
 var ErrUnavailable = errors.New("the introspection endpoint is unavailable")
 
@@ -50,11 +50,11 @@ type Options struct {
 	// credentials (RFC 6749 section 2.3.1).
 	Endpoint, ClientID, ClientSecret string
 
-	// Cache is how long an answer is used again at most. An active token is
+	// Cache is how long a response is used again at most. An active token is
 	// never used after its exp. 0 asks each time.
 	Cache time.Duration
 
-	// Entries is how many answers are remembered. Default: 10000
+	// Entries is how many responses are remembered. Default: 10000
 	Entries int
 
 	// Rules are what an active token must fulfil.
@@ -102,7 +102,7 @@ func New(o Options) *Client {
 	c := &Client{opts: o, slots: make(chan struct{}, maxAsking), active: newCache(o.Entries), others: newCache(o.Entries/10 + 1)}
 	c.client = http.Client{
 		Transport: o.Transport, Timeout: askTimeout,
-		// The question holds a token and a secret. They go nowhere else.
+		// The request holds a token and a secret. They go nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("redirect rejected") },
 	}
 	if o.Transport == nil {
@@ -130,7 +130,7 @@ func (c *Client) Close() {
 // Token is a resolved token. It is immutable.
 type Token struct {
 	Principal *principal.Principal
-	Named     string    // the iss of the answer, which nobody has compared
+	Named     string    // the iss of the response, which nobody has compared
 	IssuedAt  time.Time // zero if the server does not say
 	Expires   time.Time // zero if the server does not say
 
@@ -139,8 +139,8 @@ type Token struct {
 	Confirmation *token.Confirmation
 }
 
-// answer is what is remembered of a question: a token, or why there is none.
-type answer struct {
+// response is what the cache keeps of a response: a token, or the error.
+type response struct {
 	token *Token
 	err   error
 	until time.Time
@@ -160,29 +160,29 @@ func (c *Client) Resolve(ctx context.Context, raw string) (*Token, error) {
 			return a.token, a.err
 		}
 	}
-	// One question for a token at a time, whoever is waiting.
+	// One request for a token at a time, whoever is waiting.
 	result := c.flight.DoChan(string(key[:]), func() (any, error) {
-		// The request that asked first may end before the answer comes.
+		// The request that asked first may end before the response comes.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 		defer cancel()
 		return c.ask(ctx, raw, key), nil
 	})
 	select {
 	case r := <-result:
-		a := r.Val.(*answer)
+		a := r.Val.(*response)
 		return a.token, a.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
 }
 
-// ask asks the server and remembers the answer.
-func (c *Client) ask(ctx context.Context, raw string, key [32]byte) *answer {
+// ask asks the server and remembers the response.
+func (c *Client) ask(ctx context.Context, raw string, key [32]byte) *response {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return &answer{err: fmt.Errorf("%w: too many requests at once", ErrUnavailable)}
+		return &response{err: fmt.Errorf("%w: too many requests at once", ErrUnavailable)}
 	}
 	body, err := c.post(ctx, raw)
 	now := c.opts.Now()
@@ -191,7 +191,7 @@ func (c *Client) ask(ctx context.Context, raw string, key [32]byte) *answer {
 		t, err = c.opts.Rules.read(body, now)
 	}
 	c.note(err)
-	a := &answer{token: t, err: err}
+	a := &response{token: t, err: err}
 	switch {
 	case c.opts.Cache <= 0 || errors.Is(err, ErrUnavailable):
 	case err != nil:
@@ -275,7 +275,7 @@ func (c *Client) post(ctx context.Context, raw string) ([]byte, error) {
 }
 
 // aboutToken reports whether an error response (RFC 6749 section 5.2) is about
-// the token that was asked about. Some servers answer so where RFC 7662 section
+// the token that was asked about. Some servers respond so where RFC 7662 section
 // 2.2 has "active": false; an outage it is not, and anybody can send such a
 // token.
 func aboutToken(body []byte) bool {

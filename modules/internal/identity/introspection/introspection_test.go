@@ -319,8 +319,8 @@ func TestAnswersSayWhichClientTheTokenIsBoundTo(t *testing.T) {
 	}
 }
 
-// TestErrorAboutTheTokenIsNoOutage is for servers that answer 400 where the text
-// is none of their tokens, which anybody can send.
+// TestErrorAboutTheTokenIsNoOutage is for servers that respond with 400 where the text
+// is not one of their tokens, which anybody can send.
 func TestErrorAboutTheTokenIsNoOutage(t *testing.T) {
 	e := newEndpoint(t, "")
 	status, body := 400, `{"error":"unsupported_token_type"}`

@@ -14,21 +14,21 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 
-// Rules are what an active token must fulfil besides, and where its answer
+// Rules are what an active token must fulfil besides, and where its response
 // has what. They are those of signed tokens.
 type Rules struct {
-	// Issuer is the iss that an answer must have. Empty checks nothing.
+	// Issuer is the iss that a response must have. Empty checks nothing.
 	Issuer string
 
 	// Voucher is who vouches for the callers, and so the issuer of their
-	// Principals: an answer may say any iss, and the endpoint of a partner is
-	// not to name our users. An answer that has an iss must have that of
+	// Principals: a response may say any iss, and the endpoint of a partner is
+	// not to name our users. A response that has an iss must have that of
 	// Voucher if Same is set.
 	Voucher string
 	Same    bool
 
 	// Audience are names of this service. Without any, and without
-	// AnyAudience, answers that name an audience are refused.
+	// AnyAudience, responses that name an audience are refused.
 	Audience    []string
 	AnyAudience bool
 
@@ -46,7 +46,7 @@ type Rules struct {
 
 func rejected(why string) error { return fmt.Errorf("%w: %s", ErrRejected, why) }
 
-// read makes a token of an answer, RFC 7662 section 2.2.
+// read makes a token of a response, RFC 7662 section 2.2.
 func (r *Rules) read(body []byte, now time.Time) (*Token, error) {
 	var s strictjson.Scanner
 	if s.Object(body) != nil {
@@ -134,7 +134,7 @@ func empty(aud any) bool {
 	return ok && len(list) == 0
 }
 
-// kind rejects answers that say they are of something else than an access
+// kind rejects responses that say they are of something else than an access
 // token: a refresh token is for the authorization server alone (RFC 6749 section
 // 1.5). Where a rule requires one of these members, that rule decides.
 func (r *Rules) kind(m map[string]any) error {
@@ -159,7 +159,7 @@ func (r *Rules) requires(name string) bool {
 	})
 }
 
-// clip shortens what an answer says for an error.
+// clip shortens what a response says for an error.
 func clip(s string) string {
 	if len(s) > 40 {
 		return strings.ToValidUTF8(s[:40], "") + "…"

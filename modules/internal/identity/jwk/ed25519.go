@@ -22,7 +22,7 @@ var edSmall = func() []*big.Int {
 
 // soundEd25519 reports whether x encodes a point of the curve, canonically,
 // that is not of small order. The standard library refuses signatures under a
-// key that is no point but has no call to ask beforehand, and under a key of
+// key that is not a point but has no call to ask beforehand, and under a key of
 // small order anybody can make signatures that it accepts.
 func soundEd25519(x []byte) bool {
 	b := slices.Clone(x)

@@ -24,7 +24,7 @@ const (
 	maxRSABits = 8192
 )
 
-// Refusals of keys.
+// The reasons why a key is rejected.
 var (
 	errPrivate   = errors.New("holds a private key; only the public key belongs here")
 	errSymmetric = errors.New("is a shared secret, not a public key")
@@ -47,7 +47,7 @@ type fields struct {
 	directory bool
 }
 
-// errEncryption is the refusal of a key that is none of ours: a provider that
+// errEncryption rejects a key that is not one of ours: a provider that
 // encrypts has one beside those for signatures.
 var errEncryption = errors.New(`use is "enc", not "sig"`)
 
@@ -62,7 +62,7 @@ func (f *fields) accept(format string, args ...any) bool {
 // parse reads one JWK, RFC 7517 section 4, and admits it as a key that
 // verifies signatures. Members that are not understood are ignored, as the
 // section demands; x5c, x5u and x5t are among them, since a key is trusted
-// for where it came from and not for what it says of itself.
+// for where it came from and not for what it claims about itself.
 //
 // A lenient reading takes a member that is null or an empty name for one that is
 // not there, numbers with leading zeros (against RFC 7518 section 2), and the use

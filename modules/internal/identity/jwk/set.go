@@ -33,7 +33,7 @@ const (
 // has a Note. Several keys may have one kid, if they differ (RFC 7517 section
 // 4.5); the same key twice is one.
 //
-// err is not nil if doc is no key set at all: not strict JSON, a member given
+// err is not nil if doc is not a key set at all: not strict JSON, a member given
 // twice, too large, too many keys. A well-formed set without usable keys is
 // not an error here.
 func ParseSet(doc []byte) (keys []*Key, skipped []error, err error) {

@@ -90,8 +90,8 @@ func (f *fetcher) close() {
 }
 
 // checkRedirect keeps a redirect within the host the administrator named, and
-// within TLS: who can answer for that host cannot hand its keys' place to
-// somebody else.
+// within TLS: who can answer for that host cannot hand over to another
+// host that publishes the keys.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	switch {
@@ -133,13 +133,13 @@ func (f *fetcher) discover(ctx context.Context) (string, error) {
 	if f.jwksURL != "" && f.now().Sub(f.discovered) < rediscoverEvery {
 		return f.jwksURL, nil
 	}
-	places, err := discoveryURLs(f.source.Issuer)
+	urls, err := discoveryURLs(f.source.Issuer)
 	if err != nil {
 		return "", err
 	}
 	var body []byte
-	for _, place := range places {
-		if body, _, err = f.get(ctx, place); err == nil {
+	for _, u := range urls {
+		if body, _, err = f.get(ctx, u); err == nil {
 			break
 		}
 	}
@@ -202,7 +202,7 @@ func (f *fetcher) get(ctx context.Context, where string) ([]byte, http.Header, e
 	return body, resp.Header, nil
 }
 
-// statusError is an answer that has no key set in it.
+// statusError is a response that has no key set in it.
 type statusError struct {
 	url  string
 	code int

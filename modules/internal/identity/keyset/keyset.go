@@ -70,7 +70,7 @@ type Options struct {
 	// Default: there are none.
 	Expand func(text string) (string, error)
 
-	// Read makes keys of what the source gave, if that is no key set of RFC 7517,
+	// Read makes keys of what the source gave, if that is not a key set of RFC 7517,
 	// and Accept is what it is asked for. Default: jwk.ParseSet
 	Read   func(doc []byte, header http.Header) (keys []*jwk.Key, skipped []error, err error)
 	Accept string

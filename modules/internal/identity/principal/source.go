@@ -116,7 +116,7 @@ type Naming interface {
 // CheckNaming says what is wrong with n where these sources can vouch for
 // callers, and where in the configuration that stands: a user who is named
 // without a source where there are several, since rights would go to whoever
-// has the name at any of them; and a source that is none of them.
+// has the name at any of them; and a source that is not one of them.
 func CheckNaming(n Naming, sources []Source) (place string, err error) {
 	var several []Source
 	for _, s := range sources {

@@ -37,7 +37,7 @@ type Memory struct {
 // bits, entries collide by chance never, and what collides is refused.
 //
 // A hash for tables, such as maphash, has 64 bits and no claim to resist who
-// sees what is refused. SHA-256 with a secret prefix is no good MAC where the
+// sees what is refused. SHA-256 with a secret prefix is not a good MAC where the
 // whole of the output is shown and can be extended. Here it is shown to nobody
 // and cut in half, and takes half the time of HMAC.
 type mark [16]byte

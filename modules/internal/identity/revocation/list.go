@@ -15,7 +15,7 @@
 // entry is for those of every issuer.
 //
 // Each object may have a member "expires", a time after which the entry no
-// longer counts, since the tokens it is about have expired too. Anything else
+// longer counts, since the tokens it covers have expired too. Anything else
 // is an error: a list that is half understood revokes half.
 package revocation
 
@@ -246,7 +246,7 @@ func (l *List) Append(b []byte) []byte {
 // Token is what a list knows tokens by. What a token does not have is empty.
 type Token struct {
 	Issuer   string // who vouches for it
-	Claimed  string // what it says itself of its issuer, where that differs
+	Claimed  string // the issuer that it claims to have, where that differs
 	ID       string
 	Subject  string
 	KeyID    string    // of the key that has verified it

@@ -167,7 +167,7 @@ func (c *claims) times(iss *issuer, now time.Time) *Error {
 
 // expiry is the part of times that is worth asking before the signature is
 // checked: expired tokens come from clients that mean well and do not stop,
-// and the answer tells nothing that the token does not.
+// and the rejection tells nothing that the token does not.
 func (c *claims) expiry(iss *issuer, now time.Time) *Error {
 	if c.exp.IsZero() {
 		if iss.needExp {
@@ -204,7 +204,7 @@ func (c *claims) accept(iss *issuer) *Error {
 	return nil
 }
 
-// subject finds who the token is about.
+// subject finds the subject of the token.
 func (c *claims) subject(iss *issuer) ([]byte, bool) {
 	text, ok := c.subjectAt(iss.Subject)
 	if !ok || len(text) > 0 {

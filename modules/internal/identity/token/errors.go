@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// ErrInvalid is what errors.Is finds in every refusal of a token, whatever the
-// reason. The refusals are all of type *Error.
+// ErrInvalid is what errors.Is finds in every rejection of a token, whatever the
+// reason. The rejections are all of type *Error.
 var ErrInvalid = errors.New("invalid token")
 
 // ErrUnavailable says that a token could not be judged, because the keys of
-// its issuer cannot be had. It is no statement about the token.
+// its issuer cannot be had. It is not a statement about the token.
 var ErrUnavailable = errors.New("keys of the issuer are unavailable")
 
 // Reason says in one word why a token was refused, for metrics and records.
@@ -34,7 +34,7 @@ const (
 	ReasonRevoked    Reason = "revoked"
 )
 
-// Error is the refusal of a token. Its text is fit for the client: it never
+// Error is the reason why a token is rejected. Its text is fit for the client: it never
 // holds anything from the token or from the policy.
 type Error struct {
 	// Reason is the category.
@@ -51,7 +51,7 @@ type Error struct {
 // Error returns what may be told to the client.
 func (e *Error) Error() string { return e.text }
 
-// because returns the refusal with more detail.
+// because returns the rejection with more detail.
 func (e *Error) because(format string, args ...any) *Error {
 	why := *e
 	why.Detail = fmt.Sprintf(format, args...)
@@ -86,10 +86,10 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// Is makes every refusal an ErrInvalid.
+// Is makes every rejection an ErrInvalid.
 func (e *Error) Is(target error) bool { return target == ErrInvalid }
 
-// Refusals that need no detail are made once.
+// Rejections that need no detail are made once.
 var (
 	errMalformed     = &Error{Reason: ReasonMalformed, text: "malformed token"}
 	errHeader        = &Error{Reason: ReasonHeader, text: "token header is not accepted"}

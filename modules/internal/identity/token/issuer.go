@@ -35,7 +35,7 @@ type Issuer struct {
 
 	// Types are the typ that tokens must have one of, such as at+jwt (RFC 9068).
 	// None means JWT, at+jwt or none at all; a token made for another
-	// purpose, such as dpop+jwt or logout+jwt, is no credential (RFC 8725
+	// purpose, such as dpop+jwt or logout+jwt, is not a credential (RFC 8725
 	// section 3.11).
 	Types []string
 

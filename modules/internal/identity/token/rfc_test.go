@@ -195,7 +195,7 @@ func TestProofIsOpened(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want %s", name, p, err, c.want)
 		}
 	}
-	// A proof is no credential.
+	// A proof is not a credential.
 	if !json.Valid([]byte(claims)) {
 		t.Fatal("the claims of this test are no JSON")
 	}

@@ -11,7 +11,7 @@ import (
 type KeySource interface {
 	// Keys returns the keys that a token with this kid (empty if it has
 	// none) and alg may have been signed with. The caller checks again that
-	// they fit alg and must not change the list. No keys is an answer too:
+	// they fit alg and must not change the list. No keys is a result too:
 	// the token is refused. An error that wraps ErrUnavailable says that
 	// nobody can tell at the moment.
 	//

@@ -137,7 +137,7 @@ func NewVerifier(issuers []Issuer, o Options) (*Verifier, error) {
 }
 
 // Verify returns the token that raw is, if it is good at the time now. A
-// refusal is an *Error; an error that wraps ErrUnavailable, or the end of ctx,
+// rejection is an *Error; an error that wraps ErrUnavailable, or the end of ctx,
 // says nothing about the token.
 func (v *Verifier) Verify(ctx context.Context, raw string, now time.Time) (*Token, error) {
 	if len(raw) > v.max {

@@ -51,7 +51,7 @@ type Scheme struct {
 	Name string
 
 	// Signature is the canonical name of the field in which signatures stand,
-	// and Fields are all fields that the scheme is about.
+	// and Fields are all fields that the scheme uses.
 	Signature string
 	Fields    []string
 

@@ -87,15 +87,15 @@ func (w *Witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	status, kind, answer := w.add(string(body))
+	status, kind, response := w.add(string(body))
 	if kind != "" {
 		rw.Header().Set("Content-Type", kind)
 	}
 	rw.WriteHeader(status)
-	_, _ = io.WriteString(rw, answer)
+	_, _ = io.WriteString(rw, response)
 }
 
-func (w *Witness) add(body string) (status int, kind, answer string) {
+func (w *Witness) add(body string) (status int, kind, response string) {
 	bad := func(why string) (int, string, string) { return http.StatusBadRequest, "text/plain", why }
 	head, msg, ok := strings.Cut(body, "\n\n")
 	lines := strings.Split(head, "\n")
