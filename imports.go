@@ -20,6 +20,7 @@ import (
 	_ "github.com/caddy-moat/caddy-moat/modules/earlydata"
 	_ "github.com/caddy-moat/caddy-moat/modules/jwtauth"
 	_ "github.com/caddy-moat/caddy-moat/modules/layers"
+	_ "github.com/caddy-moat/caddy-moat/modules/mcp"
 	_ "github.com/caddy-moat/caddy-moat/modules/rbac"
 	_ "github.com/caddy-moat/caddy-moat/modules/redact"
 	_ "github.com/caddy-moat/caddy-moat/modules/signatureauth"

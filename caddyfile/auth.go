@@ -2,8 +2,10 @@ package caddyfile
 
 import (
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
 	"github.com/caddy-moat/caddy-moat/modules/auth"
@@ -56,6 +58,12 @@ func authRoutes(h httpcaddyfile.Helper, matcher caddy.ModuleMap, handler *auth.H
 	var values []httpcaddyfile.ConfigValue
 	if matcher != nil {
 		values = routes(h, nil, auth.Stripper(handler))
+		// Clients ask for the metadata of a resource at paths that a matcher for
+		// the resource leaves out.
+		if paths := auth.MetadataPaths(handler); paths != nil {
+			set := caddy.ModuleMap{"path": caddyconfig.JSON(caddyhttp.MatchPath(paths), nil)}
+			values = append(values, routes(h, set, handler)...)
+		}
 	}
 	return append(values, routes(h, matcher, handler)...)
 }

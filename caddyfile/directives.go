@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/clientcertauth"
 	"github.com/caddy-moat/caddy-moat/modules/jwtauth"
 	moatlayers "github.com/caddy-moat/caddy-moat/modules/layers"
+	"github.com/caddy-moat/caddy-moat/modules/mcp"
 	"github.com/caddy-moat/caddy-moat/modules/rbac"
 	"github.com/caddy-moat/caddy-moat/modules/redact"
 	"github.com/caddy-moat/caddy-moat/modules/signatureauth"
@@ -83,6 +84,10 @@ var directives = []directive{
 	{
 		"rbac", setup[rbac.Handler](), httpcaddyfile.Before, "request_header",
 		"after every authenticator, basic_auth and forward_auth included, and after all rewrites: it decides on the path the upstream will see",
+	},
+	{
+		"mcp", setup[mcp.Handler](), httpcaddyfile.Before, "request_header",
+		"behind rbac, whose rules for tools, resources and prompts it asks, and outside redact, so that those see what it lets pass",
 	},
 	{
 		"redact", setup[redact.Handler](), httpcaddyfile.After, "encode",

@@ -160,6 +160,11 @@ func TestQuickstartReadmeReplays(t *testing.T) {
 	replay(t, s, "quickstart")
 }
 
+func TestExampleMCPServerReadmeReplays(t *testing.T) {
+	s := startExample(t, "mcp-server", "UPSTREAM_PORT="+harness.FreePorts(t, 1)[0])
+	replay(t, s, "mcp-server")
+}
+
 func TestExampleKeycloakStyle(t *testing.T) {
 	signer := harness.NewSigner(t)
 	idp := harness.StartProvider(t, "")

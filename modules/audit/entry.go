@@ -218,6 +218,9 @@ func (h *Handler) assemble(s *space, e *entry, r *http.Request, kind int) []byte
 	}
 	if kind == kindOutcome {
 		rec.Redacted, rec.RedactedBy = e.log.AppendRedacted(s.rules[:0])
+		if c := e.log.Call(); c != nil {
+			rec.MCP = *c
+		}
 		h.outcome(&rec, e, r, s.decisions[:0])
 	}
 	return rec.Append(dst)[len(dst):]

@@ -87,6 +87,12 @@ func textLine(index int64, r *record.Record) string {
 			line += ": " + d.Detail
 		}
 	}
+	if r.MCP.Method != "" {
+		line += "  " + strings.TrimSpace(r.MCP.Method+" "+r.MCP.Name)
+		if r.MCP.Error != 0 {
+			line += fmt.Sprintf(" (error %d)", r.MCP.Error)
+		}
+	}
 	if r.Redacted > 0 {
 		line += fmt.Sprintf("  %d masked", r.Redacted)
 	}

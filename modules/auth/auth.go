@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -20,6 +21,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
+	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
 func init() {
@@ -136,6 +138,10 @@ type Handler struct {
 	methods    []method // those for the application first
 	apps       int      // how many are for the application
 	endpoints  []credential.Endpoint
+	published  *credential.Resource // nil for none
+	resource   *reqctx.Resource     // the same, for requests
+	scopes     *atomic.Pointer[scopes]
+	messages   *atomic.Int64      // how long those of the MCP server behind can be, 0 for none
 	believed   []string           // fields that some method believes some peers in
 	ambient    bool               // browsers may send a credential by themselves
 	sources    credential.Aliases // fields in which credentials may stand
@@ -185,6 +191,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	h.memo = new(decision.Memo)
+	h.scopes, h.messages = new(atomic.Pointer[scopes]), new(atomic.Int64)
 	h.allowed = h.decided.WithLabelValues(h.Name, decision.Allow, "")
 	if h.forward, h.appForward, err = compileForwards(h.Forward, h.AppForward); err != nil {
 		return err
@@ -199,6 +206,9 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		return err
 	}
 	h.prepare()
+	if err = h.findResource(); err != nil {
+		return err
+	}
 	h.aliases, err = credential.NewAliases(h.ForwardedHeaders())
 	return err
 }

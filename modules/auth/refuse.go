@@ -2,6 +2,7 @@ package auth
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,6 +30,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 	case credential.Conflict, credential.TooLarge: // another credential would not help
 	case credential.Missing, credential.Bad, credential.Insufficient, credential.Malformed:
 		p.Challenges = h.challenges(r, won, err)
+		if p.Status == http.StatusUnauthorized {
+			p.Challenges = reqctx.WithParameter(p.Challenges, "scope", strings.Join(h.firstScopes(r), " "))
+		}
 	}
 	rule := err.Rule
 	if rule == "" && won >= 0 {

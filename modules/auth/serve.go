@@ -33,6 +33,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	// First of all, and on every path: rule "one identity".
 	reqctx.EndToEnd(r)
 	c, room := h.begin(r)
+	if h.resource != nil {
+		reqctx.SetResource(r, h.resource)
+	}
+	if h.messages != nil {
+		if max := h.messages.Load(); max > 0 {
+			reqctx.Peek(r, max)
+		}
+	}
 	if len(h.believed) > 0 {
 		c.KeepRemoved(r.Header, h.believed)
 	}

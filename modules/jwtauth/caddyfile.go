@@ -46,6 +46,16 @@ import (
 //		leeway      <duration>
 //		forward     <claim pointer> <header>
 //		strip
+//		resource <url> [{
+//			authorization_servers <url>...
+//			scopes        <scope>...
+//			name          <text>
+//			documentation <url>
+//			policy        <url>
+//			terms         <url>
+//			metadata      <url>
+//			pass_token
+//		}]
 //		optional
 //		preflight
 //		stream_expiry keep
@@ -136,6 +146,8 @@ func (p *Provider) unmarshalOption(d *caddyfile.Dispenser, seen option.Once) err
 		return option.Count(d, p.Cache, caches)
 	case "bind":
 		return p.unmarshalBind(d)
+	case "resource":
+		return p.unmarshalResource(d)
 	case "introspection":
 		return p.unmarshalIntrospection(d)
 	case "publish", "rotate", "name":

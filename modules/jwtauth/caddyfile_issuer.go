@@ -17,7 +17,7 @@ import (
 var (
 	ofIssuers  = []string{"jwks", "key", "alb", "audience", "algorithms", "typ", "max_age", "require", "roles", "scopes", "subject"}
 	ofInternal = []string{"name", "rotate", "publish"}
-	ofAll      = []string{"introspection", "bind", "from", "strip", "realm", "leeway", "revocations", "cache"}
+	ofAll      = []string{"introspection", "resource", "bind", "from", "strip", "realm", "leeway", "revocations", "cache"}
 )
 
 // unmarshalIssuer reads an issuer and its block.

@@ -164,6 +164,9 @@ func (f *tokenFlags) find(config []byte) (*Issuer, error) {
 			return nil, fmt.Errorf("reading %s: %w", Name, err)
 		}
 		for _, i := range p.Issuers {
+			if p.Resource != nil && len(i.Audience) == 0 {
+				i.Audience = []string{p.Resource.ID}
+			}
 			if i.Internal != nil && (f.issuer == "" || f.issuer == i.name()) {
 				found = append(found, i)
 			}

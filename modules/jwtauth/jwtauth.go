@@ -100,6 +100,10 @@ type Provider struct {
 	// sees it, wherever it stands.
 	Strip bool `json:"strip,omitempty"`
 
+	// The protected resource that the tokens are for. With it, strip is the
+	// default, and so is the audience.
+	Resource *Resource `json:"resource,omitempty"`
+
 	// A file that lists revoked tokens, one JSON object a line: `{"jti":"…"}`,
 	// `{"sub":"…","issued_before":"2026-11-22T10:00:00Z"}` or `{"kid":"…"}`,
 	// each perhaps with `"expires"`, and with `"iss"` if it is about the tokens
@@ -138,6 +142,9 @@ type Provider struct {
 	bindDPoP bool
 	proofs   *dpop.Checker // with bind dpop
 	nonces   *dpop.Nonces
+
+	resource *credential.Resource // nil for none
+	strip    bool                 // the token is kept from the upstream
 
 	opaque      *introspection.Client // with introspection
 	opaqueNeeds []scopeNeed
@@ -215,6 +222,9 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("%s: %w", Name, err)
 		}
 	}
+	if err := p.describeResource(); err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
 	return p.registerMetrics(ctx)
 }
 
@@ -245,7 +255,11 @@ func (p *Provider) compile() error {
 	if p.DPoPNonce && !p.bindDPoP {
 		return errors.New("a nonce needs bind dpop")
 	}
-	return p.compileFrom()
+	p.strip = p.Strip
+	if err := p.compileFrom(); err != nil {
+		return err
+	}
+	return p.compileResource()
 }
 
 // Cleanup gives back what is shared with other instances.
@@ -378,7 +392,7 @@ func (p *Provider) Challenges(why *credential.Error) []string {
 func (p *Provider) Traits() credential.Traits {
 	return credential.Traits{
 		Options: p.options, Sources: p.from.Names(), Ambient: p.from.Ambient(),
-		Vouches: p.vouches(), Gives: p.gives(), Endpoints: p.endpoints(), Doubts: p.doubts(),
+		Vouches: p.vouches(), Gives: p.gives(), Endpoints: p.endpoints(), Resource: p.resource, Doubts: p.doubts(),
 	}
 }
 

@@ -114,7 +114,7 @@ func (p *Provider) Places(r *http.Request) []credential.Place { return p.from.Pl
 // Clean removes the token from the request if the provider is configured so.
 func (p *Provider) Clean(r *http.Request) {
 	p.from.RemoveOffered(r)
-	if !p.Strip {
+	if !p.strip {
 		return
 	}
 	p.from.Remove(r)

@@ -62,6 +62,8 @@ func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 	}
 	e.identity(routes)
 	e.users(routes)
+	e.scopes(server, routes)
+	e.calls(routes)
 	for _, u := range uncopiedFields(routes) {
 		e.uncopied(u)
 	}

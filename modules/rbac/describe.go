@@ -78,3 +78,7 @@ func (*MatchRole) MatchesIdentity() bool { return true }
 // MatchesIdentity reports whether what is asked about depends on who is
 // calling, which only the policy knows.
 func (*MatchPermission) MatchesIdentity() bool { return true }
+
+// DecidesCalls reports whether the policy has rules for the tools, resources and
+// prompts of MCP servers.
+func (h *Handler) DecidesCalls() bool { return h.active.Load().policy.Calls() }

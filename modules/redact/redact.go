@@ -308,6 +308,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	count := counterOf(c, repl)
 	p := c.Principal()
 	v, err := h.answers.of(p)
+	if err == nil && reqctx.CarriesCalls(r) {
+		v, err = v.ofCalls()
+	}
 	if err != nil {
 		return h.refuse(w, r, internalFault(err))
 	}

@@ -137,7 +137,9 @@ func (v *views) make(key uint64) (*view, error) {
 	}
 	made := &view{names: namesOf(rules)}
 	var err error
-	made.program, err = redaction.Compile(rules, redaction.Options{MaxDepth: v.limits.depth, MaxValue: v.limits.value, Sequence: true, FoldCase: v.limits.fold})
+	options := redaction.Options{MaxDepth: v.limits.depth, MaxValue: v.limits.value, Sequence: true, FoldCase: v.limits.fold}
+	made.program, err = redaction.Compile(rules, options)
+	made.calls = sync.OnceValues(func() (*view, error) { return made.forCalls(rules, options) })
 	if err != nil || v.tags == nil {
 		return made, err
 	}
@@ -172,6 +174,8 @@ type view struct {
 	names   map[string]bool    // of members, in the selectors
 	program *redaction.Program // of one text or many: where there is one, the others do no harm
 	tags    *tagCipher         // nil: entity tags are dropped
+
+	calls func() (*view, error) // see ofCalls
 }
 
 func (v *view) tagCipher() *tagCipher {

@@ -26,6 +26,18 @@ type CallDecision struct {
 	Scopes []string // of which each would have it allowed, where it is not
 }
 
+type carriesKey struct{}
+
+// SetCarriesCalls says that the request and its response are messages of the
+// Model Context Protocol, for layers that look into them.
+func SetCarriesCalls(r *http.Request) { Of(r).Keep(carriesKey{}, true) }
+
+// CarriesCalls reports whether they are.
+func CarriesCalls(r *http.Request) bool {
+	yes, _ := Of(r).Kept(carriesKey{}).(bool)
+	return yes
+}
+
 type callsKey struct{}
 
 // SetCalls leaves who is to be asked about calls. Without rules for calls nobody

@@ -97,6 +97,9 @@ func (c *Context) placeholder(key string) (any, bool) {
 		if name, ok = strings.CutPrefix(key, appPrefix); ok {
 			return placeholder(c.application(), name)
 		}
+		if name, ok = strings.CutPrefix(key, mcpPrefix); ok {
+			return c.messagePlaceholder(name)
+		}
 		return nil, false
 	}
 	p := c.principal

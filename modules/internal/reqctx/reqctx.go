@@ -49,6 +49,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) error {
 	if repl := Replacer(r); repl != nil {
 		repl.Set(codeKey, p.Code)
 	}
+	p = withMetadata(r, p)
 	p.SetHeader(w.Header())
 	if HasErrorRoutes(r) {
 		return caddyhttp.Error(p.Status, p)

@@ -3,6 +3,8 @@ package reqctx
 import (
 	"net/http"
 	"strings"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
 )
 
 // Resource is the protected resource (RFC 9728) that a request is for, as the
@@ -71,4 +73,22 @@ func WithParameter(challenges []string, name, value string) []string {
 		all[i] = c + separator + name + `="` + value + `"`
 	}
 	return all
+}
+
+// withMetadata has every 401 and 403 say where the metadata of the resource is
+// (RFC 9728 section 5.1). Shared problems are not changed.
+func withMetadata(r *http.Request, p *problem.Problem) *problem.Problem {
+	if p.Status != http.StatusUnauthorized && p.Status != http.StatusForbidden {
+		return p
+	}
+	s := ResourceOf(r)
+	if s == nil {
+		return p
+	}
+	with := *p
+	if len(with.Challenges) == 0 {
+		with.Challenges = []string{s.Scheme}
+	}
+	with.Challenges = WithParameter(with.Challenges, "resource_metadata", s.Metadata)
+	return &with
 }

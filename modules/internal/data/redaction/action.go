@@ -29,6 +29,9 @@ type Action struct {
 	places bool
 
 	detect *detector
+
+	// chosen tells that Rewriter.Choose says which of the elements go.
+	chosen bool
 }
 
 // actionKind orders actions: the first wins where several apply to one value.

@@ -181,6 +181,9 @@ func (a *automaton) finish(s *state) {
 				k, _ := sel.Lookahead()
 				s.late = max(s.late, k)
 			}
+			if removes && !named && a.rules[pos.rule].Action.chosen {
+				s.late = max(s.late, 1) // the element must be there to be looked at
+			}
 		}
 	}
 	if s.indexed && s.late == 0 {

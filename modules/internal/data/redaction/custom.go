@@ -17,3 +17,22 @@ func Scalar(f func(text []byte) string) Action {
 func Rewrite(f func(text []byte) (out []byte, changed bool)) Action {
 	return Action{kind: actDetect, detect: &detector{rewrite: f}}
 }
+
+// RemoveChosen takes away those of the elements it names that Rewriter.Choose
+// says to. The elements are held one by one, Options.MaxValue at most, and no
+// other rule applies to those that stay. Its selector must end in a wildcard; a
+// member that it names goes whatever is chosen.
+func RemoveChosen() Action {
+	return Action{kind: actRemove, literal: []byte("null"), chosen: true}
+}
+
+// Watch shows the scalars it names to the function given to Rewriter.Observe, and
+// changes nothing.
+func Watch() Action {
+	return Action{kind: actTruncate, scalar: func(dst []byte, v *value) ([]byte, bool) {
+		if v.w != nil && v.w.watch != nil {
+			v.w.watch(v.w.program.rules[v.w.acting.rule].Name, v.text)
+		}
+		return dst, false
+	}}
+}

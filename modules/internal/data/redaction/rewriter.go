@@ -18,6 +18,8 @@ type Rewriter struct {
 	fired   []uint64
 	caller  string
 	trace   func(rule, pointer string)
+	choose  func(rule string, element []byte) bool
+	watch   func(rule string, text []byte)
 	source  string // pointer of the text, where it is part of another
 	path    string // the same in what leaves
 	vague   bool   // path is not exact
@@ -97,6 +99,7 @@ const firstOut = 4 << 10
 func (w *Rewriter) Reset(dst io.Writer) {
 	w.dst, w.err, w.base, w.count = dst, nil, 0, 0
 	w.caller, w.source, w.path, w.trace = "", "", "", nil
+	w.choose, w.watch = nil, nil
 	if n := (len(w.program.rules) + 63) / 64; len(w.fired) < n {
 		w.fired = make([]uint64, n)
 	}
@@ -123,6 +126,17 @@ func (w *Rewriter) Reset(dst io.Writer) {
 // SetCaller says for whom the text is redacted. Encrypt binds its values to
 // it. It is forgotten with Reset.
 func (w *Rewriter) SetCaller(caller string) { w.caller = caller }
+
+// Choose has f say which of the elements go that rules of RemoveChosen name. It
+// is given the name of the rule and the text of the element, which is valid JSON
+// but for what RFC 8259 leaves to readers, and must not keep the text. Without
+// it all go. It is forgotten with Reset.
+func (w *Rewriter) Choose(f func(rule string, element []byte) (remove bool)) { w.choose = f }
+
+// Observe has f called with the name of the rule and the text of each scalar
+// that rules of Watch name; that of a string is decoded. It must not keep the text.
+// It is forgotten with Reset.
+func (w *Rewriter) Observe(f func(rule string, text []byte)) { w.watch = f }
 
 // SetTrace has f called for every value that is redacted, with the name of the
 // rule and the RFC 6901 pointer of the value in the text, in which names of more

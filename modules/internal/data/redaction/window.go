@@ -91,7 +91,8 @@ func (w *Rewriter) releaseElement(p []byte, top *frame, n int64) bool {
 	e, index := v.elems[v.out], v.first
 	s := w.program.auto.element(top.state, edge{index: index, length: n}, &w.memo)
 	ok := true
-	if s.remove {
+	stays := s.remove && w.chosen(s, v.buf[e.from:e.to])
+	if s.remove && !stays {
 		last := top.index
 		top.index = index
 		w.fire(p, s.rule)
@@ -104,12 +105,22 @@ func (w *Rewriter) releaseElement(p []byte, top *frame, n int64) bool {
 			gap = gap[comma+1:]
 		}
 		w.emit(gap)
-		ok = w.redactElement(p, v.buf[e.from:e.to], index, s)
+		if stays {
+			w.emit(v.buf[e.from:e.to])
+		} else {
+			ok = w.redactElement(p, v.buf[e.from:e.to], index, s)
+		}
 		top.kept = true
 	}
 	v.first++
 	v.drop(e.to)
 	return ok
+}
+
+// chosen reports whether an element stays that a rule of RemoveChosen names.
+func (w *Rewriter) chosen(s *state, text []byte) bool {
+	rule := &w.program.rules[s.rule]
+	return rule.Action.chosen && w.choose != nil && !w.choose(rule.Name, text)
 }
 
 // drop forgets the first element held, and the bytes up to its end. They are
@@ -147,6 +158,7 @@ func (w *Rewriter) redactElement(p, text []byte, index int64, s *state) bool {
 	}
 	in.Reset(outlet{w})
 	in.origin, in.sequence, in.caller = s, false, w.caller
+	in.choose, in.watch = w.choose, w.watch
 	if w.trace != nil {
 		in.trace = w.trace
 		in.source, _ = w.elementPointer(p, index, false)

@@ -29,6 +29,15 @@ type Decision struct {
 	Detail string // why a credential was rejected, in words
 }
 
+// Call is a call of the Model Context Protocol that a request carries.
+type Call struct {
+	Method    string `json:"method"`    // tools/call
+	Name      string `json:"name"`      // of the tool or prompt, or the URI of the resource
+	Arguments string `json:"arguments"` // the digest of what the call has with it
+	Error     int    `json:"error"`     // the code of the JSON-RPC error that answered it, 0 for none
+	Hidden    int    `json:"hidden"`    // what the caller was not shown of lists
+}
+
 // Memo saves the allocation where a layer decides like the last time, as
 // nearly all requests pass by the same few rules. A nil Memo saves nothing.
 type Memo struct{ last atomic.Pointer[Decision] }
@@ -59,6 +68,7 @@ type Log struct {
 	redacted  int
 	rules     []string
 	caller    *principal.Principal
+	call      *Call
 }
 
 // Add appends a decision. The code of a rejection becomes the request's error
@@ -113,6 +123,26 @@ func (l *Log) Caller() *principal.Principal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.caller
+}
+
+// SetCall notes what the request calls. The Call must not change afterwards.
+func (l *Log) SetCall(c *Call) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	l.call = c
+	l.mu.Unlock()
+}
+
+// Call returns what SetCall noted, or nil.
+func (l *Log) Call() *Call {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.call
 }
 
 // AddRedacted notes that n values were changed by the named rules.

@@ -193,6 +193,7 @@ var recordMembers = []member[Record]{
 	{"app", func(d *decoder, r *Record) { object(d, &r.App, userMembers) }},
 	{"roles", func(d *decoder, r *Record) { r.Roles = d.texts() }},
 	{"decisions", func(d *decoder, r *Record) { r.Decisions = d.decisions() }},
+	{"mcp", func(d *decoder, r *Record) { object(d, &r.MCP, callMembers) }},
 	{"status", func(d *decoder, r *Record) { r.Status = d.int() }},
 	{"code", func(d *decoder, r *Record) { r.Code = d.text() }},
 	{"end", func(d *decoder, r *Record) { r.End = d.text() }},
@@ -216,6 +217,14 @@ var recordMembers = []member[Record]{
 var upstreamMembers = []member[Upstream]{
 	{"method", func(d *decoder, u *Upstream) { u.Method = d.text() }},
 	{"path", func(d *decoder, u *Upstream) { u.Path = d.text() }},
+}
+
+var callMembers = []member[Call]{
+	{"method", func(d *decoder, c *Call) { c.Method = d.text() }},
+	{"name", func(d *decoder, c *Call) { c.Name = d.text() }},
+	{"arguments", func(d *decoder, c *Call) { c.Arguments = d.text() }},
+	{"error", func(d *decoder, c *Call) { c.Error = d.int() }},
+	{"hidden", func(d *decoder, c *Call) { c.Hidden = d.int() }},
 }
 
 var userMembers = []member[User]{

@@ -37,6 +37,11 @@
 //	decisions      array of objects: layer, result (allow, deny, skip,
 //	               error), rule, code, policy (the digest of the one asked),
 //	               detail (why a credential was rejected)
+//	mcp            object: a call of the Model Context Protocol: method, name
+//	               (of the tool or prompt, or the URI of the resource),
+//	               arguments (their digest), error (the code of the JSON-RPC
+//	               error that answered it), hidden (how much of lists was not
+//	               shown)
 //	status         of the response
 //	code           stable error code of a rejection
 //	end            how it ended, where not as usual: aborted, timeout,
@@ -140,6 +145,7 @@ type Record struct {
 	App       User       `json:"app"`
 	Roles     []string   `json:"roles"`
 	Decisions []Decision `json:"decisions"`
+	MCP       Call       `json:"mcp"`
 
 	Status     int      `json:"status"`
 	Code       string   `json:"code"`
@@ -186,6 +192,9 @@ type User struct {
 	Key    string `json:"key"`
 	Token  string `json:"token"`
 }
+
+// Call is a call of the Model Context Protocol.
+type Call = decision.Call
 
 // Decision is what one layer decided.
 type Decision = decision.Decision
@@ -239,6 +248,15 @@ func (r *Record) Append(dst []byte) []byte {
 		w.decisions(len(r.Decided), func(i int) *Decision { return r.Decided[i] })
 	} else {
 		w.decisions(len(r.Decisions), func(i int) *Decision { return &r.Decisions[i] })
+	}
+	if r.MCP != (Call{}) {
+		w.open(`,"mcp":`)
+		w.text(`,"method":`, r.MCP.Method, maxShort)
+		w.text(`,"name":`, r.MCP.Name, maxText)
+		w.text(`,"arguments":`, r.MCP.Arguments, maxShort)
+		w.number(`,"error":`, int64(r.MCP.Error))
+		w.number(`,"hidden":`, int64(r.MCP.Hidden))
+		w.close()
 	}
 	w.number(`,"status":`, int64(r.Status))
 	w.text(`,"code":`, r.Code, maxShort)

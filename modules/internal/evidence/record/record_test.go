@@ -24,6 +24,7 @@ func full() *Record {
 			{Layer: "jwt_auth", Result: "allow"},
 			{Layer: "rbac", Result: "deny", Rule: `role clerk: deny DELETE "x"`, Code: "forbidden", Policy: "sha256:0a"},
 		},
+		MCP:    Call{Method: "tools/call", Name: "refund", Arguments: "sha256:00", Error: -32602, Hidden: 2},
 		Status: 403, Code: "forbidden", End: EndAborted, Received: 7, Sent: 99, Micros: 1234, Redacted: 3, RedactedBy: []string{"mask $..phone"},
 		RequestBody: `{"a":1}`, ResponseBody: "line\n",
 	}
@@ -34,6 +35,7 @@ func TestAppendGolden(t *testing.T) {
 		`"host":"api.example.com:8443","proto":"HTTP/2.0","method":"GET","path":"/客户/1","query":"a=1&token=****","client":"192.0.2.7","peer":"10.0.0.1:40000","tls":"1.3",` +
 		`"headers":{"Accept":["a","b"],"X-Y":["c"]},"upstream":{"method":"POST","path":"/v2"},"user":{"id":"alice","issuer":"https://id","kind":"jwt","key":"k1","token":"t1"},"app":{"id":"shop","kind":"api_key","key":"k2"},` +
 		`"roles":["clerk","auditor"],"decisions":[{"layer":"jwt_auth","result":"allow"},{"layer":"rbac","result":"deny","rule":"role clerk: deny DELETE \"x\"","code":"forbidden","policy":"sha256:0a"}],` +
+		`"mcp":{"method":"tools/call","name":"refund","arguments":"sha256:00","error":-32602,"hidden":2},` +
 		`"status":403,"code":"forbidden","end":"aborted","received":7,"sent":99,"us":1234,"redacted":3,"redacted_by":["mask $..phone"],"request_body":"{\"a\":1}","response_body":"line\n"}`
 	if got := string(full().Append(nil)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -48,6 +48,10 @@ type Traits struct {
 	// Endpoints are what the method serves itself, to everybody.
 	Endpoints []Endpoint
 
+	// Resource is the protected resource that the credentials are for, nil where
+	// none is named.
+	Resource *Resource
+
 	// Doubts are what works in the configuration and is probably not meant.
 	Doubts []Doubt
 }

@@ -1,0 +1,152 @@
+package mcp
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
+	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
+)
+
+// Names of the rules: what a list has, and what names it.
+var lists = []struct {
+	list, name string
+	kind       Kind
+}{
+	{"tools", "name", Tool},
+	{"prompts", "name", Prompt},
+	{"resources", "uri", Resource},
+	{"resourceTemplates", "uriTemplate", Resource},
+}
+
+const watchRule = "code"
+
+// newProgram compiles the rules by which lists are filtered. They are about what
+// is in a message and not about which request it answers, so that a server that
+// confuses its answers shows nobody what he may not see. Names have no case here:
+// some clients do not care about it.
+func newProgram(maxElement int) (*redaction.Program, error) {
+	var rules []redaction.Rule
+	for _, l := range lists {
+		for _, in := range []string{"$", "$[*]"} { // a message, and a batch of them
+			rules = append(rules, redaction.Rule{Name: l.list, Selector: in + ".result." + l.list + "[*]", Action: redaction.RemoveChosen()})
+		}
+	}
+	// What depends on the caller is for no cache that callers share (SEP-2549).
+	rules = append(rules, redaction.Rule{Name: "scope", Selector: "$.result.cacheScope", Action: redaction.Replace("private")})
+	rules = append(rules, redaction.Rule{Name: watchRule, Selector: "$.error.code", Action: redaction.Watch()})
+	return redaction.Compile(rules, redaction.Options{MaxDepth: 1000, MaxValue: maxElement, FoldCase: true})
+}
+
+// Shows reports whether a list shows a name to the caller.
+type Shows func(kind Kind, name string) bool
+
+// Filter takes out of messages what a caller may not see in lists.
+type Filter struct {
+	program *redaction.Program
+}
+
+// NewFilter returns a filter. maxElement is the longest description of a tool,
+// prompt or resource, in bytes.
+func NewFilter(maxElement int) (*Filter, error) {
+	p, err := newProgram(maxElement)
+	return &Filter{p}, err
+}
+
+// Stream filters the messages of one response.
+type Stream struct {
+	f     *Filter
+	rw    *redaction.Rewriter
+	shows Shows
+
+	// Hidden counts what was taken out.
+	Hidden int
+	// ErrorCode is that of the last JSON-RPC error, 0 for none.
+	ErrorCode int
+}
+
+// Open begins a response.
+func (f *Filter) Open(shows Shows) *Stream {
+	return &Stream{f: f, rw: f.program.Get(nil), shows: shows}
+}
+
+// Close gives back what the stream holds.
+func (s *Stream) Close() {
+	if s.rw != nil {
+		s.f.program.Put(s.rw)
+		s.rw = nil
+	}
+}
+
+// Begin begins a message that is written to the stream in pieces.
+func (s *Stream) Begin(dst io.Writer) {
+	s.rw.Reset(dst)
+	s.rw.Choose(s.hides)
+	s.rw.Observe(func(_ string, text []byte) {
+		if code, err := strconv.Atoi(string(text)); err == nil {
+			s.ErrorCode = code
+		}
+	})
+}
+
+// Write takes a piece of the message.
+func (s *Stream) Write(p []byte) (int, error) { return s.rw.Write(p) }
+
+// End ends the message. Its error says that the message is not complete.
+func (s *Stream) End() error { return s.rw.Close() }
+
+// Offset returns how many bytes of the message were found to be good.
+func (s *Stream) Offset() int64 { return s.rw.Offset() }
+
+// Message filters a whole message, and reports whether anything has changed.
+func (s *Stream) Message(dst *bytes.Buffer, text []byte) (changed bool, err error) {
+	s.Begin(dst)
+	if _, err := s.rw.Write(text); err != nil {
+		return false, err
+	}
+	if err := s.rw.Close(); err != nil {
+		return false, err
+	}
+	return s.rw.Count() > 0, nil
+}
+
+// hides reports whether the caller may not see an element of a list: one whose
+// name is not allowed, or has no one reading.
+func (s *Stream) hides(rule string, element []byte) bool {
+	for _, l := range lists {
+		if l.list != rule {
+			continue
+		}
+		name, ok := nameOf(element, l.name)
+		if ok && s.shows(l.kind, name) {
+			return false
+		}
+		s.Hidden++
+		return true
+	}
+	return true
+}
+
+// nameOf returns the one member that names an element. It reports false if the
+// member is there twice, or in another case.
+func nameOf(element []byte, member string) (string, bool) {
+	members, ok := strictjson.Object(element)
+	if !ok {
+		return "", false
+	}
+	var found []byte
+	for name, value, ok := members.Next(); ok; name, value, ok = members.Next() {
+		if !isOneOf(name, member) {
+			continue
+		}
+		if found != nil || string(name) != member {
+			return "", false
+		}
+		found = value
+	}
+	if found == nil {
+		return "", false
+	}
+	return textOf(found)
+}

@@ -1,0 +1,60 @@
+package layers
+
+import (
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
+)
+
+// callDecider is a handler whose policy may have rules for the tools, resources
+// and prompts of MCP servers.
+type callDecider interface {
+	DecidesCalls() bool
+	String() string
+}
+
+// calls looks whether what rules for calls are about is read, behind the policy
+// that has them.
+func (e *examination) calls(routes caddyhttp.RouteList) {
+	var deciders, read []callDecider
+	routetree.Walk[[]callDecider]{
+		Handle: func(h caddyhttp.MiddlewareHandler, met []callDecider) []callDecider {
+			if d, ok := h.(callDecider); ok {
+				if d.DecidesCalls() && !slices.Contains(deciders, d) {
+					deciders = append(deciders, d)
+				}
+				return append(slices.Clip(met), d)
+			}
+			if m, ok := h.(caddy.Module); !ok || m.CaddyModule().ID != "http.handlers.mcp" {
+				return met
+			}
+			read = append(read, met...)
+			if len(met) > 0 && !slices.ContainsFunc(met, callDecider.DecidesCalls) {
+				e.add(Finding{
+					ID: "mcp_without_rules", Severity: Warning, Place: placeOf(h),
+					Text: "no rbac before this mcp has a rule for tools, resources or prompts, so that whoever may send the request may call all of them: write tool, resource and prompt lines in its roles and scopes, or tool * in authenticated",
+				})
+			}
+			return met
+		},
+		Leave: func(route caddyhttp.Route, before, inside []callDecider) []callDecider {
+			if route.Terminal {
+				return before
+			}
+			return inside
+		},
+		Alternatives: true,
+	}.Follow(routes, nil)
+	for _, d := range deciders {
+		if slices.Contains(read, d) {
+			continue
+		}
+		e.add(Finding{
+			ID: "mcp_rules_unread", Severity: Refused, Place: placeOf(d.(caddyhttp.MiddlewareHandler)),
+			Text: "rbac (" + d.String() + ") has rules for tools, resources or prompts, and no mcp behind it reads what a request calls: every caller could call everything. Write mcp in the same site, without a matcher that leaves requests out",
+		})
+	}
+}

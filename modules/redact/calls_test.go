@@ -1,0 +1,34 @@
+package redact
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestJSONInTextBlocksIsRedacted(t *testing.T) {
+	h := provision(t, "remove $..password\nmask mobile phone\nnull $.structuredContent.note $.note")
+	v, err := h.answers.of(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err = v.ofCalls(); err != nil {
+		t.Fatal(err)
+	}
+	quote := func(s string) string { b, _ := json.Marshal(s); return string(b) }
+	for in, want := range map[string]string{
+		`{"result":{"content":[{"type":"text","text":` + quote(`{"phone":"13800138000","password":"x","a":1.0,"note":"n"}`) + `}]}}`: `{"result":{"content":[{"type":"text","text":` + quote(`{"phone":"138****8000","a":1.0,"note":null}`) + `}]}}`,
+		`{"result":{"contents":[{"uri":"x","text":` + quote(` [{"password":"x"},{"b":"订单"}] `) + `}]}}`:                              `{"result":{"contents":[{"uri":"x","text":` + quote(` [{},{"b":"订单"}] `) + `}]}}`,
+		`{"result":{"messages":[{"role":"user","content":{"type":"text","text":` + quote(`{"password":"x"}`) + `}}]}}`:               `{"result":{"messages":[{"role":"user","content":{"type":"text","text":` + quote(`{}`) + `}}]}}`,
+		// A text for people stays as it is written, and so does JSON without such names.
+		`{"result":{"content":[{"text":"the password: \u0061 {"},{"text":"{\"a\" : \u0031}"}]}}`: `{"result":{"content":[{"text":"the password: \u0061 {"},{"text":"{\"a\" : \u0031}"}]}}`,
+		// What is too long to be looked into is hidden.
+		`{"result":{"content":[{"text":"{\"a\":\"` + strings.Repeat("x", maxTextBlock) + `\"}"}]}}`: `{"result":{"content":[{"text":"****"}]}}`,
+	} {
+		var out strings.Builder
+		w := v.program.NewRewriter(&out)
+		if _, err := w.Write([]byte(in)); err != nil || w.Close() != nil || out.String() != want {
+			t.Errorf("%.200s\ngot  %.200s, %v\nwant %.200s", in, out.String(), err, want)
+		}
+	}
+}
