@@ -109,6 +109,7 @@ var blocks = []block{
 		{good: "realm x", kind: oneOption},
 		{good: "leeway 30s", kind: durationOption, bad: []string{"-1s", "11m", "30", "1KiB"}, says: "a duration from 0s to 10m, such as 30s"},
 		{good: "revocations /etc/revoked", kind: oneOption},
+		{good: "resource https://api.example.com/mcp", kind: blockOption},
 		{good: "cache 10", kind: countOption, bad: []string{"0", "10000001", "1h", "1.5"}, says: "a number of entries from 1 to 10000000, or off"},
 	}, every)},
 	{directive: "jwt_auth", around: []string{"issuer https://id.example.com {"}, options: ofIssuer},

@@ -193,7 +193,7 @@ func (p *Provider) unmarshalResource(d *caddyfile.Dispenser) error {
 		var err error
 		switch d.Val() {
 		case "authorization_servers":
-			if err = someArgs(d, &r.AuthorizationServers); err == nil {
+			if err = option.List(d, &r.AuthorizationServers); err == nil {
 				for _, s := range r.AuthorizationServers {
 					if bad := checkURL(s); bad != nil && !strings.ContainsAny(s, "{}") {
 						err = d.Errf("authorization_servers: '%s': %v", s, bad)
@@ -201,7 +201,7 @@ func (p *Provider) unmarshalResource(d *caddyfile.Dispenser) error {
 				}
 			}
 		case "scopes":
-			err = someArgs(d, &r.Scopes)
+			err = option.List(d, &r.Scopes)
 		case "name":
 			err = option.OneArg(d, &r.Name)
 		case "documentation":

@@ -2,10 +2,12 @@ package mcp
 
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
+
+// sizes are those that messages and events can have at most.
+var sizes = option.Sizes{Max: maxSize, Example: "1MiB"}
 
 // UnmarshalCaddyfile sets up the handler. Syntax:
 //
@@ -31,11 +33,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "origin":
 			err = option.Origin(d, &h.Origins)
 		case "max_body":
-			h.MaxBody, err = size(d)
+			err = option.Size(d, &h.MaxBody, sizes)
 		case "max_event":
-			var n int64
-			n, err = size(d)
-			h.MaxEvent = int(n)
+			err = option.Size(d, &h.MaxEvent, sizes)
 		default:
 			return option.Unrecognized(d, layer, []string{"origin", "max_body", "max_event"})
 		}
@@ -44,18 +44,4 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	return nil
-}
-
-// size reads an option that is a number of bytes.
-func size(d *caddyfile.Dispenser) (int64, error) {
-	name := d.Val()
-	var text string
-	if err := option.OneArg(d, &text); err != nil {
-		return 0, err
-	}
-	n, err := humanize.ParseBytes(text)
-	if err != nil || n == 0 || n > maxSize {
-		return 0, d.Errf("%s '%s': write a size of at most 64MiB, such as 1MiB", name, text)
-	}
-	return int64(n), nil
 }
