@@ -84,6 +84,7 @@ var rules = []written{
 	{good: "round 1 a", kind: ownOption, many: true},
 	{good: "shift_dates 3 a", kind: ownOption, many: true},
 	{good: "encrypt a", kind: ownOption, many: true},
+	{good: "placeholder a", kind: ownOption, many: true}, // in requests
 	{good: "detect email remove", kind: ownOption, many: true},
 }
 
@@ -279,6 +280,15 @@ var blocks = []block{
 		{good: "read_interval 1m", kind: durationOption, bad: []string{"0s"}, says: "a duration above 0, such as 1m"},
 		{good: "write_interval 1m", kind: durationOption, bad: []string{"0s"}, says: "a duration above 0, such as 1m"},
 		{good: "purge_age 1m", kind: durationOption, bad: []string{"0s"}, says: "a duration above 0, such as 1m"},
+	}},
+	{directive: "token_budget", before: []string{"limit 10 per minute"}, options: []written{
+		{good: "limit 10 per day", kind: ownOption, many: true},
+		{good: "plan gold {\nlimit 10 per day\n}", kind: blockOption, many: true},
+		{good: "by {http.auth.user.plan}", kind: oneOption},
+		{good: "usage /usage/total_tokens", kind: ownOption, many: true},
+		{good: "reserve 10", kind: countOption, bad: []string{"0", "-1", "+1", "1e3", "1KiB", "k", "99999999999M"}, says: "a number of tokens of at least 1, such as 100000, 100k or 2M"},
+		{good: "zone a", kind: oneOption},
+		{good: "max_callers 10", kind: countOption, bad: []string{"0", "10000001", "1h"}, says: "a number of callers from 1 to 10000000"},
 	}},
 }
 

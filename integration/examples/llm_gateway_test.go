@@ -29,8 +29,9 @@ func TestExampleLLMGateway(t *testing.T) {
 	}
 	s.Send(c, "GET", "/v1/models", harness.Bearer(trial)).Want(t, 200)
 	a = chat(full, "my card is 4111 1111 1111 1111")
-	if a.Want(t, 200, "[removed]"); strings.Contains(a.Body, "4111") {
-		t.Errorf("the model has seen a card: %s", a.Body)
+	a.Want(t, 200, `"my card is 4111 1111 1111 1111"`)
+	if saw := a.Header.Get("X-Model-Saw"); strings.Contains(saw, "4111") || !strings.Contains(saw, "my card is <PAN_1_") {
+		t.Errorf("the model has seen %s", saw)
 	}
 
 	// A restart forgets nothing, and no prompt is in the trail.
@@ -42,7 +43,7 @@ func TestExampleLLMGateway(t *testing.T) {
 	chat(trial, "hello").Want(t, 429, "token_budget_exceeded")
 	chat(full, "hello").Want(t, 200)
 	s.Stop()
-	harness.GrepTree(t, s.Path("llm-gateway.audit"), "hello", "parrot")
+	harness.GrepTree(t, s.Path("llm-gateway.audit"), "hello", "parrot", "4111")
 	if n := harness.CountRecords(t, s.Path("llm-gateway.audit"), "token_budget_exceeded", "60 per day"); n == 0 {
 		t.Error("the trail does not say which limit was exceeded")
 	}

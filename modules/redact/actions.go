@@ -66,6 +66,7 @@ func init() { // not in a declaration: detect builds another action
 			}
 			return redaction.Encrypt(seal), nil
 		}},
+		{name: "placeholder", rank: 3, build: simple(redaction.Placeholder)},
 		{name: "detect", words: "<kind>... <action>", tail: "[<selector>...]", rank: rankDetect, build: (*Rule).buildDetect},
 	}
 	for _, a := range actionList {

@@ -22,6 +22,7 @@ import (
 //		round       <places> <selector>...
 //		shift_dates <most days> <selector>...
 //		encrypt     <selector>...
+//		placeholder <selector>...
 //		detect      <kind>... <action> [<selector>...]
 //
 //		except role|scope|user|kind <name>... [from <issuer|kind>] {
@@ -64,6 +65,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	if err := option.Block(d, append([]string{"except", "only", "pass", "encrypt_key"}, actionNames()...), h.unmarshalOption); err != nil {
 		return err
+	}
+	if err := h.placeholdersInRequests(); err != nil {
+		return d.Err(err.Error())
 	}
 	if len(h.Rules) == 0 && len(h.Groups) == 0 && h.Requests == nil && !h.HideErrors {
 		return d.Err("redact needs at least one rule, such as 'remove password'")

@@ -202,20 +202,21 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 func (h *Handler) show(out io.Writer, v *view, t *requestText, p *preview, body []byte) error {
 	var w rewriter
 	var f fault
+	caller := redaction.Caller{ID: p.user, Vault: redaction.NewVault()}
 	switch {
 	case t.kind == events:
-		s := newEventStream(out, v.program.NewRewriter(nil), h, p.user)
+		s := newEventStream(out, v.program.NewRewriter(nil), h, caller)
 		if err := s.write(body); err != nil {
 			return err
 		}
 		return s.end()
 	case p.request:
-		w, f = newRequestRewriter(t, h, v, p.user, out)
+		w, f = newRequestRewriter(t, h, v, caller, out)
 	case t.kind == multi, t.kind == envelopes:
-		w, f = newFramed(t.kind, t.header, h, v, p.user, out)
+		w, f = newFramed(t.kind, t.header, h, v, caller, out)
 	default:
 		text := &jsonBody{Rewriter: v.program.NewRewriter(out), document: t.kind == document, ascii: t.label.charset == superCharset}
-		text.SetCaller(p.user)
+		text.SetCaller(caller)
 		w = text
 	}
 	if f.is() {

@@ -21,7 +21,7 @@ const maxFieldName = 4 << 10
 type fields struct {
 	view   *view
 	max    int // of a value that is looked at, in bytes
-	caller string
+	caller redaction.Caller
 
 	count int
 	fired []string

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 )
 
 // FuzzEventStream has two laws: how a stream is cut into pieces does not
@@ -31,7 +33,7 @@ func FuzzEventStream(f *testing.F) {
 	h := provision(f, "remove ssn\ndetect mobile email replace [x]\nmax_event 4KiB")
 	run := func(in []byte, at int) (string, error, int) {
 		var out bytes.Buffer
-		s := newEventStream(&out, h.answers.strict.program.NewRewriter(nil), h, "")
+		s := newEventStream(&out, h.answers.strict.program.NewRewriter(nil), h, redaction.Caller{})
 		err := s.write(in[:at])
 		if err == nil {
 			err = s.write(in[at:])

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 )
 
 // maxMixed is how deep multipart bodies may stand in one another.
@@ -41,7 +43,7 @@ func newMixed(contentType string, h *Handler, f fields, dst io.Writer, depth int
 }
 
 // newFramed returns what redacts a response of parts or envelopes.
-func newFramed(k kind, header http.Header, h *Handler, v *view, caller string, dst io.Writer) (rewriter, fault) {
+func newFramed(k kind, header http.Header, h *Handler, v *view, caller redaction.Caller, dst io.Writer) (rewriter, fault) {
 	common := fields{view: v, max: h.MaxValue, caller: caller}
 	if k == envelopes {
 		return newEnveloped(header, h, common, dst), fault{}

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
@@ -167,15 +168,16 @@ type Handler struct {
 	// one that is made on first use and kept in Caddy's storage.
 	EncryptKeys []EncryptKey `json:"encrypt_keys,omitempty"`
 
-	prefixes []string
-	answers  *views
-	requests *views
-	pass     mediaTypes
-	reqPass  mediaTypes
-	servers  sync.Map // of bool by *caddyhttp.Server: whether a request body needs a length
-	errors   *errorMasker
-	metrics  metrics
-	logger   *zap.Logger
+	prefixes  []string
+	answers   *views
+	restoring *views // answers that turn placeholders back, nil without any
+	requests  *views
+	pass      mediaTypes
+	reqPass   mediaTypes
+	servers   sync.Map // of bool by *caddyhttp.Server: whether a request body needs a length
+	errors    *errorMasker
+	metrics   metrics
+	logger    *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -242,6 +244,12 @@ func (h *Handler) compile(keys *keyring) error {
 	if h.Requests == nil {
 		return nil
 	}
+	if h.Requests.leavesPlaceholders() {
+		restore := redaction.Rule{Name: "placeholder", Selector: everything, Action: redaction.Restore()}
+		if h.restoring, err = newViews(h.Rules, h.Groups, keys, opts, tags, restore); err != nil {
+			return fmt.Errorf("redact: %w", err)
+		}
+	}
 	opts.fold = !h.Requests.MatchCase
 	if h.requests, err = newViews(h.Requests.Rules, h.Requests.Groups, keys, opts, nil); err != nil {
 		return fmt.Errorf("redact: requests: %w", err)
@@ -296,6 +304,9 @@ func (h *Handler) Validate() error {
 	if err := checkPrefixes(h.XSSIPrefixes); err != nil {
 		return fmt.Errorf("redact: %w", err)
 	}
+	if err := h.placeholdersInRequests(); err != nil {
+		return fmt.Errorf("redact: %w", err)
+	}
 	if h.Requests != nil && len(h.Requests.Rules) == 0 && len(h.Requests.Groups) == 0 {
 		return errors.New("redact: requests: no rule")
 	}
@@ -334,7 +345,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 
+	if body.places() {
+		if v, err = h.restoring.of(p); err != nil {
+			return h.refuse(w, r, internalFault(err))
+		}
+	}
 	rw := newResponseWriter(h, w, r, v, p)
+	rw.vault = body.vault()
 	rw.log, rw.repl, rw.counter = c.Decisions(), repl, count
 	defer rw.leave()
 	defer func() {

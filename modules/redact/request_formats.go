@@ -40,12 +40,12 @@ func reads(k kind) bool {
 }
 
 // read chooses what redacts the body.
-func (b *requestBody) read(t *requestText, h *Handler, v *view, caller string) (f fault) {
+func (b *requestBody) read(t *requestText, h *Handler, v *view, caller redaction.Caller) (f fault) {
 	b.rewriter, f = newRequestRewriter(t, h, v, caller, &b.out)
 	return f
 }
 
-func newRequestRewriter(t *requestText, h *Handler, v *view, caller string, dst io.Writer) (rewriter, fault) {
+func newRequestRewriter(t *requestText, h *Handler, v *view, caller redaction.Caller, dst io.Writer) (rewriter, fault) {
 	common := fields{view: v, max: h.MaxValue, caller: caller}
 	switch {
 	case t.kind == form:

@@ -32,7 +32,10 @@ func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*reque
 	if v == nil {
 		return nil, nil
 	}
-	b := &requestBody{src: r.Body, closer: r.Body}
+	b := &requestBody{src: r.Body, closer: r.Body, caller: callerOf(p, nil)}
+	if v.places {
+		b.caller.Vault = redaction.NewVault()
+	}
 	l := readLabel(r.Header, h.reqPass)
 	c := readCoding(r.Header)
 	if c.label && c.doubt == "" {
@@ -69,7 +72,7 @@ func (h *Handler) redactRequest(r *http.Request, p *principal.Principal) (*reque
 		delete(r.Header, "Content-Encoding")
 	}
 	if !f.is() && reads(k) {
-		f = b.read(&requestText{r.Method, r.URL.RawQuery, r.Header, l, k, r.ContentLength >= 0, first}, h, v, callerName(p))
+		f = b.read(&requestText{r.Method, r.URL.RawQuery, r.Header, l, k, r.ContentLength >= 0, first}, h, v, b.caller)
 		if f.is() {
 			if err := h.unreadableRequest(f); err != nil {
 				return nil, err
@@ -109,6 +112,7 @@ type requestBody struct {
 	src      io.Reader
 	closer   io.Closer
 	rewriter rewriter
+	caller   redaction.Caller
 	out      bytes.Buffer // redacted and not yet read
 	buf      []byte
 	ended    bool

@@ -24,7 +24,7 @@ type rewriting struct {
 func (rw *responseWriter) rewrite(first []byte) error {
 	r := &rw.rewriting
 	r.rw, rw.mode = rw, r
-	dst, caller := (*output)(rw), callerName(rw.caller)
+	dst, caller := (*output)(rw), callerOf(rw.caller, rw.vault)
 	switch rw.kind {
 	case events:
 		r.engine = rw.view.program.Get(nil)
@@ -107,10 +107,11 @@ func (rw *responseWriter) blame(err error) error {
 	return rw.fail(syntaxFault(err))
 }
 
-// callerName is what encrypted values are bound to.
-func callerName(p *principal.Principal) string {
-	if p == nil {
-		return ""
+// callerOf returns whom a body is rewritten for.
+func callerOf(p *principal.Principal, vault *redaction.Vault) redaction.Caller {
+	c := redaction.Caller{Vault: vault}
+	if p != nil {
+		c.ID = p.ID
 	}
-	return p.ID
+	return c
 }

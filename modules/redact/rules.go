@@ -32,11 +32,13 @@ type Rule struct {
 	//     that is negative, as many before it become zero
 	//   - shift_dates: a date moves by a number of days, at most as many as args
 	//     say, that follows from hash_key: the time between two dates stays
+	//   - placeholder: in requests alone, it becomes a name such as
+	//     <EMAIL_1_K7Q2ZD>, which becomes the value again in the response
 	//   - detect: what kinds name is looked for in every string value, and
 	//     what is found is treated as then says
 	//
 	// Where several rules name one value, the strictest action is taken, in
-	// this order: remove, null, replace, hash and encrypt, mask and keep, round
+	// this order: remove, null, replace, hash, encrypt and placeholder, mask and keep, round
 	// and shift_dates, truncate, detect.
 	Action string `json:"action"`
 
@@ -249,6 +251,11 @@ func (r *Rule) String() string {
 		words = append(words, r.Then.String())
 	}
 	return strings.Join(words, " ")
+}
+
+// does reports whether the rule has that action, or does it to what it detects.
+func (r *Rule) does(action string) bool {
+	return r.Action == action || r.Then != nil && r.Then.Action == action
 }
 
 func quoted(word string) string {

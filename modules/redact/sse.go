@@ -30,7 +30,7 @@ type eventStream struct {
 	max    int
 	text   bool // data may be plain text
 	ascii  bool // a byte beyond ASCII may be anything
-	caller string
+	caller redaction.Caller
 
 	event  []byte // what has come of the current event
 	line   int    // where its last line begins
@@ -65,7 +65,7 @@ type changedField struct {
 	value []byte
 }
 
-func newEventStream(dst io.Writer, rw *redaction.Rewriter, h *Handler, caller string) *eventStream {
+func newEventStream(dst io.Writer, rw *redaction.Rewriter, h *Handler, caller redaction.Caller) *eventStream {
 	text := h.Unreadable == "pass" || h.pass.contain("text/plain")
 	return &eventStream{dst: dst, rw: rw, max: h.MaxEvent, text: text, caller: caller}
 }

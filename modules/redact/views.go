@@ -54,8 +54,9 @@ type compiledGroup struct {
 	lines []line
 }
 
-// newViews compiles rules. All that can be wrong with a rule is found here.
-func newViews(rules []Rule, groups []Group, keys *keyring, l limits, tags *tagKey) (*views, error) {
+// newViews compiles rules, with the last ones behind them for every caller. All
+// that can be wrong with a rule is found here.
+func newViews(rules []Rule, groups []Group, keys *keyring, l limits, tags *tagKey, last ...redaction.Rule) (*views, error) {
 	if len(groups) > maxGroups {
 		return nil, fmt.Errorf("%d groups of except and only: at most %d are possible", len(groups), maxGroups)
 	}
@@ -64,6 +65,7 @@ func newViews(rules []Rule, groups []Group, keys *keyring, l limits, tags *tagKe
 	if v.rules, err = build(rules, "", keys); err != nil {
 		return nil, err
 	}
+	v.rules = append(v.rules, last...)
 	v.lines = lines(rules, "")
 	for _, g := range groups {
 		c := compiledGroup{Group: g}
@@ -135,7 +137,7 @@ func (v *views) make(key uint64) (*view, error) {
 	if len(rules) == 0 {
 		return nil, nil
 	}
-	made := &view{names: namesOf(rules)}
+	made := &view{names: namesOf(rules), places: v.does(key, "placeholder")}
 	var err error
 	options := redaction.Options{MaxDepth: v.limits.depth, MaxValue: v.limits.value, Sequence: true, FoldCase: v.limits.fold}
 	made.program, err = redaction.Compile(rules, options)
@@ -143,7 +145,8 @@ func (v *views) make(key uint64) (*view, error) {
 	if err != nil || v.tags == nil {
 		return made, err
 	}
-	weak := v.sealsValues(key)
+	// With encrypted values no two responses have the same bytes.
+	weak := v.does(key, "encrypt")
 	id := append([]byte(nil), v.tags.salt...)
 	for i := range rules {
 		id = append(append(id, rules[i].Name...), 0)
@@ -152,17 +155,14 @@ func (v *views) make(key uint64) (*view, error) {
 	return made, err
 }
 
-// sealsValues reports whether there is a rule that encrypts, so that no two
-// answers have the same bytes.
-func (v *views) sealsValues(key uint64) bool {
-	encrypts := func(l line) bool {
-		return l.rule.Action == "encrypt" || l.rule.Then != nil && l.rule.Then.Action == "encrypt"
-	}
-	if slices.ContainsFunc(v.lines, encrypts) {
+// does reports whether there is a rule with that action.
+func (v *views) does(key uint64, action string) bool {
+	has := func(l line) bool { return l.rule.does(action) }
+	if slices.ContainsFunc(v.lines, has) {
 		return true
 	}
 	for i := range v.groups {
-		if key&(1<<i) != 0 && slices.ContainsFunc(v.groups[i].lines, encrypts) {
+		if key&(1<<i) != 0 && slices.ContainsFunc(v.groups[i].lines, has) {
 			return true
 		}
 	}
@@ -172,6 +172,7 @@ func (v *views) sealsValues(key uint64) bool {
 // view is what some callers may see. A nil view is everything.
 type view struct {
 	names   map[string]bool    // of members, in the selectors
+	places  bool               // a rule leaves placeholders
 	program *redaction.Program // of one text or many: where there is one, the others do no harm
 	tags    *tagCipher         // nil: entity tags are dropped
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
@@ -31,7 +32,8 @@ type responseWriter struct {
 	r      *http.Request
 	view   *view // nil: the caller may see everything
 	caller *principal.Principal
-	log    *decision.Log // of the request
+	vault  *redaction.Vault // nil: the request has no placeholders
+	log    *decision.Log    // of the request
 	repl   *caddy.Replacer
 
 	counter *counter // of the request

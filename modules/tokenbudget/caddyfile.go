@@ -61,10 +61,10 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		return option.OneArg(d, &h.Zone)
 	case "reserve":
 		var text string
-		if err := option.OneArg(d, &text); err != nil {
-			return err
+		if !d.AllArgs(&text) {
+			return option.Takes(d, name, "one argument: "+tokenNumber)
 		}
-		return tokens(d, text, &h.Reserve)
+		return tokens(d, name, text, &h.Reserve)
 	case "max_callers":
 		return option.Count(d, &h.MaxCallers, callers)
 	}
@@ -104,7 +104,7 @@ func unmarshalLimit(d *caddyfile.Dispenser, limits *[]Limit) error {
 	if !d.AllArgs(&number, &per, &l.Per) || per != "per" {
 		return option.Takes(d, "limit", "a number of tokens and a period: limit 100000 per day")
 	}
-	if err := tokens(d, number, &l.Tokens); err != nil {
+	if err := tokens(d, "limit", number, &l.Tokens); err != nil {
 		return err
 	}
 	for _, other := range *limits {
@@ -119,8 +119,10 @@ func unmarshalLimit(d *caddyfile.Dispenser, limits *[]Limit) error {
 	return option.NoBlock(d)
 }
 
+const tokenNumber = "a number of tokens of at least 1, such as 100000, 100k or 2M"
+
 // tokens reads a number of tokens.
-func tokens(d *caddyfile.Dispenser, text string, target *int64) error {
+func tokens(d *caddyfile.Dispenser, name, text string, target *int64) error {
 	digits, unit := text, int64(1)
 	if rest, ok := strings.CutSuffix(text, "k"); ok {
 		digits, unit = rest, 1000
@@ -129,7 +131,7 @@ func tokens(d *caddyfile.Dispenser, text string, target *int64) error {
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || n < 1 || n > maxTokens/unit || digits[0] == '+' {
-		return d.Errf("'%s' is not a number of tokens: write 100000, 100k or 2M", text)
+		return d.Errf("%s '%s': write %s", name, text, tokenNumber)
 	}
 	*target = n * unit
 	return nil

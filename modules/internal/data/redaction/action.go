@@ -134,7 +134,7 @@ func Encrypt(s *mask.Sealer) Action {
 		if !ok {
 			return appendFixed(dst), true
 		}
-		return append(s.Seal(append(dst, '"'), v.raw, path, v.caller()), '"'), true
+		return append(s.Seal(append(dst, '"'), v.raw, path, v.caller().ID), '"'), true
 	}}
 }
 
@@ -237,9 +237,9 @@ func (v *value) pointer() (string, bool) {
 }
 
 // caller returns what Rewriter.SetCaller was given.
-func (v *value) caller() string {
+func (v *value) caller() Caller {
 	if v.w == nil {
-		return ""
+		return Caller{}
 	}
 	return v.w.caller
 }

@@ -108,7 +108,7 @@ func TestEncryptedValueOpensAtItsPlaceInTheOutput(t *testing.T) {
 	for n := 1; n <= len(in)+1; n += 1 + n/40*100 {
 		var b strings.Builder
 		w := p.NewRewriter(&b)
-		w.SetCaller("alice")
+		w.SetCaller(Caller{ID: "alice"})
 		for at := 0; at < len(in); at += n {
 			if _, err := w.Write([]byte(in[at:min(at+n, len(in))])); err != nil {
 				t.Fatal(err)

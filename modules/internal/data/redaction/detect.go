@@ -1,6 +1,7 @@
 package redaction
 
 import (
+	"bytes"
 	"io"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/mask"
@@ -8,10 +9,12 @@ import (
 
 // detector applies an action to what is found in strings.
 type detector struct {
-	kinds *mask.Detector
+	kinds finder
 	inner Action
 	below *Program // for JSON in strings, nil at the innermost level
 	any   bool     // looks into numbers too
+
+	nested bool // texts that come in pieces may be JSON
 
 	rewrite func(text []byte) ([]byte, bool) // in the place of all that
 }
@@ -69,17 +72,20 @@ func (d *detector) redact(dst []byte, v *value) (out []byte, found, null bool) {
 		if !ok {
 			break
 		}
-		found = true
 		dst = append(dst, text[from:start]...)
 		from = end
 		switch d.inner.kind {
 		case actRemove:
+			found = true
 		case actNull:
 			return nil, true, true
 		case actReplace:
+			found = true
 			dst = appendDecoded(dst, d.inner.literal[1:len(d.inner.literal)-1])
 		default:
+			before := len(dst)
 			dst = d.apply(dst, v, text[start:end])
+			found = found || !bytes.Equal(dst[before:], text[start:end])
 		}
 	}
 	if !found {

@@ -1,6 +1,7 @@
 package redaction
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 )
@@ -107,8 +108,9 @@ func (t *Tail) Decide(end bool) (edits []Edit, n int) {
 			e := Edit{From: start - t.context, To: stop - t.context, Rule: rule.Name}
 			if !slices.ContainsFunc(edits, func(o Edit) bool { return e.From < o.To && o.From < e.To }) {
 				e.Text = rule.Action.detect.instead(&t.v, t.text[start:stop])
-				edits = append(edits, e)
-				last = max(last, stop)
+				if last = max(last, stop); !bytes.Equal(e.Text, t.text[start:stop]) {
+					edits = append(edits, e)
+				}
 			}
 		}
 	}
@@ -133,5 +135,9 @@ func (d *detector) instead(v *value, thing []byte) []byte {
 	case actReplace:
 		return appendDecoded(nil, d.inner.literal[1:len(d.inner.literal)-1])
 	}
-	return d.apply(nil, v, slices.Clone(thing))
+	out := d.apply(nil, v, slices.Clone(thing))
+	if d.nested && holdsJSON(v.w.path) && !bytes.Equal(out, thing) {
+		return escaped(out)
+	}
+	return out
 }

@@ -16,7 +16,7 @@ type Rewriter struct {
 	base    int64 // bytes of the text before the current Write
 	count   int
 	fired   []uint64
-	caller  string
+	caller  Caller
 	trace   func(rule, pointer string)
 	choose  func(rule string, element []byte) bool
 	watch   func(rule string, text []byte)
@@ -98,7 +98,7 @@ const firstOut = 4 << 10
 // forgotten.
 func (w *Rewriter) Reset(dst io.Writer) {
 	w.dst, w.err, w.base, w.count = dst, nil, 0, 0
-	w.caller, w.source, w.path, w.trace = "", "", "", nil
+	w.caller, w.source, w.path, w.trace = Caller{}, "", "", nil
 	w.choose, w.watch = nil, nil
 	if n := (len(w.program.rules) + 63) / 64; len(w.fired) < n {
 		w.fired = make([]uint64, n)
@@ -125,7 +125,7 @@ func (w *Rewriter) Reset(dst io.Writer) {
 
 // SetCaller says for whom the text is redacted. Encrypt binds its values to
 // it. It is forgotten with Reset.
-func (w *Rewriter) SetCaller(caller string) { w.caller = caller }
+func (w *Rewriter) SetCaller(caller Caller) { w.caller = caller }
 
 // Choose has f say which of the elements go that rules of RemoveChosen name. It
 // is given the name of the rule and the text of the element, which is valid JSON
