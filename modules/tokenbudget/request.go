@@ -31,6 +31,7 @@ func mustReader(sums ...usage.Sum) *usage.Reader {
 	if err != nil {
 		panic(err)
 	}
+	r.FoldCase()
 	return r
 }
 
@@ -45,21 +46,24 @@ func (h *Handler) estimate(r *http.Request) (budget.Estimate, error) {
 	if err != nil {
 		return e, err
 	}
-	e.Prompt = (length + bytesPerToken - 1) / bytesPerToken
+	e.Prompt = perBytes(length)
 	if r.Header.Get("Content-Encoding") != "" {
 		return e, nil // nobody says how
 	}
-	tokens, ok := number(askedTokens, text)
-	if !ok || tokens == 0 {
+	tokens, certain := most(askedTokens, text)
+	choices, sure := most(askedChoices, text)
+	if !certain || !sure || tokens == 0 {
 		return e, nil
 	}
-	choices, _ := number(askedChoices, text)
 	e.Response = min(tokens, maxTokens) * min(max(choices, 1), 1<<10)
 	return e, nil
 }
 
-func number(reader *usage.Reader, text []byte) (int64, bool) {
+// most returns the largest number at any of the places: nobody but the upstream
+// knows which it looks at, whatever their case, and at which of two. It
+// reports false if one may be read in another way.
+func most(reader *usage.Reader, text []byte) (int64, bool) {
 	m := reader.Meter(usage.JSON)
 	_, _ = m.Write(text)
-	return m.Total()
+	return m.Most()
 }

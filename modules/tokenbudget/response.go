@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/budget"
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/usage"
 )
 
@@ -18,6 +19,8 @@ type metered struct {
 	status int
 	meter  *usage.Meter // nil: nobody can tell from this body
 	stream bool
+	plain  bool // the body may be what the model says, and nothing else
+	broken bool // the client has not got all of it
 }
 
 func newMetered(h *Handler, w http.ResponseWriter) *metered {
@@ -43,7 +46,7 @@ func (m *metered) begin() {
 	case media == "text/event-stream":
 		m.meter, m.stream = m.h.reader.Meter(usage.Events), true
 	case strings.Contains(media, "json") || media == "" || media == "text/plain":
-		m.meter = m.h.reader.Meter(usage.JSON)
+		m.meter, m.plain = m.h.reader.Meter(usage.JSON), media == "text/plain"
 	}
 }
 
@@ -56,7 +59,9 @@ func (m *metered) Write(p []byte) (int, error) {
 	if m.meter != nil {
 		_, _ = m.meter.Write(p)
 	}
-	return m.ResponseWriterWrapper.Write(p)
+	n, err := m.ResponseWriterWrapper.Write(p)
+	m.broken = m.broken || err != nil
+	return n, err
 }
 
 // ReadFrom has what passes read, too.
@@ -72,27 +77,36 @@ const (
 	byStatus   = "status"   // it failed, and costs nothing
 )
 
-// cost returns what the response has cost, and how that was found out. Whoever
-// is gone before it has ended pays at least what was reserved, unless it is a
-// stream, which the upstream ends as well: it has made the rest, for all we know.
-func (m *metered) cost(reserved, prompt int64, gone bool) (tokens int64, how string) {
+// cost returns what the response has cost, and how that was found out. Who does
+// not wait for its end pays at least what was reserved, whatever the request has
+// said, unless it is a stream, which the upstream ends as well: it has made the
+// rest, for all we know.
+func (m *metered) cost(r *budget.Reservation, prompt int64, gone bool) (tokens int64, how string) {
+	total, said := int64(0), false
 	if m.meter != nil {
-		if total, ok := m.meter.Total(); ok {
-			return total, byUsage
-		}
+		total, said = m.meter.Total()
 	}
-	switch {
-	case m.status >= 400 || m.status == 0 && !gone:
+	switch gone = gone || m.broken; {
+	case said && !m.plain && !(gone && m.stream):
+		return total, byUsage
+	case !said && (m.status >= 400 || m.status == 0 && !gone):
 		return 0, byStatus
 	case m.meter == nil:
-		return reserved, byReserve
+		return r.Unproven, byReserve
 	case m.stream:
+		if said { // before the end, as of a prompt
+			prompt = min(prompt, total)
+		}
 		// Most events have one token, and none of those with text has less.
-		return prompt + max(m.meter.Events(), 1), byEstimate
+		tokens = prompt + max(m.meter.Events(), perBytes(m.meter.Said()), 1)
+	default:
+		tokens = prompt + perBytes(m.meter.Bytes())
+		if gone {
+			tokens = max(tokens, r.Unproven)
+		}
 	}
-	tokens = prompt + (m.meter.Bytes()+bytesPerToken-1)/bytesPerToken
-	if gone {
-		tokens = max(tokens, reserved)
-	}
-	return tokens, byEstimate
+	return max(tokens, total), byEstimate
 }
+
+// perBytes returns about how many tokens so many bytes of text have.
+func perBytes(n int64) int64 { return (n + bytesPerToken - 1) / bytesPerToken }

@@ -114,7 +114,7 @@ var callers = option.Counts{Min: 1, Max: 10_000_000, Of: "callers"}
 // knownUsage is where the services say what a response has cost.
 var knownUsage = [][]string{
 	{"/usage/total_tokens|/response/usage/total_tokens"},
-	{"/usageMetadata/totalTokenCount"},
+	{"/usageMetadata/totalTokenCount|/-/usageMetadata/totalTokenCount"}, // a stream without alt=sse is an array
 	{
 		"/usage/input_tokens|/message/usage/input_tokens", "/usage/output_tokens|/message/usage/output_tokens",
 		"/usage/cache_creation_input_tokens|/message/usage/cache_creation_input_tokens",
@@ -245,7 +245,7 @@ func (h *Handler) SharedBy() string { return h.By }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	reqctx.Of(r)
 	repl := reqctx.Replacer(r)
-	if r.Method == http.MethodConnect || r.Header.Get("Upgrade") != "" {
+	if r.Method == http.MethodConnect || len(r.Header["Upgrade"]) > 0 {
 		return h.reject(w, r, "", &problem.Problem{
 			Status: http.StatusForbidden, Code: "upgrade_not_metered",
 			Detail: "Other protocols than HTTP are not available here.",
@@ -285,16 +285,19 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	accepted, had := r.Header["Accept-Encoding"]
 	// An absent field would let Go's transport ask for gzip by itself.
 	r.Header["Accept-Encoding"] = []string{"identity"}
+	ended := false
 	defer func() {
 		if delete(r.Header, "Accept-Encoding"); had {
 			r.Header["Accept-Encoding"] = accepted
 		}
-		tokens, how := m.cost(reservation.Tokens, estimate.Prompt, r.Context().Err() != nil)
+		tokens, how := m.cost(reservation, estimate.Prompt, !ended || r.Context().Err() != nil)
 		reservation.Settle(tokens, time.Now())
 		h.metrics.charged(how, tokens)
 		reqctx.Replacer(r).Set(tokensKey, strconv.FormatInt(tokens, 10))
 	}()
-	return next.ServeHTTP(m, r)
+	err := next.ServeHTTP(m, r)
+	ended = true
+	return err
 }
 
 const tokensKey = "http.moat.tokens"

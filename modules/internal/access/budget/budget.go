@@ -93,6 +93,7 @@ type entry struct {
 	reserved int64
 	running  int
 	largest  int64 // what a request has cost at most, in this window of a day
+	lied     bool  // one has cost more than it said, in this window of a day
 	day      int64
 }
 
@@ -114,15 +115,22 @@ type Estimate struct {
 	Default  int64 // what a request of which nothing is known is expected to cost
 }
 
-// cost returns what to reserve, given what a request of the key has cost at most.
-func (e Estimate) cost(largest int64) int64 {
-	switch {
-	case e.Response > 0:
-		return e.Prompt + e.Response
-	case largest > 0:
-		return largest
+// cost returns what to reserve, given what a request of the key has cost at
+// most, and what it is whatever the request says. Of a key that has cost more than
+// it said, what it says is believed only where it is more.
+func (e Estimate) cost(largest int64, lied bool) (reserve, unsaid int64) {
+	unsaid = e.Prompt + e.Default
+	if largest > 0 {
+		unsaid = largest
 	}
-	return e.Prompt + e.Default
+	switch said := e.Prompt + e.Response; {
+	case e.Response <= 0:
+		return unsaid, unsaid
+	case lied:
+		return max(said, unsaid), unsaid
+	default:
+		return said, unsaid
+	}
 }
 
 // Reservation is what a request under way has reserved.
@@ -130,7 +138,13 @@ type Reservation struct {
 	ledger *Ledger
 	entry  *entry
 	Tokens int64
-	once   sync.Once
+
+	// Unproven is what to charge where nobody can tell what the request has cost:
+	// Tokens, and no less because of what the request says.
+	Unproven int64
+
+	said bool
+	once sync.Once
 }
 
 // Reserve starts a request of a key, or says why it may not start. Without
@@ -143,7 +157,7 @@ func (l *Ledger) Reserve(key string, limits []Limit, estimate Estimate, now time
 		e = new(entry)
 	}
 	e.roll(now)
-	cost := estimate.cost(e.largest)
+	cost, unsaid := estimate.cost(e.largest, e.lied)
 	var worst *Exceeded
 	for _, limit := range limits {
 		used := e.windows[limit.Per].used
@@ -166,7 +180,7 @@ func (l *Ledger) Reserve(key string, limits []Limit, estimate Estimate, now time
 	}
 	e.reserved += cost
 	e.running++
-	return &Reservation{ledger: l, entry: e, Tokens: cost}, nil
+	return &Reservation{ledger: l, entry: e, Tokens: cost, Unproven: max(cost, unsaid), said: estimate.Response > 0}, nil
 }
 
 // fits reports whether used+reserved+cost is at most limit. None is negative.
@@ -191,6 +205,7 @@ func (r *Reservation) Settle(tokens int64, now time.Time) {
 			e.windows[p].used = add(e.windows[p].used, tokens)
 		}
 		e.largest = max(e.largest, tokens)
+		e.lied = e.lied || r.said && tokens > r.Tokens
 		l.changed = true
 	})
 }
@@ -232,7 +247,7 @@ func (e *entry) roll(now time.Time) {
 		}
 	}
 	if day := e.windows[Day].from; e.day != day {
-		e.day, e.largest = day, 0
+		e.day, e.largest, e.lied = day, 0, false
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 	"strconv"
+	"strings"
 )
 
 // finder looks for the numbers at some JSON Pointers (RFC 6901) in a JSON text
@@ -14,8 +15,11 @@ import (
 // JSON has no numbers, or some that stand where they would in JSON.
 type finder struct {
 	paths [][]string
+	fold  bool   // names match whatever their case
 	found uint64 // of the pointers
 	value []int64
+	most  int64 // that was found, anywhere
+	doubt bool  // something else than a number stands where one should
 
 	frames []frame // open objects and arrays, as deep as a pointer goes
 	deep   int     // those within them
@@ -23,8 +27,12 @@ type finder struct {
 	state  state
 	key    bool // the string is the name of a member
 	escape bool
-	text   []byte // of a name or a number
+	text   []byte // of a name or a number, or the beginning of another string
 	over   bool   // it is longer than what is looked for
+	length int64  // of a string that is no name
+
+	says bool  // the member is called as those with what a model says
+	said int64 // bytes of what it has said
 }
 
 type frame struct {
@@ -42,6 +50,16 @@ const (
 	inScalar
 )
 
+// sayings are the names of members in which models stream what they say, as the
+// services call them.
+var sayings = map[string]bool{
+	"content": true, "text": true, "delta": true, "response": true, "arguments": true, "partial_json": true, "transcript": true,
+	"thinking": true, "reasoning": true, "reasoning_content": true, "refusal": true, "generated_text": true, "completion": true,
+}
+
+// maxSaying is as long as the longest of sayings.
+const maxSaying = len("reasoning_content")
+
 const (
 	maxPointers = 64
 	maxText     = 256
@@ -56,7 +74,7 @@ func newFinder(paths [][]string) *finder {
 // reset begins a new text. What was found stays.
 func (f *finder) reset() {
 	f.frames, f.deep, f.state = f.frames[:0], 0, between
-	f.escape, f.over = false, false
+	f.escape, f.over, f.says = false, false, false
 	f.text = f.text[:0]
 }
 
@@ -73,6 +91,10 @@ func (f *finder) write(p []byte) {
 				}
 				if e := bytes.IndexByte(p[i:i+n], '\\'); e >= 0 {
 					n = e
+				}
+				f.length += int64(n)
+				if room := maxSaying + 1 - len(f.text); room > 0 { // one more tells that it is longer
+					f.text = append(f.text, p[i:i+min(n, room)]...)
 				}
 				if i += n; i == len(p) {
 					return
@@ -120,12 +142,19 @@ func (f *finder) inString(c byte) {
 	switch {
 	case f.escape:
 		f.escape = false
+		f.length++
 	case c == '\\':
 		f.escape = true
 	case c == '"':
-		f.state = between
-		if f.key {
+		switch {
+		case f.key:
+			f.state = between
 			f.named()
+		case f.says:
+			f.said += f.length
+		}
+		if !f.key {
+			f.scalar()
 		}
 		return
 	}
@@ -140,6 +169,7 @@ func (f *finder) between(c byte) {
 	case ' ', '\t', '\r', '\n':
 	case '{', '[':
 		f.open(c == '[')
+		f.says = f.says && c == '['
 	case '}', ']':
 		if f.deep > 0 {
 			f.deep--
@@ -148,9 +178,11 @@ func (f *finder) between(c byte) {
 		}
 	case ',':
 		f.next()
+		f.says = false
 	case ':':
+		f.says = sayings[string(f.text)]
 	case '"':
-		f.state, f.text, f.over = inString, f.text[:0], false
+		f.state, f.text, f.over, f.length = inString, f.text[:0], false, 0
 		top := f.top()
 		f.key = top != nil && top.name
 		f.begin()
@@ -186,7 +218,7 @@ func (f *finder) open(array bool) {
 	case f.deep > 0:
 		lead = 0
 	case top != nil && top.array:
-		lead = f.step(top.lead, strconv.Itoa(top.index))
+		lead = f.element(top)
 	}
 	if lead = f.longer(lead); f.deep > 0 || lead == 0 {
 		f.deep++
@@ -210,11 +242,18 @@ func (f *finder) longer(lead uint64) uint64 {
 func (f *finder) step(lead uint64, token string) uint64 {
 	at := len(f.frames) - 1
 	for rest := lead; rest != 0; rest &= rest - 1 {
-		if i := bits.TrailingZeros64(rest); f.paths[i][at] != token {
+		i := bits.TrailingZeros64(rest)
+		if name := f.paths[i][at]; name != token && !(f.fold && strings.EqualFold(name, token)) {
 			lead &^= 1 << i
 		}
 	}
 	return lead
+}
+
+// element returns those of the pointers to an array that go on with its current
+// element. The token - is any.
+func (f *finder) element(array *frame) uint64 {
+	return f.step(array.lead, strconv.Itoa(array.index)) | f.step(array.lead, "-")
 }
 
 // named takes the end of a name.
@@ -244,8 +283,9 @@ func (f *finder) next() {
 	}
 }
 
-// scalar takes the end of a number or literal.
+// scalar takes the end of a number, a literal, or a string that is no name.
 func (f *finder) scalar() {
+	quoted := f.state == inString
 	f.state = between
 	top := f.top()
 	if f.deep > 0 || f.over || top == nil && len(f.frames) > 0 {
@@ -253,16 +293,19 @@ func (f *finder) scalar() {
 	}
 	want := f.want
 	if top != nil && top.array {
-		want = f.step(top.lead, strconv.Itoa(top.index))
+		want = f.element(top)
 	}
 	for ; want != 0; want &= want - 1 {
 		i := bits.TrailingZeros64(want)
 		if len(f.paths[i]) != len(f.frames) {
 			continue
 		}
-		if n, ok := count(f.text); ok {
+		if n, ok := count(f.text); ok && !quoted {
 			f.value[i] = n
 			f.found |= 1 << i
+			f.most = max(f.most, n)
+		} else if quoted || string(f.text) != "null" {
+			f.doubt = true
 		}
 	}
 }

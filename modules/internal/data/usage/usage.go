@@ -53,7 +53,12 @@ func parsePointer(text string) ([]string, error) {
 type Reader struct {
 	sums  [][][]int // sum, number, alternatives: places in paths
 	paths [][]string
+	fold  bool
 }
+
+// FoldCase has names of members match whatever their case, as some programs
+// read them.
+func (r *Reader) FoldCase() { r.fold = true }
 
 // NewReader makes a reader of sums, of which the first counts that has a number.
 func NewReader(sums ...Sum) (*Reader, error) {
@@ -119,7 +124,9 @@ const (
 
 // Meter begins to read a body.
 func (r *Reader) Meter(form Form) *Meter {
-	return &Meter{r: r, form: form, f: newFinder(r.paths)}
+	m := &Meter{r: r, form: form, f: newFinder(r.paths)}
+	m.f.fold = r.fold
+	return m
 }
 
 // Write takes bytes of the body. It never fails.
@@ -153,6 +160,18 @@ func (m *Meter) Total() (int64, bool) {
 	}
 	return 0, false
 }
+
+// Most returns the largest number at any of the pointers, of members that are
+// given twice and of further texts too, and whether that is certain: it is not if
+// one has something else than a number, which other programs may read as one.
+func (m *Meter) Most() (n int64, certain bool) {
+	m.f.end()
+	return m.f.most, !m.f.doubt
+}
+
+// Said returns how many bytes of text a model has streamed, as far as the names
+// of members tell.
+func (m *Meter) Said() int64 { return m.f.said }
 
 // Events returns how many events with data there were.
 func (m *Meter) Events() int64 { return m.events }

@@ -235,3 +235,60 @@ func BenchmarkMeter(b *testing.B) {
 		}
 	}
 }
+
+func TestMostIsTheLargestOfAll(t *testing.T) {
+	r, err := NewReader(Sum{{"/max_tokens", "/options/n"}, {"/list/-/n"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.FoldCase()
+	for body, want := range map[string]int64{
+		`{"max_tokens":1,"options":{"n":9}}`:           9,
+		`{"MAX_tokens":9,"max_tokens":1}`:              9,
+		`{"max_tokens":9}{"max_tokens":1}`:             9,
+		`{"list":[{"n":1},{"n":9},{"n":2}]}`:           9,
+		`{"max_tokens":null,"options":{"n":9}}`:        9,
+		`{"max_tokens":"9"}`:                           -1,
+		`{"max_tokens":"","options":{"n":9}}`:          -1,
+		`{"options":{"n":9},"max_tokens":true}`:        -1,
+		`{"other":"9","options":{"m":"9"}}`:            0,
+		`{"messages":[{"max_tokens":"9"}],"x":["9"] }`: 0,
+	} {
+		for _, step := range []int{1, 3, 1 << 20} {
+			m := r.Meter(JSON)
+			for rest := body; rest != ""; rest = rest[min(step, len(rest)):] {
+				_, _ = m.Write([]byte(rest[:min(step, len(rest))]))
+			}
+			got, certain := m.Most()
+			if !certain {
+				got = -1
+			}
+			if got != want {
+				t.Errorf("%s in pieces of %d: %d, want %d", body, step, got, want)
+			}
+		}
+	}
+}
+
+func TestTextOfModelsIsMeasured(t *testing.T) {
+	for body, want := range map[string]int64{
+		`{"choices":[{"delta":{"content":"12345"}}]}`:                                        5,
+		`{"type":"content_block_delta","delta":{"type":"text_delta","text":"12\n45"}}`:       5,
+		`{"content":["123","45"]}`:                                                           3,
+		`{"delta":"12345","id":"content","model":"text"}`:                                    5,
+		`{"x":"text","y":"12345"}`:                                                           0,
+		`{"delta":{"reasoning_content":"12345","reasoning_contents":"1"}}`:                   5,
+		`{"usage":{"content":"12345"}}`:                                                      5,
+		`{"content":"` + strings.Repeat("x", 100_000) + `","text":"` + "\\\"" + `","a":"b"}`: 100_001,
+	} {
+		for _, step := range []int{1, 3, 1 << 20} {
+			m := reader(t).Meter(Events)
+			for rest := "data: " + body + "\n\n"; rest != ""; rest = rest[min(step, len(rest)):] {
+				_, _ = m.Write([]byte(rest[:min(step, len(rest))]))
+			}
+			if got := m.Said(); got != want {
+				t.Errorf("%.80s in pieces of %d: %d, want %d", body, step, got, want)
+			}
+		}
+	}
+}
