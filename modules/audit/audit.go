@@ -65,20 +65,20 @@ const (
 	shortKeep = 180 * 24 * time.Hour
 )
 
-// Handler records every request in an audit trail, the refused, aborted and
-// upgraded ones too. It stands outside all layers whose decisions it records.
+// Handler records every request in an audit trail, including rejected, aborted and
+// upgraded ones. It stands outside all layers whose decisions it records.
 //
-// With `sync always` a request that cannot be recorded durably is refused with
+// With `sync always` a request that cannot be recorded durably is rejected with
 // 503 and the code audit_unavailable before the upstream sees it, and no
-// answer is complete at the client before its record is on disk.
+// response is complete at the client before its record is on disk.
 //
 // Credentials are never recorded: not the values of Authorization, Cookie,
-// DPoP, X-Api-Key and their like, and in recorded queries and bodies not
-// what bears the name of a password, token or secret.
+// DPoP, X-Api-Key and their like, nor the members
+// of recorded queries and bodies that are named like a password, token or secret.
 //
-// Where an error is handed to the site's handle_errors, the record has the
-// status of the error. A page of handle_errors that chooses another status
-// is not seen: error routes run outside of all handlers.
+// If an error reaches the site's handle_errors, the record has the status of
+// the error. A handle_errors route that sends another status is not seen: error
+// routes run outside of all handlers.
 type Handler struct {
 	option.Placed
 
@@ -89,8 +89,8 @@ type Handler struct {
 
 	// When records are made durable. `always`: an intent record is on disk
 	// before the upstream sees the request, and an outcome record before
-	// the end of the answer leaves; requests share syncs. `batch`: within
-	// `batch` after the answer. `off`: when the operating system likes.
+	// the end of the response leaves; requests share syncs. `batch`: within
+	// `batch` after the response. `off`: when the operating system likes.
 	// Default: batch
 	Sync string `json:"sync,omitempty"`
 
@@ -98,7 +98,7 @@ type Handler struct {
 	Batch caddy.Duration `json:"batch,omitempty"`
 
 	// What happens to requests while records cannot be written. `refuse`
-	// answers 503 audit_unavailable, `continue` lets them pass and counts
+	// rejects them with 503 audit_unavailable, `continue` lets them pass and counts
 	// them. Default: refuse with `sync always`, otherwise continue
 	OnFailure string `json:"on_failure,omitempty"`
 
@@ -115,7 +115,7 @@ type Handler struct {
 	// that carry credentials are never recorded.
 	RecordQuery *[]string `json:"record_query,omitempty"`
 
-	// How much of the request's and of the answer's body is recorded, in
+	// How much of the request's and of the response's body is recorded, in
 	// bytes, at most 65536. Default: 0
 	RequestBody  int64 `json:"request_body,omitempty"`
 	ResponseBody int64 `json:"response_body,omitempty"`
@@ -156,8 +156,8 @@ type Handler struct {
 	// the name that it has, whatever key signs. Default: the name of the key
 	Origin string `json:"origin,omitempty"`
 
-	// Who cosigns checkpoints, so that a trail that was put back to an older
-	// state is found. Nothing waits for them.
+	// Who cosigns checkpoints, so that a trail rolled back to an older state
+	// is detected. No request waits for them.
 	Witnesses []Witness `json:"witnesses,omitempty"`
 
 	// How many witnesses must have cosigned a checkpoint for it to be kept
@@ -173,7 +173,7 @@ type Handler struct {
 	// Default: 10s
 	Checkpoint caddy.Duration `json:"checkpoint,omitempty"`
 
-	// Where the trail's records are delivered to, besides.
+	// Where the trail's records are delivered as well.
 	Deliver []Delivery `json:"deliver,omitempty"`
 
 	app      *App
@@ -415,7 +415,7 @@ func (h *Handler) serve(t *trail.Trail, e *entry, r *http.Request, next caddyhtt
 			return
 		}
 		p := recover()
-		goexit := p == nil // runtime.Goexit: nobody waits for an answer
+		goexit := p == nil // runtime.Goexit: nobody waits for a response
 		if goexit {
 			p = http.ErrAbortHandler
 		}
@@ -441,8 +441,8 @@ func (h *Handler) serve(t *trail.Trail, e *entry, r *http.Request, next caddyhtt
 	}
 	if werr != nil && h.refuse && h.durable && !e.upgraded {
 		if !e.discard() {
-			// Part of the answer has left. Without its end the client
-			// knows that it has no answer.
+			// Part of the response has left. Without its end the client
+			// knows that it has no response.
 			panic(http.ErrAbortHandler)
 		}
 		return h.unavailable(e.ResponseWriter, r, werr)

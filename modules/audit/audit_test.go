@@ -740,7 +740,7 @@ func TestChangesAreRecordedOnceTheConfigurationRuns(t *testing.T) {
 	}
 }
 
-// The other half of "no record, no answer": the application has answered, and
+// The other half of "no record, no response": the application has answered, and
 // then the disk fails.
 func TestAnswerThatCannotBeRecordedDoesNotLeave(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -54,7 +54,7 @@ func (n nowhere) WriteHeader(int)             {}
 var alice = &principal.Principal{ID: "alice", Issuer: "https://id.example.com", Kind: "jwt", KeyID: "k1", TokenID: "t-123", Roles: []string{"clerk", "auditor"}}
 
 // layers is what stands behind audit: three layers that note their decisions,
-// and an answer of 140 bytes.
+// and a response of 140 bytes.
 var layers = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 	reqctx.Identify(r, alice)
 	log := reqctx.Decisions(r)

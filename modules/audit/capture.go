@@ -8,7 +8,7 @@ import (
 )
 
 // capture keeps the beginning of a body for the record. A transport may still
-// read the request's body when the answer is over, if the upstream has answered
+// read the request's body when the response is over, if the upstream has answered
 // before it had all of it.
 type capture struct {
 	max      int64

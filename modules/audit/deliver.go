@@ -84,14 +84,14 @@ func (d *Delivery) prepare() error {
 	if err != nil {
 		return err
 	}
-	place := filepath.Base(target)
+	dest := filepath.Base(target)
 	switch d.Sink {
 	case SinkHTTP:
 		u, err := url.Parse(target)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return errors.New("the target is not an http or https URL")
 		}
-		place = u.Host
+		dest = u.Host
 	case SinkSyslog:
 		if d.Network != "tcp" && d.Network != "tls" {
 			return fmt.Errorf("network %q: must be tcp or tls", d.Network)
@@ -99,7 +99,7 @@ func (d *Delivery) prepare() error {
 		if _, _, err := net.SplitHostPort(target); err != nil {
 			return errors.New("the target is not a host:port")
 		}
-		place = target
+		dest = target
 	}
 	if len(d.Headers) > 0 && d.Sink != SinkHTTP {
 		return errors.New("header is for deliver http")
@@ -114,7 +114,7 @@ func (d *Delivery) prepare() error {
 		return err
 	}
 	if d.Name == "" {
-		d.Name = d.Sink + "-" + place
+		d.Name = d.Sink + "-" + dest
 	}
 	d.Name = storageSafe(d.Name)
 	return nil

@@ -59,7 +59,7 @@ type entry struct {
 	headers http.Header // those that are recorded; nil where none are
 	took    time.Duration
 
-	final   int    // status of the answer
+	final   int    // status of the response
 	how     string // it ended
 	foreign *decision.Decision
 }
@@ -134,7 +134,7 @@ func newID(dst *[36]byte) string {
 	return unsafe.String(&dst[0], len(dst)) // valid until dst is written again
 }
 
-// end notes how the request ended: by a panic, by an error, or by an answer.
+// end notes how the request ended: by a panic, by an error, or by a response.
 func (e *entry) end(r *http.Request, panicked any, err error) {
 	e.took = time.Since(e.start)
 	if _, asked := e.vars["uuid"]; asked || err != nil {
@@ -159,14 +159,14 @@ func (e *entry) end(r *http.Request, panicked any, err error) {
 		e.how = record.EndError
 	}
 	if panicked != nil && e.status == 0 {
-		e.final = 0 // no answer at all
+		e.final = 0 // no response at all
 	}
 	if err != nil && !e.log.Refused() {
 		e.foreign = foreign(r, e.repl, err)
 	}
 }
 
-// statusOf returns the status that Caddy answers with when a handler returns
+// statusOf returns the status that Caddy sends when a handler returns
 // err and nothing was written, unless handle_errors chooses another.
 func statusOf(err error) int {
 	if err == nil {

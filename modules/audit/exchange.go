@@ -18,18 +18,18 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
-// holdSize is how much of an answer waits for its outcome record with `sync
-// always`. An answer that fits is held back whole, so that a clean 503 can
-// take its place; of a longer one the end waits.
+// holdSize is how much of a response waits for its outcome record with `sync
+// always`. A response that fits is held back whole, so that a clean 503 can
+// replace it; of a longer one the end waits.
 const holdSize = 16 << 10
 
 // exchange stands between the inner handlers and the client for one request.
-// It counts what passes and, with `sync always`, keeps the answer from being
+// It counts what passes and, with `sync always`, keeps the response from being
 // complete at the client before its record is on disk.
 //
 // It is not pooled: handlers of upgraded and streamed connections may touch
 // the writer for a moment after ServeHTTP has returned, and must not find
-// another request's answer behind it.
+// another request's response behind it.
 type exchange struct {
 	caddyhttp.ResponseWriterWrapper
 
@@ -39,9 +39,9 @@ type exchange struct {
 
 	head bool // the request's method is HEAD: no body follows, whatever the header says
 
-	status   int                                 // of the final answer; 0 until one is begun
+	status   int                                 // of the final response; 0 until one is begun
 	begun    atomic.Int32                        // the same, for other goroutines
-	caller   atomic.Pointer[principal.Principal] // whoever is known when the answer is begun
+	caller   atomic.Pointer[principal.Principal] // whoever is known when the response is begun
 	sent     atomic.Int64                        // body bytes that the inner handlers wrote
 	received atomic.Int64                        // body bytes read from the client
 	upgraded bool                                // the connection was hijacked
@@ -61,20 +61,20 @@ type exchange struct {
 
 var heldPool = sync.Pool{New: func() any { b := make([]byte, 0, holdSize); return &b }}
 
-// bodyless reports whether the answer has no body, so that its header alone
+// bodyless reports whether the response has no body, so that its header alone
 // completes it (RFC 9110 section 6.4.1).
 func (x *exchange) bodyless() bool {
 	return x.head || x.status == http.StatusNoContent || x.status == http.StatusNotModified || x.length == 0
 }
 
-// WriteHeader notes the status and, unless the answer is held, passes the
+// WriteHeader notes the status and, unless the response is held, passes the
 // header on.
 func (x *exchange) WriteHeader(status int) {
 	if x.status != 0 {
 		return
 	}
 	if status < 200 && status != http.StatusSwitchingProtocols {
-		x.ResponseWriter.WriteHeader(status) // informational, not the answer
+		x.ResponseWriter.WriteHeader(status) // informational, not the response
 		return
 	}
 	x.begin(status)
@@ -89,13 +89,13 @@ func (x *exchange) WriteHeader(status int) {
 		}
 	}
 	// Announced trailers must not be in the header map when the header
-	// leaves, and an answer that cannot fit gains nothing by waiting.
+	// leaves, and a response that cannot fit gains nothing by waiting.
 	if x.length > holdSize && !x.head || status == http.StatusSwitchingProtocols || len(x.Header()["Trailer"]) > 0 {
 		x.commit()
 	}
 }
 
-// begin notes that the final answer begins, whom it is for, and what it is.
+// begin notes that the final response begins, whom it is for, and what it is.
 // Nobody is identified later.
 func (x *exchange) begin(status int) {
 	x.status = status
@@ -134,8 +134,8 @@ func (x *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// writeHeld keeps p while the answer fits into the hold; afterwards it
-// passes p on, except for the end of an answer whose length is known. Without
+// writeHeld keeps p while the response fits into the hold; afterwards it
+// passes p on, except for the end of a response whose length is known. Without
 // a known length the end of the message is the last chunk, the END_STREAM flag
 // or the closed connection, which follow only after the handler has returned.
 func (x *exchange) writeHeld(p []byte) (int, error) {
@@ -145,7 +145,7 @@ func (x *exchange) writeHeld(p []byte) (int, error) {
 			return len(p), nil
 		}
 		x.commit()
-		// What was held is not the end of the answer, since p follows.
+		// What was held is not the end of the response, since p follows.
 		if err := x.pass(x.held); err != nil {
 			return 0, err
 		}
@@ -236,7 +236,7 @@ func (x *exchange) copyFrom(r io.Reader) (int64, error) {
 func (x *exchange) Flush() { _ = x.FlushError() }
 
 // FlushError passes on what the inner handlers have written, except what
-// would complete the answer: that leaves when it has been recorded.
+// would complete the response: that leaves when it has been recorded.
 func (x *exchange) FlushError() error {
 	if x.hold && !x.upgraded {
 		if x.status == 0 {
@@ -286,7 +286,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return counted, brw, nil
 }
 
-// release lets the rest of the answer go: its record is on disk, or need not
+// release lets the rest of the response go: its record is on disk, or need not
 // be.
 func (x *exchange) release() error {
 	if !x.hold || x.upgraded || x.status == 0 {
@@ -298,8 +298,8 @@ func (x *exchange) release() error {
 	return err
 }
 
-// discard forgets a held answer, so that another can take its place. It
-// reports whether that is possible: nothing of the answer has left.
+// discard forgets a held response, so that another can replace it. It
+// reports whether that is possible: nothing of the response has left.
 func (x *exchange) discard() bool {
 	if !x.hold || x.committed || x.upgraded {
 		return false
@@ -324,7 +324,7 @@ func (x *exchange) recycle() {
 	if x.held != nil && !x.upgraded {
 		b := x.held[:0]
 		x.held = nil
-		clear(b[:cap(b)]) // answers are not left lying about in memory
+		clear(b[:cap(b)]) // responses are not left in memory
 		heldPool.Put(&b)
 	}
 }

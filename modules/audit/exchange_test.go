@@ -116,7 +116,7 @@ func TestHeldAnswersArriveUnchanged(t *testing.T) {
 }
 
 // The claim behind `sync always`: while the record is not on disk, the client
-// cannot have a complete answer, however the handler writes and flushes.
+// cannot have a complete response, however the handler writes and flushes.
 func TestNoAnswerIsCompleteBeforeItsRecord(t *testing.T) {
 	for _, c := range bodies {
 		for _, method := range []string{"GET", "HEAD"} {

@@ -19,7 +19,7 @@ const (
 	sweepEvery = 250 * time.Millisecond
 )
 
-// flight is the place of a request among those of its trail that are still
+// flight is the entry of a request among those of its trail that are still
 // being served.
 type flight struct {
 	prev, next *flight // nil while it is in no list

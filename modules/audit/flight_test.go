@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
-// stream begins an answer and goes on with it until end is closed.
+// stream begins a response and goes on with it until end is closed.
 func stream(end <-chan struct{}) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if r.URL.Path != "/stream" {

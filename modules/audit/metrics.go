@@ -17,7 +17,7 @@ var metrics = newMetrics()
 type auditMetrics struct {
 	records  *prometheus.CounterVec   // by trail and kind
 	failures *prometheus.CounterVec   // by trail and what could not be recorded
-	refused  *prometheus.CounterVec   // requests answered 503, by trail
+	refused  *prometheus.CounterVec   // requests rejected with 503, by trail
 	lost     *prometheus.CounterVec   // accepted and lost, by trail
 	fsyncs   *prometheus.HistogramVec // seconds, by trail
 	sent     *prometheus.CounterVec   // delivered, by trail and sink

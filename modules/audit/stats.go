@@ -58,8 +58,8 @@ func summarize(cmd *cobra.Command, f *filter, path string) (*report.Summary, err
 		return nil
 	})
 	if err == nil && f.ofRequests() && f.kind == "" {
-		// A filter of requests selects no change. What changed meanwhile
-		// belongs to the answer all the same.
+		// A filter of requests selects no change. Changes of that period
+		// belong to the result all the same.
 		changes := filter{from: f.from, to: f.to, kind: record.Change}
 		err = changes.walk(ctx, dir, o, func(_ int64, _ []byte, r *record.Record) error {
 			c.AddChange(r)

@@ -87,7 +87,7 @@ func (a *App) claim(path, site string, o trailOptions) (*claim, error) {
 	if c, ok := a.claims[path]; ok {
 		merged, err := c.options.merge(o)
 		if err != nil {
-			return nil, fmt.Errorf("the trail %s is shared with another audit directive that says otherwise: %w; write the option in one place, or the same in both", path, err)
+			return nil, fmt.Errorf("the trail %s is shared with another audit directive with different options: %w; write the option in one of them, or the same in both", path, err)
 		}
 		c.options = merged
 		return c, nil

@@ -4,8 +4,8 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 )
 
-// action is what can be done to a value. This table is the one place where
-// actions are known: the parser, what it says is missing, `--explain` and
+// action is what can be done to a value. This table is the single list of
+// actions: the parser, its error messages, `--explain` and
 // the engine's actions come from it, and a test holds the manual and the
 // Syntax comment of the Caddyfile to it.
 type action struct {

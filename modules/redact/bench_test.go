@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// sink is a client that is no cost.
+// sink is a client that costs nothing.
 type sink struct {
 	h      http.Header
 	writes int
@@ -88,7 +88,7 @@ func TestRedactCostsFewAllocationsAndWrites(t *testing.T) {
 	}
 }
 
-// BenchmarkHandler measures what the handler adds to one that answers with a
+// BenchmarkHandler measures what the handler adds to one that responds with a
 // body of 1 KB, 100 KB or 10 MB:
 //
 //	go test ./modules/redact -run '^$' -bench Handler -benchmem -cpu 1

@@ -94,17 +94,17 @@ func redactCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "redact --config <file> [--role <role>]... [--scope <scope>]... [--user <id>] [--explain] < body.json",
 		Short: "Shows what a caller would see of a response",
-		Long: `Show what a caller would see of an answer.
+		Long: `Show what a caller would see of a response.
 
 The body comes from standard input. The rules come from the redact directive in
 the configuration. Without --role, --scope, --user, --issuer and --kind the caller is
-anonymous, who sees the least.
+anonymous and sees the least.
 
-With --explain the output is not the body, but which rule touched which value:
-its JSON Pointer (RFC 6901) in the input, and the rule. Where the input is several
-JSON texts, a pointer is one in its own text, whose number stands before it.
+With --explain the output is not the body but a list of the values that a rule
+changed: the JSON Pointer (RFC 6901) of the value in the input, and the rule. If
+the input has several JSON texts, the number of the text precedes its pointers.
 
-A body that the server would refuse is an error.`,
+A body that the server would reject is an error.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SilenceUsage = true
@@ -120,7 +120,7 @@ A body that the server would refuse is an error.`,
 	fl.StringVar(&p.kind, "kind", "", "kind of the caller's credential (default: jwt)")
 	fl.StringVar(&p.contentType, "content-type", "application/json", "media type of the body")
 	fl.BoolVar(&p.request, "request", false, "the body is one of a request: apply the rules in requests")
-	fl.BoolVar(&p.explain, "explain", false, "say which rule touched which value")
+	fl.BoolVar(&p.explain, "explain", false, "list which rule changed which value")
 	return cmd
 }
 
@@ -249,11 +249,11 @@ func decryptCommand() *cobra.Command {
 Without an argument, standard input is a JSON document as a caller got it,
 and the output is the same document with every encrypted value decrypted.
 Encrypted values are bound to the caller (--user, empty for an anonymous one)
-and to their place in the document: a value by itself needs --path, its JSON
+and to their position in the document: a value by itself needs --path, its JSON
 Pointer (RFC 6901).
 
 The keys come from the redact directive in the configuration. A value that
-does not open (another key, caller or place, or an altered value) is an error.`,
+does not decrypt (another key, caller or position, or an altered value) is an error.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cmd.SilenceUsage = true

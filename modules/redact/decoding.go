@@ -48,7 +48,7 @@ func (d *decoding) run(rw *responseWriter, name string, src io.Reader) error {
 		err = d.copy(rw, dec)
 	}
 	switch {
-	case err == io.EOF, in.n == 0 && in.err == io.EOF: // no body at all is none to decode
+	case err == io.EOF, in.n == 0 && in.err == io.EOF: // there is no body to decode
 		return errRefused
 	case errors.Is(err, errWriting), errors.Is(in.err, errAborted):
 		return errRefused

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// What a client asks of a part of an answer, or of one that has changed, is kept
-// from the upstream, since nobody knows before it answers whether that is JSON: a
+// What a client asks of a part of a response, or of one that has changed, is kept
+// from the upstream, since nobody knows before the response begins whether it is JSON: a
 // part of a document cannot be understood, and whether a condition holds tells
 // something about the original bytes. So the upstream sends the whole. Where
-// that passes as it is (an image, a video, a type named by `pass`), the question
-// is answered here, from the header and the bytes of the whole.
+// that passes as it is (an image, a video, a type named by `pass`), the condition
+// is evaluated here, from the header and the bytes of the whole.
 
 // excerpt is what is sent of a body that passes.
 type excerpt struct {
@@ -32,7 +32,7 @@ var errEnough = errors.New("the client has all that it asked for")
 // whole body may not have come.
 func (x *excerpt) enough() bool { return x != nil && x.left == 0 }
 
-// condition answers what the client asked of an answer that passes.
+// condition evaluates what the client asked of a response that passes.
 func (rw *responseWriter) condition() {
 	asked := rw.asked.conditions(rw.r)
 	if asked == nil {
@@ -81,8 +81,8 @@ func (rw *responseWriter) condition() {
 }
 
 // conditions returns a request with what was taken out of r, nil if that
-// asks for nothing. Of several parts none is asked for: the whole is an
-// answer too (RFC 9110 section 14.2).
+// asks for nothing. Of several parts none is asked for: the whole is a
+// valid response, too (RFC 9110 section 14.2).
 func (a *asked) conditions(r *http.Request) *http.Request {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return nil
@@ -112,7 +112,7 @@ func (a *asked) conditions(r *http.Request) *http.Request {
 	return &http.Request{Method: http.MethodHead, Header: header} // HEAD: the bytes are not wanted
 }
 
-// verdictWriter is what http.ServeContent answers to.
+// verdictWriter is what http.ServeContent writes to.
 type verdictWriter struct {
 	header http.Header
 	status int

@@ -90,7 +90,7 @@ func (v *views) concerning(p *principal.Principal) []oneRule {
 }
 
 // alone applies a rule, and returns what the document became and what stands
-// in the place of values that the rule acts on as a whole.
+// in place of values that the rule acts on as a whole.
 func alone(rule oneRule, l limits, body []byte) (after *node, mark string, err error) {
 	if actions[rule.action].rank <= rankWhole {
 		for mark = "\u00abtouched\u00bb"; strings.Contains(string(body), mark); {

@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/problem"
 )
 
-// fault is why a body cannot be redacted. The zero fault is none.
+// fault is why a body cannot be redacted. The zero fault means no fault.
 type fault struct {
 	// reason is one word for the metrics: syntax, charset, encoding,
 	// media_type, partial, truncated, event, internal.
@@ -61,8 +61,8 @@ func (f *fault) is() bool { return f.reason != "" }
 // passes reports whether what has this fault is let through.
 func (h *Handler) passes(f *fault) bool { return f.passable && h.Unreadable == "pass" }
 
-// errRefused is what the handlers inside get when they go on writing an
-// answer that has been refused, or one to a client that cannot be served.
+// errRefused is what the handlers inside get when they go on writing a
+// response that has been rejected, or one to a client that cannot be served.
 var errRefused = errors.New("the response is rejected by redact")
 
 // unreadableResponse tells the client no more than that.

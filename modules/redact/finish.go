@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
-// finish ends an answer after the handlers inside have returned. What could
+// finish ends a response after the handlers inside have returned. What could
 // not be sent for what it holds is refused; if too much has been sent for
 // that, the connection is aborted by a panic with http.ErrAbortHandler.
 func (rw *responseWriter) finish(err error, body *requestBody) error {
@@ -29,7 +29,7 @@ func (rw *responseWriter) finish(err error, body *requestBody) error {
 			rw.restore()
 			return rw.h.refuse(rw.w, rw.r, f)
 		}
-		rw.h.cut(rw.r, f) // of the request: the upstream has answered what it had of it
+		rw.h.cut(rw.r, f) // of the request: the upstream has responded to the part that it got
 	}
 	switch {
 	case rw.part.enough(): // whether or not the handlers inside were stopped
@@ -96,7 +96,7 @@ func (rw *responseWriter) failed(err error) error {
 	return err
 }
 
-// reject refuses an answer that has a fault.
+// reject refuses a response that has a fault.
 func (rw *responseWriter) reject() error {
 	if rw.committed {
 		rw.abort(&rw.fault)
@@ -111,7 +111,7 @@ func (rw *responseWriter) reject() error {
 // recovered handles a panic of the handlers inside. reverse_proxy panics with
 // http.ErrAbortHandler when it cannot go on with a body, which is also what it
 // does when we refuse one. While nothing has been sent, that can still be said
-// in a proper answer; every other panic goes on.
+// in a proper response; every other panic goes on.
 func (rw *responseWriter) recovered(cause any, body *requestBody) error {
 	rw.endDecoding(errAborted)
 	rw.mu.Lock()
@@ -229,7 +229,7 @@ func (rw *responseWriter) account(n int, fired func() []string) {
 	rw.counter.add(n, rw.repl)
 }
 
-// note logs and counts a refusal.
+// note logs and counts a rejection.
 func (h *Handler) note(r *http.Request, p *problem.Problem, what string) {
 	reason := ""
 	var f *fault

@@ -81,7 +81,7 @@ func (f *fields) apply(name, value string) (out string, kept, changed bool, err 
 			if !json.Valid([]byte(out)) {
 				break
 			}
-			raw, hit, err := f.at(placesOf(path), []byte(out))
+			raw, hit, err := f.at(stepsOf(path), []byte(out))
 			if err != nil || raw == nil {
 				return "", false, true, err
 			}
@@ -102,19 +102,19 @@ func isName(name string) bool {
 // number stand for an element of an array.
 func (f *fields) applyAt(path []string, value string) (out string, kept, changed bool, err error) {
 	quoted, _ := json.Marshal(strings.ToValidUTF8(value, "\ufffd"))
-	raw, hit, err := f.at(placesOf(path), quoted)
+	raw, hit, err := f.at(stepsOf(path), quoted)
 	if err != nil || !hit {
 		return value, true, false, err
 	}
 	return scalarText(raw), raw != nil, true, nil
 }
 
-func placesOf(path []string) []place {
-	places := make([]place, len(path))
+func stepsOf(path []string) []step {
+	steps := make([]step, len(path))
 	for i, name := range path {
-		places[i] = place{name, i > 0 && isIndex(name)}
+		steps[i] = step{name, i > 0 && isIndex(name)}
 	}
-	return places
+	return steps
 }
 
 // applyToJSON applies the rules to a value that is JSON itself.

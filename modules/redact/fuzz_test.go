@@ -62,7 +62,7 @@ func FuzzEventStream(f *testing.F) {
 }
 
 // FuzzAnswer sends anything under any label. Its laws: the handler neither
-// hangs nor panics with anything but http.ErrAbortHandler; an answer that is
+// hangs nor panics with anything but http.ErrAbortHandler; a response that is
 // complete and is JSON has nothing in it that a rule removes; and how it was
 // written does not matter.
 func FuzzAnswer(f *testing.F) {

@@ -36,14 +36,14 @@ func (s *snapshot) restore(h http.Header) {
 }
 
 // restore makes the header what it was before the handlers inside touched it,
-// but for what a client needs to read the refusal and to report it: the fields of
-// the Fetch standard, which decide whether a script sees an answer at all, rate
+// but for what a client needs to read the rejection and to report it: the fields of
+// the Fetch standard, which decide whether a script sees a response at all, rate
 // limits, IDs of the request, its trace, and the fields named.
 func (rw *responseWriter) restore(also ...string) {
 	h := rw.w.Header()
 	var kept []field
 	for name, values := range h {
-		if keptInRefusals(name) || slices.Contains(also, name) {
+		if keptInRejections(name) || slices.Contains(also, name) {
 			kept = append(kept, field{name, values})
 		}
 	}
@@ -53,9 +53,9 @@ func (rw *responseWriter) restore(also ...string) {
 	}
 }
 
-// keptInRefusals reports whether a field goes with a refusal that takes the
-// place of the answer it came with. It says nothing about the body.
-func keptInRefusals(name string) bool {
+// keptInRejections reports whether a field goes with a rejection that replaces
+// the response it came with. It reveals nothing about the body.
+func keptInRejections(name string) bool {
 	switch name {
 	case "Vary", "Timing-Allow-Origin", "Cross-Origin-Resource-Policy",
 		"X-Request-Id", "Request-Id", "X-Correlation-Id", "Correlation-Id", "X-Trace-Id", "X-Amzn-Requestid", "X-Amzn-Request-Id", "X-Ms-Request-Id",
@@ -71,7 +71,7 @@ func keptInRefusals(name string) bool {
 }
 
 // asked is the fields of a request that ask for a part, a coding or a
-// validation of the answer: what was taken out, to be put back for the layers
+// validation of the response: what was taken out, to be put back for the layers
 // outside.
 type asked struct {
 	list  []field
@@ -79,7 +79,7 @@ type asked struct {
 	done  bool
 }
 
-// narrow makes r ask for the whole answer, unencoded and unconditionally: a
+// narrow makes r ask for the whole response, unencoded and unconditionally: a
 // part of a document cannot be understood, and whether an entity tag matches
 // would tell something about the original bytes, unless it is one of ours.
 func (a *asked) narrow(r *http.Request, tags *tagCipher, identity *[1]string) {
@@ -146,7 +146,7 @@ func (a *asked) restore(r *http.Request) {
 // headers are the two that have to be put back.
 type headers struct {
 	asked asked
-	outer snapshot // of the answer, before the handlers inside touched it
+	outer snapshot // of the response, before the handlers inside touched it
 }
 
 var headerPool = sync.Pool{New: func() any { return new(headers) }}
@@ -185,7 +185,7 @@ func removeDescribing(h http.Header) {
 // digests are the request fields that speak of the original body.
 var digests = [...]string{"Digest", "Content-Digest", "Repr-Digest", "Content-Md5"}
 
-// dependOnCaller marks an answer that another caller would get differently.
+// dependOnCaller marks a response that another caller would get differently.
 // The lines of its own are the two of space.
 func dependOnCaller(h http.Header, cookie bool, space *[2]string) {
 	if h["Vary"] == nil {
@@ -213,7 +213,7 @@ func dependOnCaller(h http.Header, cookie bool, space *[2]string) {
 }
 
 // private returns Cache-Control with what allows shared caches to store an
-// answer taken out and private put in (RFC 9111 section 5.2.2).
+// response removed and private added (RFC 9111 section 5.2.2).
 func private(values []string) []string {
 	var kept []string
 	for d := range strings.SplitSeq(strings.Join(values, ","), ",") {
@@ -243,7 +243,7 @@ func addVary(h http.Header, name string) {
 }
 
 // removeAnnounced takes out what was announced as a trailer. A trailer that
-// says something about the body speaks of the original; and in an answer that
+// says something about the body speaks of the original; and in a response that
 // is still held it would become a header.
 func removeAnnounced(h http.Header, announced []string) {
 	for _, line := range announced {
@@ -264,7 +264,7 @@ func removeTrailers(h http.Header, announced []string) {
 	}
 }
 
-// bodyAllowed reports whether an answer with this status has a body, RFC 9110
+// bodyAllowed reports whether a response with this status has a body, RFC 9110
 // section 6.4.1.
 func bodyAllowed(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusResetContent &&

@@ -187,7 +187,7 @@ func raw(t testing.TB, answer string) caddyhttp.Handler {
 	return proxy(t, upstream(t, func(c net.Conn, _ *http.Request) { _, _ = io.WriteString(c, answer) }))
 }
 
-// answers is a handler that answers without any network.
+// answers is a handler that responds without any network.
 func answers(status int, contentType, body string) caddyhttp.Handler {
 	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		if contentType != "" {
@@ -242,7 +242,7 @@ func with(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
-// refused fails the test unless a is a clean refusal.
+// refused fails the test unless a is a clean rejection.
 func (a answer) refused(t testing.TB, status int, code string) {
 	t.Helper()
 	if a.err != nil || a.status != status || a.code != code || leaked(a.body) {
@@ -266,7 +266,7 @@ func (a answer) is(t testing.TB, status int, body string) {
 	}
 }
 
-// headed makes a raw answer.
+// headed makes a raw response.
 func headed(status string, header string, body string) string {
 	return "HTTP/1.1 " + status + "\r\n" + strings.ReplaceAll(header, "\n", "\r\n") + "\r\nConnection: close\r\n\r\n" + body
 }

@@ -86,7 +86,7 @@ Error 1062 (23000)
 
 // traces are lines whose form gives them away: frames of a stack, not a field
 // that happens to be called stack, nor one file with a line number, which is
-// what a compiler or linter answers with.
+// what a compiler or linter prints.
 var traces = regexp.MustCompile(`(?i:\bORA-\d{5}\b)|` + // Oracle
 	traceLine + `at [\w$.<>\[\]/ ]+ ?\([^)]*:\d+(?::\d+)?\)|` + // Java, JavaScript
 	traceLine + `at (?:async )?(?:file://)?[\w./@-]+\.\w+:\d+:\d+|` + // JavaScript, without a function
@@ -121,7 +121,7 @@ type errorMasker struct {
 }
 
 // mask returns the beginning of body, masked. Where the rules cannot be
-// applied, because the body is no JSON or is too long, what they name cannot
+// applied, because the body is not JSON or is too long, what they name cannot
 // be found: then no more than the first line is logged, and even that only if
 // the body is text.
 func (m *errorMasker) mask(body []byte) string {

@@ -61,7 +61,7 @@ func (e *hiding) harmless() bool {
 	return true
 }
 
-// replaceError answers with a problem document in the place of the upstream's
+// replaceError sends a problem document in place of the upstream's
 // error. The two share their status, and what tells a client how to go on.
 func (rw *responseWriter) replaceError() error {
 	rw.restore("Retry-After", "Www-Authenticate", "Proxy-Authenticate", "Allow")

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 )
 
-// A language model answers in events with a few letters each, so what detect
-// looks for stands in none of them. joiner puts together what comes at one place
+// A language model responds in events with a few letters each, so what detect
+// looks for stands in none of them. joiner puts together what comes at one location
 // of such events, and keeps an event, and those that follow it, only while the
 // end of the text may be the beginning of something. All leave in their order,
 // and as they came but for what was found.
@@ -25,7 +25,7 @@ type joiner struct {
 // what there is decides.
 const maxHeld = 256
 
-// joinedText is the text at one place.
+// joinedText is the text at one location.
 type joinedText struct {
 	tail   *redaction.Tail
 	pieces []*heldPiece // that are not decided
@@ -79,17 +79,17 @@ func isPosition(token string) bool {
 	return err == nil
 }
 
-// placeOf is the pointer of a string in an event, with what says of the values
+// locationOf is the pointer of a string in an event, with what says of the values
 // round it which of several they are: choices can come in any order.
-func placeOf(event any, pointer string) string {
-	var place strings.Builder
+func locationOf(event any, pointer string) string {
+	var at strings.Builder
 	for _, token := range strings.Split(pointer, "/")[1:] {
 		numbered := false
 		if o, ok := event.(map[string]any); ok {
 			for _, name := range [...]string{"index", "output_index", "content_index", "item_id"} {
 				if v, ok := o[name]; ok {
 					b, _ := json.Marshal(v)
-					place.WriteString("[" + name + string(b[:min(len(b), 64)]) + "]")
+					at.WriteString("[" + name + string(b[:min(len(b), 64)]) + "]")
 				}
 			}
 			event = o[strings.NewReplacer("~1", "/", "~0", "~").Replace(token)]
@@ -104,10 +104,10 @@ func placeOf(event any, pointer string) string {
 			}
 		}
 		if !numbered {
-			place.WriteString("/" + token)
+			at.WriteString("/" + token)
 		}
 	}
-	return place.String()
+	return at.String()
 }
 
 // join takes the pieces of an event whose data has just been redacted.
@@ -123,14 +123,14 @@ func (s *eventStream) join(event *heldEvent, pieces []redaction.Piece) {
 		if len(p.Text) == 0 {
 			continue
 		}
-		place := placeOf(doc, p.Pointer)
-		t := s.joiner.texts[place]
+		at := locationOf(doc, p.Pointer)
+		t := s.joiner.texts[at]
 		if t == nil {
 			t = &joinedText{tail: s.rw.NewTail(&p.Piece)}
 			if s.joiner.texts == nil {
 				s.joiner.texts = map[string]*joinedText{}
 			}
-			s.joiner.texts[place] = t
+			s.joiner.texts[at] = t
 		}
 		p.at = t.tail.Len()
 		t.tail.Add(p.Text)

@@ -162,7 +162,7 @@ func TestShapesOfStreams(t *testing.T) {
 			t.Errorf("%s:\n%s\nwant\n%s", name, out, want)
 		}
 	}
-	// The same text elsewhere is no part of a longer one.
+	// The same text elsewhere is not part of a longer one.
 	for _, event := range []string{`{"id":"138"}`, `{"user":{"text":"138"}}`, `["138"]`, `{"text":"138"}`} {
 		in := "data: " + event + "\n\ndata: " + strings.Replace(event, "138", "12345678", 1) + "\n\n"
 		if out := redactStream(t, h, in); out != in {

@@ -20,7 +20,7 @@ import (
 // keyLen is the length of the keys made here, in bytes.
 const keyLen = mask.SealKeySize
 
-// internalKey is what is written in the place of a key to have one made.
+// internalKey is what is written in place of a key to have one made.
 const internalKey = "internal"
 
 // keyring finds the keys that rules need, when the first one needs them.

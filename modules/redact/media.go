@@ -94,7 +94,7 @@ func readLabel(h http.Header, pass mediaTypes) label {
 		return label{kind: opaque, mediaType: "several Content-Type fields"}
 	}
 	value := values[0]
-	switch value { // those that nearly every answer has
+	switch value { // those that nearly every response has
 	case "application/json", "application/json; charset=utf-8", "application/json;charset=utf-8",
 		"application/json; charset=UTF-8", "application/json;charset=UTF-8":
 		return label{kind: document, mediaType: "application/json"}

@@ -153,7 +153,7 @@ func (m *mixed) innerHeader(p []byte) error {
 	m.inner = m.inner[:i+4]
 	line, header, _ := bytes.Cut(m.inner, []byte("\r\n"))
 	if !bytes.HasPrefix(line, []byte("HTTP/")) {
-		return partFormFault("a part that is no HTTP response")
+		return partFormFault("a part that is not an HTTP response")
 	}
 	if _, err := m.read(header); err != nil {
 		return err

@@ -83,9 +83,9 @@ func (rw *responseWriter) upgrade(status int) {
 	rw.w.WriteHeader(status)
 }
 
-// partial is about an answer with a part of something, which was not asked
-// for. It reports whether the first bytes may show that it is none of a document;
-// if not, it is refused. What is encoded cannot be decoded in parts.
+// partial handles a partial response, which was not asked for. It reports
+// whether its first bytes may show that it is not part of a JSON document; if
+// not, it is rejected. What is encoded cannot be decoded in parts.
 func (rw *responseWriter) partial() bool {
 	c := readCoding(rw.w.Header())
 	switch rw.label.kind {

@@ -11,7 +11,7 @@ import (
 // of it differ in what they forgive, and what one of them takes for a part may
 // be the inside of another to the next, so nothing is forgiven here: lines end
 // with CR LF, nothing but space stands before the first delimiter and behind
-// the last, and no line begins like a delimiter that is none.
+// the last, and no line begins like a delimiter without being one.
 
 // maxPartHeader is how long the header of a part may be, in bytes.
 const maxPartHeader = 16 << 10
@@ -56,7 +56,7 @@ type parts struct {
 }
 
 // newParts returns parts for a media type. It reports false if the boundary
-// is none, or if another could be read from the media type.
+// is not valid, or if another could be read from the media type.
 func newParts(contentType string, sink partSink) (*parts, bool) {
 	_, params, err := mime.ParseMediaType(contentType)
 	b := params["boundary"]

@@ -30,7 +30,7 @@ func (dropping) write([]byte) error              { return nil }
 func (dropping) flush() (leaves bool, err error) { return false, nil }
 func (dropping) end() error                      { return nil }
 
-// alters reports whether the body that the header is about would be redacted.
+// alters reports whether the body that the header describes would be redacted.
 func (d dropping) alters() bool {
 	return d.rw.view != nil && d.rw.kind != media && d.rw.kind != listed
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // patchRewriter redacts a JSON Patch (RFC 6902), which names members in
-// values: the rules apply to its operations as to any JSON, and to the places
-// that they are about as if the members stood there. What a rule takes away
+// values: the rules apply to its operations as to any JSON, and to the
+// locations that they name as if the members stood there. What a rule takes away
 // there takes the operation with it.
 //
 // A patch is held as a whole, and left as it came if no rule applies.
@@ -20,7 +20,7 @@ type patchRewriter struct {
 	fields
 	dst  io.Writer
 	most int  // bytes of a patch
-	sure bool // it is labelled as one, so what is no patch is a fault
+	sure bool // it is labelled as one, so what is not a patch is a fault
 	path bool // a rule names a path, which a value can be moved to in pieces
 
 	text []byte
@@ -80,8 +80,8 @@ type operation struct {
 // elsewhere.
 func (o *operation) moves() bool { return o.op == "move" || o.op == "copy" }
 
-// operations reads a patch. It reports false if text is none: no array, or
-// one of other things than operations with one path each.
+// operations reads a patch. It reports false if text is not a patch: an
+// array of operations with one path each.
 func operations(text []byte) ([]operation, bool) {
 	var list []json.RawMessage
 	if json.Unmarshal(text, &list) != nil || list == nil {
@@ -138,7 +138,7 @@ func (o *operation) read(raw json.RawMessage) bool {
 	return o.path != nil && seen["op"]
 }
 
-// redact applies the rules to the places that the operations are about.
+// redact applies the rules to the locations that the operations name.
 func (p *patchRewriter) redact(text []byte, ops []operation) ([]byte, error) {
 	var kept [][]byte
 	changed := false
@@ -211,9 +211,9 @@ func replaceValue(raw json.RawMessage, value []byte) ([]byte, error) {
 	return nil, err
 }
 
-// at applies the rules to a value at a place. out is nil if nothing of it is
+// at applies the rules to a value at a location. out is nil if nothing of it is
 // left.
-func (f *fields) at(path []place, value []byte) (out []byte, hit bool, err error) {
+func (f *fields) at(path []step, value []byte) (out []byte, hit bool, err error) {
 	var b bytes.Buffer
 	w := f.view.program.Get(&b)
 	defer f.view.program.Put(w)
@@ -228,8 +228,8 @@ func (f *fields) at(path []place, value []byte) (out []byte, hit bool, err error
 	return dig(b.Bytes(), len(path)), true, nil
 }
 
-// place is one step of a JSON Pointer.
-type place struct {
+// step is one step of a JSON Pointer.
+type step struct {
 	name    string
 	element bool
 }
@@ -237,19 +237,19 @@ type place struct {
 // pointers returns the paths that a JSON Pointer (RFC 6901) can stand for: a
 // number is the name of a member or an element. Pointers without a slash, and
 // those in the form of a URI fragment, are read as some libraries do.
-func pointers(pointer string) [][]place {
+func pointers(pointer string) [][]step {
 	pointer = strings.TrimPrefix(pointer, "#")
-	var all [][]place
+	var all [][]step
 	for _, p := range slices.Compact([]string{pointer, lenientUnescape(pointer)}) {
-		var members, elements []place
+		var members, elements []step
 		numbers := false
 		if p != "" {
 			for token := range strings.SplitSeq(strings.TrimPrefix(p, "/"), "/") {
 				name := strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
 				element := name == "-" || name != "" && isIndex(name)
 				numbers = numbers || element
-				members = append(members, place{name: name})
-				elements = append(elements, place{name, element})
+				members = append(members, step{name: name})
+				elements = append(elements, step{name, element})
 			}
 		}
 		all = append(all, members)
@@ -261,7 +261,7 @@ func pointers(pointer string) [][]place {
 }
 
 // placed is the document that has value at path.
-func placed(path []place, value []byte) []byte {
+func placed(path []step, value []byte) []byte {
 	var open, end []byte
 	for _, p := range path {
 		if p.element {
@@ -277,7 +277,7 @@ func placed(path []place, value []byte) []byte {
 }
 
 // dig returns the value that placed has put n steps deep, or what has taken the
-// place of something around it; nil if that is gone.
+// location of something around it; nil if that is gone.
 func dig(text []byte, n int) []byte {
 	for range n {
 		var object map[string]json.RawMessage

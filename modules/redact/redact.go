@@ -1,6 +1,6 @@
 // Package redact is the HTTP handler module http.handlers.redact: it decides
-// which fields of an answer a caller may see, and takes the others out of the
-// bytes as they pass.
+// which fields of a response a caller may see, and removes the others from the
+// body as it streams.
 package redact
 
 import (
@@ -44,7 +44,7 @@ var (
 	depths = option.Counts{Min: 1, Max: 100_000, Of: "levels"}
 )
 
-// Handler removes, masks and replaces members of JSON answers on their way to
+// Handler removes, masks and replaces members of JSON responses on their way to
 // the client. Bytes that no rule names are not touched; what it cannot
 // understand is refused, since what it cannot read it cannot redact.
 //
@@ -52,31 +52,31 @@ var (
 // that looks like JSON whatever its label), sequences of them (NDJSON, JSON
 // Lines, RFC 7464, and streams of them that are labelled as one document)
 // Server-Sent Events whose data is JSON, multipart bodies part by part, and the
-// messages of the Connect protocol. Paths count from each text. An answer that
-// is refused is HTTP 502 with code unreadable_response while nothing of it
-// has been sent, and an aborted connection afterwards: no body ever looks
-// complete that is not.
+// messages of the Connect protocol. Paths start at the root of each text. A rejected
+// response becomes HTTP 502 with code unreadable_response if nothing of it has
+// been sent yet, and an aborted connection otherwise: an incomplete body never
+// looks complete.
 //
 // Images, audio, video, fonts and WebAssembly pass, as do the media types
 // named by `pass`. Everything else (XML, CSV, HTML, forms, plain text, binary
-// formats) is unreadable: such bodies can carry the fields in a form that is
-// not looked into.
+// formats) is unreadable: such bodies can carry the fields in a form that redact
+// does not parse.
 //
 // Towards the upstream, Accept-Encoding becomes identity and the fields that
-// ask for a part or a validation of an answer (Range, If-Range, and on GET and
+// ask for a part or a validation of a response (Range, If-Range, and on GET and
 // HEAD If-None-Match, If-Modified-Since and If-Match) are removed: nobody knows
-// yet whether it will be JSON. Where it passes instead, they are answered here
-// from the whole (206, 304, 412, 416). gzip,
-// deflate, br and zstd that come unasked are decoded, unless they become more
-// than 200 times longer beyond the first 16 MiB. Under any other coding, or
+// yet whether it will be JSON. If the response passes unread, redact itself
+// evaluates them against the whole body (206, 304, 412, 416). Responses in gzip,
+// deflate, br and zstd are decoded, although none was asked for, unless they
+// expand more than 200 times beyond the first 16 MiB. Under any other coding, or
 // more than one, a body that looks like JSON is read as it stands, and every
-// other one is refused, whatever `unreadable` and `pass` say. From a redacted answer the fields
-// that described the original bytes are removed: ETag (but see `etag`),
+// other one is rejected, whatever `unreadable` and `pass` are set to. The fields
+// that described the original bytes are removed from a redacted response: ETag (but see `etag`),
 // Last-Modified, Digest, Content-Digest, Repr-Digest, Content-MD5,
-// Accept-Ranges, and trailers. Where the answer depends on the caller, it is
+// Accept-Ranges, and trailers. Where the response depends on the caller, it is
 // marked as private and as varying with Authorization.
 //
-// It sets {http.redact.count} to the number of values changed in the answer.
+// It sets {http.redact.count} to the number of values changed in the response.
 type Handler struct {
 	option.Placed
 
@@ -103,17 +103,17 @@ type Handler struct {
 	// unreadable. Default: 1048576.
 	MaxEvent int `json:"max_event,omitempty"`
 
-	// What happens to an answer that cannot be read: "block" refuses it, and
-	// "pass" lets it through. Broken JSON is refused in either case. So is a
-	// part of a JSON document, and whatever is in a content coding or a
-	// charset that is not known. Default: block.
+	// What happens to a response that cannot be read: "block" rejects it, and
+	// "pass" lets it through. Broken JSON is rejected in either case. So are
+	// parts of a JSON document, and bodies in an unknown content coding or
+	// charset. Default: block.
 	Unreadable string `json:"unreadable,omitempty"`
 
 	// Media types that pass unread, such as text/html or text/*. A body that
 	// looks like JSON is redacted even so.
 	Pass []string `json:"pass,omitempty"`
 
-	// How many bytes of an answer are held until it is wholly understood. A
+	// How many bytes of a response are held until it has been read completely. A
 	// fault within them is a clean HTTP 502; one that comes later aborts the
 	// connection. Holding ends when the upstream flushes: at once in a stream
 	// of events or lines, after 25 ms in any other body. Default: 65536;
@@ -123,15 +123,15 @@ type Handler struct {
 	// Replaces the bodies of 5xx responses, and of 4xx responses that have
 	// frames of a stack, database errors or debug pages in them or (to callers
 	// whom rules concern) are unreadable, by a problem document with code
-	// upstream_error and a reference. The log repeats the reference beside the
-	// beginning of the original, without what the rules name and without
-	// credentials, known by their names or by their form. The status stays,
+	// upstream_error and a reference. The log has the reference and the
+	// beginning of the original, without the fields that the rules name and
+	// without credentials, recognized by name or by format. The status stays,
 	// and so do Access-Control-*, Vary, rate limits (RateLimit-*, Retry-After),
 	// request IDs and trace context, challenges and Allow.
 	HideErrors bool `json:"hide_errors,omitempty"`
 
 	// "allow" lets the upstream switch protocols (WebSocket). What passes
-	// then is not redacted. Otherwise a switch is refused with HTTP 502, code
+	// then is not redacted. Otherwise a switch is rejected with HTTP 502, code
 	// upgrade_refused.
 	WebSocket string `json:"websocket,omitempty"`
 
@@ -141,15 +141,15 @@ type Handler struct {
 	// unreadable.
 	XSSIPrefixes []string `json:"xssi_prefixes,omitempty"`
 
-	// "block" refuses GraphQL requests, with HTTP 400 and code graphql_name,
+	// "block" rejects GraphQL requests, with HTTP 400 and code graphql_name,
 	// that give another name to a field which a rule names ({user{p: phone}}),
 	// since the rule would not know it again, or that write a value for a name
 	// in `requests` into the document instead of a variable. Bodies are read
-	// as a whole for it, up to max_event; multipart is refused. Documents that
+	// as a whole for it, up to max_event; multipart is rejected. Documents that
 	// the upstream has stored are not seen. Default: allow.
 	GraphQLNames string `json:"graphql_names,omitempty"`
 
-	// What becomes of the ETag of redacted answers: "drop" removes it, since it
+	// What happens to the ETag of redacted responses: "drop" removes it, since it
 	// is often a hash of what was to be hidden, and conditions on reads with
 	// it. "seal" encrypts it, with a key that is made on first use and kept in
 	// Caddy's storage, and decrypts it in If-None-Match and If-Match: caching
@@ -313,7 +313,7 @@ func (h *Handler) Validate() error {
 	return nil
 }
 
-// ServeHTTP redacts the request body and then the answer of next.
+// ServeHTTP redacts the request body and then the response of next.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	c, repl := reqctx.Of(r), reqctx.Replacer(r)
 	count := counterOf(c, repl)
@@ -396,7 +396,7 @@ var (
 	skipped = decision.Decision{Layer: "redact", Result: decision.Skip}
 )
 
-// decide notes that an answer passes, under rules or because no rule concerns
+// decide notes that a response passes, under rules or because no rule concerns
 // the caller.
 func (h *Handler) decide(log *decision.Log, v *view) {
 	d := &passed
@@ -419,7 +419,7 @@ func (h *Handler) refuseRequest(w http.ResponseWriter, r *http.Request, err erro
 	return err
 }
 
-// refuse ends a request that nothing of has been answered yet.
+// refuse ends a request of whose response nothing has been sent yet.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) error {
 	h.note(r, p, "refused")
 	result := decision.Deny

@@ -97,7 +97,7 @@ func (h *Handler) unreadableRequest(f fault) error {
 	return unsupportedRequestBody(&f)
 }
 
-// unreadRequest is about a body that did not arrive. What request_body says
+// unreadRequest is the fault of a body that did not arrive. What request_body says
 // about one that is too large is passed on.
 func (*Handler) unreadRequest(err error) error {
 	var he caddyhttp.HandlerError

@@ -21,25 +21,25 @@ type Rule struct {
 	//   - replace: it becomes the string in args
 	//   - mask: it is masked by the preset in args: last4, first3last4,
 	//     mobile, landline, id_card, bank_card, name, address, email, plate, ip
-	//   - keep: as many first and last characters are kept as args say; the
+	//   - keep: as many first and last characters are kept as args specify; the
 	//     others become a star, or the third of args
 	//   - hash: it becomes a pseudonym, keyed HMAC-SHA-256 (see hash_key);
 	//     equal values have equal pseudonyms
 	//   - encrypt: it is encrypted with AES-256-GCM (see encrypt_keys) for this
-	//     place and this caller; `caddy moat decrypt` undoes that
-	//   - truncate: it keeps as many first characters as args say
-	//   - round: a number keeps as many digits behind the point as args say; if
-	//     that is negative, as many before it become zero
-	//   - shift_dates: a date moves by a number of days, at most as many as args
-	//     say, that follows from hash_key: the time between two dates stays
+	//     position and this caller; `caddy moat decrypt` reverses it
+	//   - truncate: it keeps as many first characters as args specify
+	//   - round: a number keeps as many digits after the decimal point as
+	//     args specify; a negative number zeroes as many digits before it
+	//   - shift_dates: a date moves by a number of days derived from hash_key, at
+	//     most as many as args specify: the time between two dates stays
 	//   - placeholder: in requests alone, it becomes a name such as
 	//     <EMAIL_1_K7Q2ZD>, which becomes the value again in the response
-	//   - detect: what kinds name is looked for in every string value, and
-	//     what is found is treated as then says
+	//   - detect: every string value is searched for the kinds listed, and
+	//     each match is treated by the action in then
 	//
-	// Where several rules name one value, the strictest action is taken, in
-	// this order: remove, null, replace, hash, encrypt and placeholder, mask and keep, round
-	// and shift_dates, truncate, detect.
+	// If several rules match one value, the strictest action applies, in
+	// this order: remove, null, replace, hash, encrypt and placeholder, mask
+	// and keep, round and shift_dates, truncate, detect.
 	Action string `json:"action"`
 
 	// The arguments of the action.
@@ -58,17 +58,17 @@ type Rule struct {
 
 // Group is rules that only apply to some callers.
 type Group struct {
-	// Whether the named callers are spared ("except") or concerned ("only").
-	// Anonymous callers are concerned in either case.
+	// Whether the rules apply to all but the named callers ("except") or to
+	// them alone ("only"). They apply to anonymous callers in either case.
 	Mode string `json:"mode"`
 
 	// What the names are: role, scope, user (the ID of the caller) or kind (of
 	// the credential: jwt, basic, …).
 	Of string `json:"of"`
 
-	// With user: who has to vouch for the caller, the exact name of an issuer,
-	// internal, or a kind of credential. An ID means somebody only together
-	// with that: where several issuers or kinds can vouch, it has to be said.
+	// With user: the issuer of the caller, by its exact name, internal, or a
+	// kind of credential. A user ID is unique only within its issuer: it is
+	// required if several issuers or kinds can authenticate callers.
 	From string `json:"from,omitempty"`
 
 	// The names. Any one of them suffices.
@@ -97,7 +97,7 @@ func (g *Group) title() string {
 // looks complete.
 //
 // The rules apply to JSON, to the fields of forms (x-www-form-urlencoded and
-// multipart/form-data), and to the places that a JSON Patch names.
+// multipart/form-data), and to the locations that a JSON Patch names.
 //
 // The client spells the names in a request, and many upstreams (Go's
 // encoding/json, the web defaults of .NET) read a name whatever its case. So
@@ -193,7 +193,7 @@ func parseAction(words []string, alone bool) (rule Rule, rest []string, err erro
 }
 
 // takeChar takes the character of `keep` from the words behind its numbers:
-// char=x, or a single one that is no letter or digit, which could be the name
+// char=x, or a single one that is not a letter or digit, which could be the name
 // of a member.
 func takeChar(words []string, alone bool) (char string, rest []string, err error) {
 	if len(words) == 0 {

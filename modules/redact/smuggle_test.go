@@ -3,7 +3,7 @@ package redact
 import "testing"
 
 // A client strips one byte order mark, at the beginning of the stream. To it, a
-// later line with one is no data line; if it were one to us, it could shift what
+// later line with one is not a data line; if it were one to us, it could shift what
 // the others mean.
 func TestDataLineBehindByteOrderMarkIsRefused(t *testing.T) {
 	h := provision(t, "remove $.ssn")

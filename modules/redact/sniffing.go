@@ -10,7 +10,7 @@ import (
 const sniffDelay = 50 * time.Millisecond
 
 // sniffing keeps the first bytes of a body until they tell what it is. Then
-// another mode takes its place, and the bytes.
+// another mode replaces it and takes the bytes.
 type sniffing struct {
 	rw    *responseWriter
 	first []byte

@@ -18,12 +18,12 @@ import (
 //
 // The data lines of an event together are JSON. Data that is empty, a single
 // word such as [DONE], by which many services end a stream, or a URL passes:
-// see isWord. Other data that is no JSON passes if plain text does. What passes
+// see isWord. Other data that is not JSON passes if plain text does. What passes
 // so is looked into by `detect`, as a string of JSON is.
 //
 // Comments and the other fields pass if they do not look like JSON. If they
 // do, they are redacted, or left out if they are broken: no client takes a
-// document from there, so that is no reason to end the stream.
+// document from there, so that is not a reason to end the stream.
 type eventStream struct {
 	dst    io.Writer
 	rw     *redaction.Rewriter
@@ -280,7 +280,7 @@ func (s *eventStream) redact() (changed bool, err error) {
 		return changed, nil
 	}
 	if !s.text && !isWord(bytes.TrimSpace(data)) {
-		f := s.fault("data that is no JSON", err)
+		f := s.fault("data that is not JSON", err)
 		f.hint = "to let plain text pass in the data of events, write: pass text/plain"
 		return false, f
 	}
@@ -335,7 +335,7 @@ func (s *eventStream) runWith(text []byte, take func(pointer string) bool) (chan
 	return true, nil
 }
 
-// isWord reports whether data that is no JSON can carry no field: a URL, such
+// isWord reports whether data that is not JSON can carry no field: a URL, such
 // as the endpoint event of the Model Context Protocol has, or a word, perhaps
 // in brackets, such as those that keep a stream alive or end it, or a time. What
 // has a name and a value, or several words, is plain text.

@@ -10,7 +10,7 @@ import (
 
 const asEvents = "Content-Type: text/event-stream"
 
-// JSON in other fields than data is no reason to end a stream: Wikimedia's
+// JSON in other fields than data is not a reason to end a stream: Wikimedia's
 // EventStreams have an array in every id.
 func TestOtherFieldsOfEventsAreRedacted(t *testing.T) {
 	h := provision(t, "remove ssn\nmask mobile $..phone")

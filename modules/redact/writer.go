@@ -16,16 +16,16 @@ import (
 
 // flushDelay is how long a document may still be held after the upstream has
 // flushed. reverse_proxy flushes after every read of a body of unknown length,
-// so nearly all answers are flushed that are complete a moment later; with no
+// so nearly all responses are flushed that are complete a moment later; with no
 // delay at all none of them could be refused cleanly.
 const flushDelay = 25 * time.Millisecond
 
 // responseWriter stands between the handlers inside and the client. It is
 // an http.ResponseWriter and what http.ResponseController looks for, except
-// for Unwrap, ReadFrom and Push: there is no way round it.
+// for Unwrap, ReadFrom and Push: there is no way around it.
 //
 // Its methods may be called from several goroutines: reverse_proxy flushes
-// from a timer and passes 1xx answers on from the transport's goroutine.
+// from a timer and passes 1xx responses on from the transport's goroutine.
 type responseWriter struct {
 	h      *Handler
 	w      http.ResponseWriter
@@ -108,7 +108,7 @@ func (rw *responseWriter) WriteHeader(status int) {
 		rw.upgrade(status)
 	case status >= 100 && status < 200:
 		if rw.view != nil {
-			removeDescribing(rw.w.Header()) // of the answer that is to come
+			removeDescribing(rw.w.Header()) // of the response that is to come
 		}
 		rw.w.WriteHeader(status)
 	default:

@@ -42,7 +42,7 @@ var errDigest = &httpsig.Error{Class: httpsig.ErrDigest, Reason: "the content do
 type compared struct {
 	io.ReadCloser
 	failed failed
-	unsent bool // the answer that says that the client has gone was held back
+	unsent bool // the response that says that the client has gone was held back
 }
 
 // errGone is how reading ends. It is also a context.Canceled, so that
@@ -61,7 +61,7 @@ func (w *compared) Read(b []byte) (int, error) {
 }
 
 // guardedWriter holds back the status with which reverse_proxy notes that the
-// client has gone: it is still there, and gets an answer.
+// client has gone: it is still there, and gets a response.
 type guardedWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	content *compared
@@ -79,7 +79,7 @@ func (g *guardedWriter) WriteHeader(status int) {
 }
 
 // broken reports whether a request that was let pass is to be rejected after all:
-// its content was not what was signed. An answer that came before the end of the
+// its content was not what was signed. A response that came before the end of the
 // content stays. err is that of the handlers behind.
 func (w *compared) broken(err error) bool {
 	return w.failed.noted() && (err != nil || w.unsent)
@@ -113,10 +113,10 @@ func (s *serving) serve(w http.ResponseWriter, r *http.Request, next credential.
 	return err
 }
 
-// errAborted stands for a handler that has given up in the middle of an answer.
+// errAborted stands for a handler that has given up in the middle of a response.
 var errAborted = caddyhttp.Error(http.StatusBadGateway, errors.New("the response was aborted"))
 
-// run calls next. Where the answer is held back, one that was aborted, as
+// run calls next. Where the response is held back, one that was aborted, as
 // reverse_proxy does it by a panic, is an error: nothing of it has left.
 func run(w http.ResponseWriter, r *http.Request, next credential.Next, held bool) (err error) {
 	if held {

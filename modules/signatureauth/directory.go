@@ -39,21 +39,21 @@ type Directory struct {
 	// may write either. https, but for http to this machine.
 	URL string `json:"url"`
 
-	// Whom the keys are of, which is `{http.auth.user.id}`. Default: the address
-	// of the directory
+	// The user of the keys, which becomes `{http.auth.user.id}`. Default: the
+	// address of the directory
 	User string `json:"user,omitempty"`
 
-	// What that grants.
+	// What the user is granted.
 	Roles  []string `json:"roles,omitempty"`
 	Scopes []string `json:"scopes,omitempty"`
 	Plan   string   `json:"plan,omitempty"`
 
 	// A file with certificates in PEM of the authorities that vouch for the
-	// directory, in the place of the system's. It is read at load. Global
+	// directory, in place of the system's. It is read at load. Global
 	// placeholders are replaced in its name.
 	CA string `json:"ca,omitempty"`
 
-	// Whether keys are left out that have not signed the answer of the directory,
+	// Whether to ignore keys that have not signed the response of the directory,
 	// over `@authority` of the request and content-digest, with the tag
 	// http-message-signatures-directory. The draft recommends that signers do so;
 	// many do not yet.
@@ -78,7 +78,7 @@ type directoryKey struct {
 	signed bool
 }
 
-// checkDirectories refuses what is no address of a directory.
+// checkDirectories refuses what is not an address of a directory.
 func (p *Provider) checkDirectories() error {
 	seen := make(map[string]bool)
 	for _, d := range p.Directories {
@@ -91,7 +91,7 @@ func (p *Provider) checkDirectories() error {
 		case !ok || err != nil:
 			return fmt.Errorf("directory %.200q is not an address such as https://bot.example.com%s", d.URL, httpsig.WellKnown)
 		case u.RawQuery != "" || u.ForceQuery:
-			return fmt.Errorf("directory %.200q must not have a query: it is no part of the name of a directory", d.URL)
+			return fmt.Errorf("directory %.200q must not have a query: a query is not part of the name of a directory", d.URL)
 		case seen[name]:
 			return fmt.Errorf("directory %s already specified", name)
 		}
@@ -114,7 +114,7 @@ func (p *Provider) openDirectory(d *Directory) error {
 			return fmt.Errorf("ca %s: %w", d.CA, err)
 		}
 		if !x509.NewCertPool().AppendCertsFromPEM(ca) {
-			return fmt.Errorf("ca %s: there is no certificate in PEM in it", d.CA)
+			return fmt.Errorf("ca %s: the file has no certificate in PEM", d.CA)
 		}
 		source.CA = string(ca)
 	}

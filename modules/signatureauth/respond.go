@@ -14,26 +14,26 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
-// CodeUnsignable is the code of an answer that cannot be signed (502).
+// CodeUnsignable is the code of a response that cannot be signed (502).
 const CodeUnsignable = "response_not_signable"
 
-// Responses says how answers are signed (RFC 9421 section 2.4). Answers to
-// requests that were authenticated by a signature are, and no others: a refusal
-// of the signature itself and the pages of error routes are not.
+// Responses configures the signing of responses (RFC 9421 section 2.4). Only
+// responses to requests that were authenticated by a signature are signed: the
+// rejection of a signature and the pages of error routes are not.
 //
-// An answer is held back until it is whole, since its digest stands in its
-// header, so what streams comes at once in the end. One that is too large, that
-// upgrades the connection or that has trailers is refused with 502
-// response_not_signable, rather than sent without a signature. It is signed as
-// it leaves: what `redact` and `encode` did is covered.
+// A response is held back until it is complete, since its digest stands in its
+// header: a stream reaches the client all at once, at its end. A response that is
+// too large, upgrades the connection or has trailers is rejected with 502
+// response_not_signable rather than sent without a signature. It is signed last:
+// the changes of `redact` and `encode` are covered.
 type Responses struct {
-	// The key id that is written into signatures, the algorithm, and the
-	// private key in PEM, or for hmac-sha256 the secret, written as keys are.
+	// The key ID to put into signatures, the algorithm, and the private key in
+	// PEM, or for hmac-sha256 the secret, in the form of the keys above.
 	KeyID     string `json:"keyid"`
 	Algorithm string `json:"alg"`
 	Key       string `json:"key"`
 
-	// What is covered. Fields that an answer does not have are left out.
+	// What is covered. Fields that a response does not have are left out.
 	// Default: @status, content-type, content-digest, and of the request, with
 	// the parameter req, @method, @target-uri and the signature
 	Components []string `json:"components,omitempty"`
@@ -95,7 +95,7 @@ func newSigningWriter(w http.ResponseWriter, to *Responses, a *asked) *signingWr
 	return s
 }
 
-// signingWriter holds an answer back until it can be signed. Of what a
+// signingWriter holds a response back until it can be signed. Of what a
 // ResponseWriter can do besides, it has nothing that would go round it: neither
 // Hijack nor ReadFrom nor Unwrap, and a Flush that waits. That is why it embeds
 // no other writer.
@@ -114,10 +114,10 @@ type signingWriter struct {
 // errUnsignable is what the handlers inside are told.
 var errUnsignable = errors.New("the response cannot be signed")
 
-// Header returns the header of the answer.
+// Header returns the header of the response.
 func (s *signingWriter) Header() http.Header { return s.w.Header() }
 
-// WriteHeader notes the status. Informational answers pass.
+// WriteHeader notes the status. Informational responses pass.
 func (s *signingWriter) WriteHeader(status int) {
 	switch {
 	case status == http.StatusSwitchingProtocols:
@@ -149,13 +149,13 @@ func (s *signingWriter) Write(p []byte) (int, error) {
 // WriteString is Write.
 func (s *signingWriter) WriteString(text string) (int, error) { return s.Write([]byte(text)) }
 
-// Flush does nothing: the answer leaves when it is whole.
+// Flush does nothing: the response leaves when it is whole.
 func (s *signingWriter) Flush() {}
 
 // FlushError does the same for http.ResponseController.
 func (s *signingWriter) FlushError() error { return nil }
 
-// finish signs the answer and lets it go.
+// finish signs the response and lets it go.
 func (s *signingWriter) finish(r *http.Request, err error) error {
 	w := s.w
 	if err != nil && s.fault == nil {
@@ -216,7 +216,7 @@ func (s *signingWriter) sign(h http.Header) error {
 	return nil
 }
 
-// components are those that the answer has, of all that are wanted.
+// components are those that the response has, of all that are wanted.
 func (s *signingWriter) components(m *httpsig.Message) []string {
 	list := s.to.Components
 	if len(list) == 0 {

@@ -35,8 +35,8 @@ func answers(t *testing.T, options string) *answering {
 	return a
 }
 
-// ask has a handler answer a signed request, as the auth handler would, and
-// returns the answer with the request.
+// ask has a handler respond to a signed request, as the auth handler would, and
+// returns the response with the request.
 func (a *answering) ask(t *testing.T, method string, next http.HandlerFunc) (*httptest.ResponseRecorder, *http.Request, error) {
 	t.Helper()
 	r := request(method, "https://example.com/orders?a=1", nil)
@@ -56,7 +56,7 @@ func (a *answering) ask(t *testing.T, method string, next http.HandlerFunc) (*ht
 	return w, r, err
 }
 
-// verify checks the signature of an answer the way a client does.
+// verify checks the signature of a response the way a client does.
 func (a *answering) verify(t *testing.T, w *httptest.ResponseRecorder, r *http.Request) error {
 	t.Helper()
 	key, err := httpsig.NewKey("server", "ed25519", []byte(a.server.public))
@@ -97,7 +97,7 @@ func (o one) Key(id string) *httpsig.Key {
 	return nil
 }
 
-// TestNothingLeavesWithoutASignature writes an answer in all ways there are.
+// TestNothingLeavesWithoutASignature writes a response in all ways there are.
 func TestNothingLeavesWithoutASignature(t *testing.T) {
 	a := answers(t, "")
 	for name, next := range map[string]http.HandlerFunc{

@@ -40,14 +40,15 @@ const (
 	// before (401).
 	CodeReplayed = "signature_replayed"
 
-	// CodeDigest is the code of content that is not what was signed (401).
+	// CodeDigest is the code of content that does not match its digest (401).
 	CodeDigest = "content_digest_mismatch"
 
 	// CodeKeyUsed is the code of an Idempotency-Key that has been used before
 	// (409).
 	CodeKeyUsed = "idempotency_key_used"
 
-	// CodeFull is the code of a signature that cannot be remembered (503).
+	// CodeFull is the code of a signature for which the replay store has no room
+	// (503).
 	CodeFull = "too_many_signatures"
 
 	defaultRealm  = "restricted"
@@ -86,9 +87,9 @@ const (
 //
 // A signature is made with one of the keys that are listed here, each with the
 // one algorithm that it is for, over at least the parts of the request that
-// `components` names. It is good for some minutes and, unless told otherwise,
-// for one request. It is about the request as the client has sent it: rewrites
-// that stand before it change nothing.
+// `components` names. It is valid for some minutes and, by default, for one
+// request. It covers the request as the client sent it: rewrites before this
+// handler change nothing.
 //
 // Content is covered by the field Content-Digest (RFC 9530). Up to the size of
 // `body` it is read and compared before the request goes on. What is larger
@@ -104,20 +105,20 @@ const (
 // (draft-ietf-webbotauth-httpsig-protocol-01) are known by the address of the
 // directory that has their keys. Only those that `directories` lists are fetched.
 //
-// A key says whose it is: `{http.auth.user.id}` is its user, or the key id,
-// `{http.auth.user.roles}`, `{http.auth.user.scopes}` and
-// `{http.auth.user.plan}` what that grants, and
-// `{http.auth.user.claims.key_id}` the key id. For a key of a directory, the user
-// is that of the directory, or its address.
+// The key identifies the caller: `{http.auth.user.id}` is its user, or the key
+// ID, `{http.auth.user.roles}`, `{http.auth.user.scopes}` and
+// `{http.auth.user.plan}` are those of the key, and
+// `{http.auth.user.claims.key_id}` is the key ID. For a key of a directory, the
+// user is that of the directory, or its address.
 //
-// Refusals have the codes invalid_request (400: a signature that cannot be
-// read, or more than one), missing_credentials (401), invalid_signature (401:
-// not one of a known key over this request, too old or not yet valid, or it
-// covers too little: which, the log says), signature_replayed (401),
+// Rejected requests have the codes invalid_request (400: a signature that cannot
+// be read, or more than one), missing_credentials (401), invalid_signature (401:
+// not made with a known key over this request, too old or not yet valid, or it
+// covers too little; the log has the reason), signature_replayed (401),
 // content_digest_mismatch (401), idempotency_key_used (409),
-// too_many_signatures (503: no room to remember one) and
+// too_many_signatures (503: the replay store is full) and
 // identity_provider_unavailable (503: a directory cannot be fetched). With 401, the field
-// Accept-Signature (RFC 9421 section 5.1) says what is asked for.
+// Accept-Signature (RFC 9421 section 5.1) lists what a signature must cover.
 //
 // There is no registered scheme for WWW-Authenticate that asks for these
 // signatures. The challenge is `Signature`, the one of draft-cavage.
@@ -129,13 +130,13 @@ type Provider struct {
 	// `{"keyid":"acme-1","alg":"ed25519","key":"-----BEGIN PUBLIC KEY-----…","user":"acme","roles":["partner"]}`,
 	// where key is a key in PEM, a JWK as text, or base64. It may have scopes,
 	// plan and disabled besides. It is watched: a change is in force within a
-	// second, and a file that cannot be used leaves in force what was read
-	// last. At load it must be there and right. Global placeholders are
+	// second, and a file with errors leaves the last valid keys in force.
+	// At load it must exist and be valid. Global placeholders are
 	// replaced at load in its name, not in its content.
 	KeysFile string `json:"keys_file,omitempty"`
 
 	// Directories in which signers publish their keys (Web Bot Auth). A signature
-	// whose key ID is none of the keys above, and which covers a member of
+	// whose key ID is not one of the keys above, and which covers a member of
 	// Signature-Agent that names one of these, is verified by the key there.
 	Directories []*Directory `json:"directories,omitempty"`
 
@@ -144,8 +145,8 @@ type Provider struct {
 	// the authority, by @authority or @target-uri; the path and, if there is
 	// one, the query, by @target-uri, @request-target, or @path and @query;
 	// and content-digest where there may be content. What stands here
-	// replaces all of that; content-digest is asked for where there is content
-	// here too. `signature-agent;key`, a parameter key without a value, is the
+	// replaces all of that; content-digest is still required for requests
+	// with content. `signature-agent;key`, a parameter key without a value, is the
 	// member of a dictionary field whose key is the signature's own label.
 	Components []string `json:"components,omitempty"`
 
@@ -159,8 +160,8 @@ type Provider struct {
 	// change nothing else (RFC 9421 section 2.3). Default: none
 	Prohibit []string `json:"prohibit,omitempty"`
 
-	// The label or the tag of the signature that is meant, where a request may
-	// have several. Default: a request may have but one.
+	// The label or the tag of the signature to verify, if a request may have
+	// several. Default: a request may have only one
 	Label string `json:"label,omitempty"`
 	Tag   string `json:"tag,omitempty"`
 
@@ -183,27 +184,27 @@ type Provider struct {
 	//
 	// Signatures of draft-cavage have no nonce. Unless `signature` is written
 	// out, the same one may be used again for up to two seconds after its first
-	// use, so that a client may send two equal requests in a second. The price:
-	// who copies a request can repeat it within these.
+	// use, so that a client may send two equal requests in a second. An attacker
+	// who copies a request can replay it within that time.
 	//
-	// What was used is remembered in memory. It survives reloads. A restart
-	// forgets it: signatures from before are refused then, but for those that
-	// are dated after it, by a signer whose clock was ahead; idempotency keys
-	// are good again, under new signatures. All sites of a process share one
-	// memory, whatever their other options; a site where replay is off neither
-	// notes nor asks. An idempotency key is that of a user at a host, whichever
-	// of its keys signs. Default: signature, but for draft-cavage
+	// The replay store is in memory and survives reloads. A restart empties it:
+	// signatures created before the restart are rejected then, except those of
+	// a signer whose clock was ahead, which are dated after it; idempotency
+	// keys can be used again, under new signatures. All sites of a process
+	// share one store, whatever their other options; a site where replay is off
+	// does not use it. An idempotency key belongs to a user at a host, whichever
+	// of the user's keys signs. Default: signature, but for draft-cavage
 	Replay string `json:"replay,omitempty"`
 
-	// How long idempotency keys are remembered, of which all sites together
-	// remember two million. A restart forgets them. Default: 24h
+	// How long idempotency keys stay in the replay store, which has room for two
+	// million of all sites. A restart empties it. Default: 24h
 	Retention caddy.Duration `json:"retention,omitempty"`
 
-	// How many signatures and nonces are remembered at a time, 30 to 60 bytes
-	// each. All sites share one memory, as large as the largest of them asks for.
-	// An entry is remembered until no site accepts it any more: for max_age and
-	// leeway of the site where they are longest. When there is no room, requests
-	// are refused with 503 too_many_signatures. Default: 500000
+	// How many signatures and nonces the replay store holds, 30 to 60 bytes
+	// each. All sites share one store, of the largest size that is configured.
+	// An entry stays until no site accepts the signature any more: for the
+	// longest max_age and leeway of all sites. When the store is full, requests
+	// are rejected with 503 too_many_signatures. Default: 500000
 	Remember int `json:"remember,omitempty"`
 
 	// How much of the content is read before the request goes on, in bytes.
@@ -214,7 +215,7 @@ type Provider struct {
 	// cover.
 	Cavage *Cavage `json:"cavage,omitempty"`
 
-	// Whether answers are signed, and how.
+	// Whether responses are signed, and how.
 	SignResponses *Responses `json:"sign_responses,omitempty"`
 
 	// The realm of the challenge. Default: restricted
@@ -374,7 +375,7 @@ func (p *Provider) ring(ctx context.Context) *ring {
 	return r
 }
 
-// Key returns the key of that id, nil if there is none or it is disabled. No id is
+// Key returns the key with that ID, nil if there is none or it is disabled. No ID is
 // both in the configuration and in the file.
 func (r *ring) Key(id string) *httpsig.Key {
 	if r.found = r.inline[id]; r.found == nil {
@@ -481,7 +482,7 @@ var errSeveral = &credential.Error{
 	Kind: credential.Malformed, Code: credential.CodeInvalidRequest, Detail: "more than one signature",
 }
 
-// explain turns the engine's refusal into what the client is told. The reason
+// explain turns the engine's rejection into what the client is told. The reason
 // is for the log.
 func explain(err error) *credential.Error {
 	var e *httpsig.Error
@@ -508,7 +509,7 @@ func explain(err error) *credential.Error {
 	return out
 }
 
-// withKey names the key in what the record says of a refusal.
+// withKey names the key in what the record says of a rejection.
 func withKey(e *credential.Error, k *httpsig.Key) *credential.Error {
 	e.Rule = "key " + k.ID
 	return e
@@ -603,7 +604,7 @@ func (p *Provider) components() []string {
 }
 
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
-// Answers are not signed there.
+// Responses are not signed there.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
 	return reqctx.Authenticate(p, w, r)
 }

@@ -124,7 +124,7 @@ func sign(t testing.TB, s *httpsig.Signer, r *http.Request, change func(*httpsig
 	r.Header.Set("Signature", sig)
 }
 
-// refusal is the code of an error, "" for none.
+// rejection is the code of an error, "" for none.
 func refusal(err error) string {
 	var e *credential.Error
 	if errors.As(err, &e) {
@@ -535,7 +535,7 @@ func TestCavageStandsInEitherField(t *testing.T) {
 	}
 }
 
-// TestProhibitedParameterIsNamed: an unregistered one is no reason to refuse, one
+// TestProhibitedParameterIsNamed: an unregistered one is not a reason to refuse, one
 // that is prohibited is a 401 which says so.
 func TestProhibitedParameterIsNamed(t *testing.T) {
 	acme := ed25519Pair(t, "acme-1")

@@ -35,27 +35,27 @@ const Name = "token_budget"
 // Handler limits the tokens of a language model that a caller may use.
 //
 // A request with content reserves what it is expected to cost before the
-// upstream sees it, and is charged with what its response says when that has
-// ended: the number at a JSON Pointer of a JSON body, or of the last
+// upstream sees it, and is charged with the usage that its response reports, when
+// that has ended: the number at a JSON Pointer of a JSON body, or of the last
 // Server-Sent Event that has one. The first request of a caller starts while
 // something is left of every limit; further ones start beside it only as far
 // as the rest covers what all of them have reserved. Requests in parallel
-// overshoot a limit by at most one response, as far as none costs more than was
-// expected of it.
+// exceed a limit by at most one response, provided that none costs more than was
+// reserved for it.
 //
 // A request is rejected with 429 token_budget_exceeded when a limit is used up,
 // and with 429 token_budget_reserved when requests under way have reserved the
 // rest of it. Retry-After says when to try again: at the end of the window, or
 // in a second. Protocol upgrades are rejected with 403 upgrade_not_metered,
-// since nobody reads what is used there.
+// since their usage cannot be read.
 //
 // The placeholder {http.moat.tokens} is what the request was charged with, once
 // the response has ended.
 type Handler struct {
-	// What a caller may use who has none of Plans. At least one is required.
+	// The limits of a caller without one of Plans. At least one is required.
 	Limits []Limit `json:"limits,omitempty"`
 
-	// What callers of a plan, {http.auth.user.plan}, may use instead.
+	// The limits of the callers of a plan, {http.auth.user.plan}, instead.
 	Plans map[string][]Limit `json:"plans,omitempty"`
 
 	// Who shares a budget: a text with placeholders. Requests for which it is
@@ -63,22 +63,21 @@ type Handler struct {
 	// caller, and the client's address if there is none.
 	By string `json:"by,omitempty"`
 
-	// Where responses say what they have cost: sums of JSON Pointers (RFC 6901),
-	// of which the first counts that has a number. Within a pointer, | stands
-	// between those of which the first counts that is there. Default: as OpenAI,
-	// Anthropic, Gemini, Ollama and what is compatible with them.
+	// Where responses report their usage: sums of JSON Pointers (RFC 6901). The
+	// first sum that finds a number counts. Within a sum, | separates
+	// alternatives, of which the first that is present counts. Default: the
+	// members of OpenAI, Anthropic, Gemini, Ollama and compatible services.
 	Usage [][]string `json:"usage,omitempty"`
 
-	// What a response is expected to cost, in tokens, before any of the caller
-	// is known of that day, if the request does not say how many tokens it has
-	// at most. Default: 4096
+	// How many tokens to reserve for the first response to a caller on a day, if
+	// the request does not limit the tokens of its response. Default: 4096
 	Reserve int64 `json:"reserve,omitempty"`
 
-	// Handlers with the same zone count together, also in other sites. Default: default
+	// Handlers with the same zone share their counts, across sites as well. Default: default
 	Zone string `json:"zone,omitempty"`
 
-	// How many callers are counted at most. Beyond, the one gives way that has used
-	// least of some. The first handler of a zone decides. Default: 100000
+	// The largest number of callers to count. Beyond it, one of those that have
+	// used least is forgotten. The first handler of a zone decides. Default: 100000
 	MaxCallers int `json:"max_callers,omitempty"`
 
 	limits  []budget.Limit
@@ -278,7 +277,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return h.serve(w, r, next, reservation, estimate)
 }
 
-// serve has the request answered, and settles what it has cost, also where the
+// serve runs the rest of the site and settles what the request has cost, also where the
 // handlers inside end with a panic.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, reservation *budget.Reservation, estimate budget.Estimate) error {
 	m := newMetered(h, w)

@@ -7,14 +7,14 @@ import (
 )
 
 // The placeholders in which reverse_proxy, which forward_auth is, keeps the
-// answer of its upstream. No client can set them.
+// response of its upstream. No client can set them.
 const (
 	statusPlaceholder = "http.reverse_proxy.status_code"
 	headerPlaceholder = "http.reverse_proxy.header."
 )
 
-// believed returns the fields of which the service's answer and the request, as
-// it came to the handler, say the same. It is nil where there was no answer, or
+// believed returns the fields of which the service's response and the request, as
+// it came to the handler, say the same. It is nil where there was no response, or
 // one that denies.
 func (p *Provider) believed(r *http.Request) map[string]string {
 	repl := reqctx.Replacer(r)
@@ -34,7 +34,7 @@ func (p *Provider) believed(r *http.Request) map[string]string {
 			continue // and what the request has there is the client's
 		}
 		// Only what this very pass has removed: another forward_auth may have
-		// answered since, and have copied nothing.
+		// responded since, and have copied nothing.
 		if sent, latest := c.Removed(f.To); !latest || len(sent) != 1 || sent[0] != text {
 			return nil // it was not copied
 		}

@@ -37,43 +37,44 @@ const (
 // Authentik, oauth2-proxy, tailscale-nginx-auth and the like), which is known
 // as trusted header single sign-on.
 //
-// Only what the service has answered in this very request counts. A field is
-// believed if the service's answer has the status 2xx and the request has the
-// field once, with exactly the value of the answer. Whatever a client sends
+// Only the response of the service to this very request counts. A field is
+// trusted if the service's response has the status 2xx and the request has the
+// field once, with exactly the value of the response. Whatever a client sends
 // under these names is removed in every spelling, on the requests, too, that
 // did not come through forward_auth; they are anonymous. A configuration in
 // which no forward_auth with these names in copy_headers stands before it is
 // refused.
 //
-// The directive stands behind forward_auth by itself. In `auth { … }` it does
-// where forward_auth is ordered before auth, or in a route block.
+// The directive is ordered after forward_auth by default. In `auth { … }` it needs
+// forward_auth ordered before auth, or a route block.
 //
 // `{http.auth.user.id}` is the user and `{http.auth.user.roles}` are the groups.
 // Claims, for `forward` and `{http.auth.user.claims.<name>}`, are sub (the
 // user), groups (a list), and those that `claim` names. The fields reach the
 // upstream as the service wrote them.
 //
-// What a browser has shown the service, a cookie or its address in a network,
-// it sends along for any page. Unsafe requests and upgrades of pages of other
-// sites are refused (403 cross_origin), unless `origin` names them.
+// A browser authenticates to the service with a cookie or its network address,
+// which it sends for the pages of any site. Unsafe requests and upgrades from
+// pages of other sites are rejected (403 cross_origin), unless `origin` allows
+// them.
 //
-// Refusals have the codes missing_credentials (401: the request did not come
-// through forward_auth, or the service named nobody) and invalid_credentials
-// (401: a value that is not clear).
+// Rejected requests have the codes missing_credentials (401: the request did not
+// come through forward_auth, or the service named no user) and
+// invalid_credentials (401: an ambiguous value).
 //
 // There is no registered scheme for WWW-Authenticate (RFC 9110 section 11.6.1)
-// for this. The challenge is `ForwardAuth`, which clients pass over.
+// for this. The challenge is `ForwardAuth`, which clients ignore.
 type Provider struct {
-	// The field that names the user, as copy_headers of forward_auth says it:
+	// The field that names the user, as written in copy_headers of forward_auth:
 	// one name, or `<from>><to>` for a field that is copied under another name.
-	// A value with a comma is refused: it could be two values. Required
+	// A value with a comma is rejected: it could be two values. Required
 	User string `json:"user,omitempty"`
 
 	// The field that names the groups, which become roles. White space round
 	// a group is removed. Default: there are no groups
 	Groups string `json:"groups,omitempty"`
 
-	// What stands between two groups: one character, no letter and no digit.
+	// What stands between two groups: one character, not a letter or digit.
 	// Authelia and oauth2-proxy separate by commas, Authentik by `|`.
 	// Default: a comma
 	Separator string `json:"separator,omitempty"`
@@ -81,9 +82,8 @@ type Provider struct {
 	// Further claims, by name, with the field of each.
 	Claims map[string]string `json:"claims,omitempty"`
 
-	// Who vouches for the users, in rules (`from`), limits and records.
-	// Default: none; the users are then told from others by their kind,
-	// trusted_header
+	// The issuer of the users, in rules (`from`), limits and records. Default:
+	// none; the users are then distinguished by their kind, trusted_header
 	Issuer string `json:"issuer,omitempty"`
 
 	// The realm of the challenge. Default: restricted

@@ -136,7 +136,7 @@ func (u *used) fail(mac string, until, now time.Time) {
 	}
 }
 
-// delivery is one webhook that was accepted, and how it was answered.
+// delivery is one webhook that was accepted, and how the request ended.
 type delivery struct {
 	used   *used
 	now    func() time.Time
@@ -145,7 +145,7 @@ type delivery struct {
 	status int // 0: not yet
 }
 
-// serve implements credential.Grant.Wrap: a webhook that is not answered with
+// serve implements credential.Grant.Wrap: a webhook whose response is not
 // success may be sent again.
 func (d *delivery) serve(w http.ResponseWriter, r *http.Request, next credential.Next) error {
 	err := next(&watching{&caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, d}, r)

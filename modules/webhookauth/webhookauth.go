@@ -62,29 +62,28 @@ var (
 // since no sender signs the method.
 //
 // Stripe, Slack and Standard Webhooks sign the time, which may be up to `leeway`
-// from now. GitHub and Shopify do not: who has recorded one of their webhooks can
-// send it again after `replay`, or after a restart. None signs the path, the query
+// from now. GitHub and Shopify do not: somebody who has recorded one of their webhooks
+// can send it again after `replay`, or after a restart. None signs the path, the query
 // or other header fields, such as X-GitHub-Event and X-Shopify-Topic.
 //
-// A webhook is accepted once. What was answered with another status than 2xx, or
-// whose sender did not wait for the answer, is accepted again, since senders try
-// again.
+// A webhook is accepted once. If the response had another status than 2xx, or the
+// sender did not wait for it, the webhook is accepted again, since senders retry.
 //
 // `{http.auth.user.id}` is the user of the sender, or its name,
 // `{http.auth.user.roles}`, `{http.auth.user.scopes}` and
-// `{http.auth.user.plan}` what it was given,
+// `{http.auth.user.plan}` are those of the sender,
 // `{http.auth.user.claims.sender}` the name of the sender, and
 // `{http.auth.user.claims.key_id}` which of its secrets was used, from 1.
 //
-// Refusals have the codes invalid_request (400: fields that cannot be read, or
-// signatures of two senders), missing_credentials (401),
+// Rejected requests have the codes invalid_request (400: fields that cannot be
+// read, or signatures of two senders), missing_credentials (401),
 // invalid_webhook_signature (401: not over this content with one of the secrets,
-// another method than POST, or too far from now: which, the log says),
-// webhook_replayed (401), webhook_too_large (413) and too_many_webhooks (503: no
-// room to remember one).
+// another method than POST, or too far from now; the log has the reason),
+// webhook_replayed (401), webhook_too_large (413) and too_many_webhooks (503: the
+// replay store is full).
 //
-// In Caddy's own `authentication` handler a webhook is accepted once whatever the
-// answer is.
+// In Caddy's own `authentication` handler a webhook is accepted once, whatever the
+// response is.
 type Provider struct {
 	// The senders that are accepted.
 	Senders []*Sender `json:"senders,omitempty"`
@@ -93,11 +92,11 @@ type Provider struct {
 	// future. At most 1h. Default: 5m
 	Leeway caddy.Duration `json:"leeway,omitempty"`
 
-	// For how long webhooks are remembered that do not say when they were
-	// signed: those of GitHub and Shopify. At most 30d. The others are remembered
-	// for as long as their time is accepted. All sites of a process share one
-	// memory of a million MACs. It survives reloads. A restart forgets it:
-	// webhooks with a time from before are refused then. Default: 24h
+	// How long webhooks without a signed time, those of GitHub and Shopify, stay
+	// in the replay store. At most 30d. The others stay as long as their time is
+	// accepted. All sites of a process share one store of a million MACs. It
+	// survives reloads. A restart empties it: webhooks with a time before the
+	// restart are rejected then. Default: 24h
 	Replay caddy.Duration `json:"replay,omitempty"`
 
 	// Whether webhooks are accepted as often as they come.
@@ -254,7 +253,7 @@ var (
 	errSeveral = errors.New("more than one signature")
 )
 
-// explain turns a refusal into what the client is told. The reason is for the
+// explain turns a rejection into what the client is told. The reason is for the
 // log.
 func explain(err error, s *webhook.Scheme) *credential.Error {
 	e := &credential.Error{Kind: credential.Bad, Code: CodeInvalid, Detail: "the signature of the webhook is not accepted", Cause: err}
