@@ -105,6 +105,10 @@ func TestStreamsEndWithTheirRight(t *testing.T) {
 				if early := time.Until(expires); a.StatusCode != 200 || !strings.HasPrefix(a.Body, "data: 0\n\n") || a.Err != nil || early > time.Millisecond {
 					t.Errorf("%s: got %d %.20q, %v, %v before the token expired; want an orderly end then", path, a.StatusCode, a.Body, a.Err, early)
 				}
+				// A client of a language model takes a mere end for a whole response.
+				if !strings.HasSuffix(a.Body, "\nevent: error\ndata: {\"error\":{\"message\":\"The credential has expired or was revoked.\",\"type\":\"stream_ended\",\"code\":\"stream_ended\"}}\n\n") {
+					t.Errorf("%s: the stream ends with %q", path, a.Body[max(0, len(a.Body)-200):])
+				}
 				return true
 			})
 		}

@@ -51,6 +51,9 @@ func (h *Handler) ending(s *stream, w http.ResponseWriter, r *http.Request, next
 			panic(cause)
 		}
 		err = nil
+		if s.plain() {
+			reqctx.EndEvents(w, CodeStreamEnded, "The credential has expired or was revoked.")
+		}
 		reqctx.Decisions(r).Add(decision.Decision{Layer: h.Name, Result: decision.Deny, Rule: "stream_expiry", Code: CodeStreamEnded})
 	}()
 	return h.serve(s, r, next, won, g)
@@ -213,6 +216,13 @@ func (s *stream) finish() bool {
 		s.timer.Stop()
 	}
 	return s.ended
+}
+
+// plain reports whether there is a response that has not become something else.
+func (s *stream) plain() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status && !s.socket && s.conn == nil
 }
 
 // tunnel is a connection that was given away.

@@ -136,7 +136,10 @@ func (rw *responseWriter) recovered(cause any, body *requestBody) error {
 		if f == nil && rw.fault.is() {
 			f = unreadableResponse(&rw.fault)
 		}
-		if f != nil {
+		switch {
+		case f != nil && rw.committed:
+			rw.cut(f)
+		case f != nil:
 			rw.h.cut(rw.r, f)
 		}
 		if rw.committed {
@@ -177,9 +180,17 @@ func (rw *responseWriter) endDecoding(err error) {
 
 // abort ends the connection so that nobody takes what has left for the whole.
 func (rw *responseWriter) abort(f *fault) {
-	rw.h.cut(rw.r, unreadableResponse(f))
+	rw.cut(unreadableResponse(f))
 	rw.reset()
 	panic(http.ErrAbortHandler)
+}
+
+// cut says why the response ends before its end, to a client of events too.
+func (rw *responseWriter) cut(p *problem.Problem) {
+	rw.h.cut(rw.r, p)
+	if rw.kind == events {
+		reqctx.EndEvents(rw.w, p.Code, p.Detail)
+	}
 }
 
 // cut says why a message ends before its end.

@@ -1,9 +1,12 @@
 package redact
 
 import (
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 )
@@ -91,5 +94,27 @@ func TestTextInEventsIsLookedInto(t *testing.T) {
 		"data: nothing \\ \"here\"\ndata: \ndata:é\u2028 x\n\n": "data: nothing \\ \"here\"\ndata: \ndata:é\u2028 x\n\n",
 	} {
 		serve(t, h, raw(t, chunked(asEvents, in))).get().is(t, 200, want)
+	}
+}
+
+// TestCutEventsSayThatTheyAreCut: a client of a language model takes a stream
+// that merely ends for a whole one.
+func TestCutEventsSayThatTheyAreCut(t *testing.T) {
+	s := serve(t, provision(t, "remove ssn"), caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: {\"a\":1}\n\n")
+		_ = http.NewResponseController(w).Flush()
+		_, err := io.WriteString(w, "data: {\"a\":2,\"ssn\"\n\n")
+		return err
+	}))
+	resp, err := s.Client().Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	want := "data: {\"a\":1}\n\n\nevent: error\ndata: {\"error\":{\"message\":\"The response of the service cannot be shown.\",\"type\":\"unreadable_response\",\"code\":\"unreadable_response\"}}\n\n"
+	if err == nil || string(body) != want {
+		t.Errorf("%q, %v", body, err)
 	}
 }
