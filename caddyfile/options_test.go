@@ -236,6 +236,20 @@ var blocks = []block{
 		{good: "policy a", kind: oneOption},
 		{good: "max_body 1KiB", kind: sizeOption, bad: []string{"0", "17MiB", "1h"}, says: "a size from 1B to 16MiB, such as 64KiB"},
 	}, flags("ignore_case", "dry_run")...)},
+	{directive: "mcp", options: []written{
+		{good: "origin any", kind: listOption},
+		{good: "max_body 1KiB", kind: sizeOption, bad: size64M, says: "a size from 1B to 64MiB, such as 1MiB"},
+		{good: "max_event 1KiB", kind: sizeOption, bad: size64M, says: "a size from 1B to 64MiB, such as 1MiB"},
+	}},
+	{directive: "jwt_auth", around: []string{"resource https://api.example.com/mcp {"}, options: append([]written{
+		{good: "authorization_servers https://a.example https://b.example", kind: listOption},
+		{good: "scopes a b", kind: listOption},
+		{good: "name Orders", kind: oneOption},
+		{good: "documentation https://a.example/docs", kind: oneOption},
+		{good: "policy https://a.example/policy", kind: oneOption},
+		{good: "terms https://a.example/terms", kind: oneOption},
+		{good: "metadata https://a.example/metadata", kind: oneOption},
+	}, flags("pass_token")...)},
 	{directive: "redact", before: []string{"remove zz"}, options: slices.Concat(rules, []written{
 		{good: "except role a {\nremove b\n}", kind: blockOption, many: true},
 		{good: "only role a {\nremove b\n}", kind: blockOption, many: true},

@@ -51,7 +51,9 @@ func leaky(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestHostileMessages(t *testing.T) {
-	s := harness.Start(t, site, "SECRET="+secret, "UPSTREAM="+harness.Upstream(t, leaky))
+	// A small limit: of a body that is much too large, servers do not read the rest.
+	small := strings.Replace(site, "\tmcp\n", "\tmcp {\n\t\tmax_body 64KiB\n\t}\n", 1)
+	s := harness.Start(t, small, "SECRET="+secret, "UPSTREAM="+harness.Upstream(t, leaky))
 	clerk := harness.Bearer(token(t, s, "clerk"))
 	post := func(body string, header ...string) *harness.Response {
 		return s.Do("PORT", "POST", "/mcp", body, append([]string{clerk, "Content-Type: application/json"}, header...)...)
@@ -81,7 +83,7 @@ func TestHostileMessages(t *testing.T) {
 		{"arguments twice", call("refund", `{"amount":1,"amount":1000}`), nil, 400, -32700},
 		{"a batch", "[" + call("search_orders", "{}") + "]", nil, 400, -32600},
 		{"a batch in a batch", "[[" + call("search_orders", "{}") + "]]", nil, 400, -32600},
-		{"large arguments", call("search_orders", `{"q":"`+strings.Repeat("x", 2<<20)+`"}`), nil, 413, -32600},
+		{"large arguments", call("search_orders", `{"q":"`+strings.Repeat("x", 65<<10)+`"}`), nil, 413, -32600},
 		{"deep arguments", call("search_orders", strings.Repeat(`{"a":`, 1000)+"1"+strings.Repeat("}", 1000)), nil, 400, -32700},
 		{"a resource with dots", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///docs/../etc/passwd"}}`, nil, 200, -32602},
 		{"a prompt in a completion", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"secret"},"argument":{"name":"a","value":"b"}}}`, nil, 200, -32602},

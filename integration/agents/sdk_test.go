@@ -64,6 +64,12 @@ func client(t testing.TB, url, token string, env []string, steps ...string) map[
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, append([]string{"client", url, token}, steps...)...)
 	cmd.Env = append(os.Environ(), env...)
+	return results(t, cmd, steps)
+}
+
+// results runs a client and returns what it printed, by step.
+func results(t testing.TB, cmd *exec.Cmd, steps []string) map[string]string {
+	t.Helper()
 	out, err := cmd.Output()
 	got := map[string]string{}
 	for _, line := range strings.Split(string(out), "\n") {
@@ -144,6 +150,7 @@ func TestGoSDK(t *testing.T) {
 		{"stateless with JSON", "/mcp", "2026-07-28", []string{"stateless", "json"}},
 		{"sessions", "/mcp", "2025-11-25", nil},
 		{"sessions with JSON", "/mcp", "2025-11-25", []string{"json"}},
+		{"HTTP+SSE", "/sse", "", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := harness.Start(t, site, "SECRET="+secret, "UPSTREAM="+startSDK(t, c.server...))

@@ -33,6 +33,10 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, code, rule stri
 		return nil
 	}
 	doc := errorMessage(e)
+	if e.Status == http.StatusOK && h.legacy.answer(r, doc) {
+		w.WriteHeader(http.StatusAccepted)
+		return nil
+	}
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(doc)))
 	header.Set("X-Content-Type-Options", "nosniff")

@@ -108,6 +108,7 @@ type Handler struct {
 	MaxEvent int `json:"max_event,omitempty"`
 
 	filter  *mcp.Filter
+	legacy  legacy
 	decided *prometheus.CounterVec
 	allowed prometheus.Counter // the usual case of decided
 	hidden  prometheus.Counter

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
@@ -295,5 +296,50 @@ func TestTheRecordHasTheCall(t *testing.T) {
 	}
 	if tool, _ := reqctx.Replacer(r).GetString("http.mcp.tool"); tool != "search" {
 		t.Errorf("placeholder %q", tool)
+	}
+}
+
+// TestDenialsGoToTheStreamOfHTTPSSE has a client of revision 2024-11-05, which waits
+// for answers in the stream that it has opened, and one who knows its address.
+func TestDenialsGoToTheStreamOfHTTPSSE(t *testing.T) {
+	h := provision(t, "mcp")
+	open := func(method, target, body, user string) *http.Request {
+		r := httptest.NewRequest(method, target, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), new(caddyhttp.Server))
+		reqctx.Identify(r, &principal.Principal{ID: user})
+		reqctx.SetCalls(r, testRules(t, "clerk"))
+		return r
+	}
+	post := func(target, user string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		if err := h.ServeHTTP(w, open("POST", target, call("drop", "{}"), user), nil); err != nil {
+			t.Error(err)
+		}
+		return w
+	}
+	stream := httptest.NewRecorder()
+	err := h.ServeHTTP(stream, open("GET", "/sse", "", "alice"), caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "text/event-stream")
+		if _, err := io.WriteString(w, "event: endpoint\ndata: /messages?s=1\n\ndata: {\"a\""); err != nil {
+			t.Error(err)
+		}
+		if got := post("/messages?s=1", "alice"); got.Code != 202 || got.Body.Len() > 0 {
+			t.Errorf("alice: %d %s", got.Code, got.Body)
+		}
+		for _, other := range []*httptest.ResponseRecorder{post("/messages?s=1", "mallory"), post("/messages?s=2", "alice")} {
+			if other.Code != 200 || !strings.Contains(other.Body.String(), "-32602") {
+				t.Errorf("another: %d %s", other.Code, other.Body)
+			}
+		}
+		_, err := io.WriteString(w, ":1}\n\n")
+		return err
+	}))
+	const want = "event: endpoint\ndata: /messages?s=1\n\nevent: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":\"a\\\"1\",\"error\":{\"code\":-32602,"
+	if got := stream.Body.String(); err != nil || !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "\n\ndata: {\"a\":1}\n\n") {
+		t.Errorf("got %s, %v", got, err)
+	}
+	if got := post("/messages?s=1", "alice"); got.Code != 200 {
+		t.Errorf("after the stream: %d", got.Code)
 	}
 }

@@ -51,6 +51,8 @@ type response struct {
 	r          *http.Request
 	exchange   *exchange // nil where the request is no message
 	restricted bool      // rules decide what the caller sees
+	caller     string
+	address    string // where the client of a stream of HTTP+SSE sends its messages
 
 	mu        sync.Mutex
 	stream    *mcp.Stream
@@ -74,6 +76,9 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		narrow(r)
 	}
 	rw := &response{h: h, w: w, r: r, exchange: e, restricted: calls != nil}
+	if rw.restricted {
+		rw.caller = caller(r)
+	}
 	rw.stream = h.filter.Open(shower(r, calls))
 	defer rw.leave()
 	err := rw.run(next)
@@ -128,6 +133,9 @@ func narrow(r *http.Request) {
 func (rw *response) leave() {
 	rw.mu.Lock()
 	defer rw.mu.Unlock()
+	if rw.address != "" {
+		rw.h.legacy.close(rw)
+	}
 	if rw.stream == nil {
 		return
 	}
@@ -191,6 +199,9 @@ func (rw *response) begin(status int) {
 	case media == "text/event-stream":
 		rw.mode = events
 		rw.events = mcp.NewEvents(rw.sink(rw.w), rw.stream, rw.h.MaxEvent)
+		if rw.restricted && rw.r.Method == http.MethodGet {
+			rw.events.Endpoint = func(reference string) { rw.h.legacy.open(rw, reference) }
+		}
 	case media == "application/json" || strings.HasSuffix(media, "+json") || media == "text/json":
 		rw.mode = document
 		rw.stream.Begin(rw.sink(&rw.held))

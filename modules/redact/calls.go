@@ -17,6 +17,11 @@ var textBlocks = []string{
 	"$.result.messages[*].content.resource.text",
 }
 
+// schemas are where lists of tools say what arguments and results are like. A rule
+// for phone is not about the member phone there, whose value is a schema: a client
+// would reject the whole list.
+var schemas = []string{"$.result.tools[*].inputSchema", "$.result.tools[*].outputSchema"}
+
 // textBlockRule is what the record calls the redaction of JSON in such a text.
 const textBlockRule = "json in text blocks"
 
@@ -40,6 +45,9 @@ func (v *view) forCalls(rules []redaction.Rule, o redaction.Options) (*view, err
 	rules = rules[:len(rules):len(rules)]
 	for _, selector := range textBlocks {
 		rules = append(rules, redaction.Rule{Name: textBlockRule, Selector: selector, Action: rewrite})
+	}
+	for _, selector := range schemas {
+		rules = append(rules, redaction.Rule{Name: "schemas of tools", Selector: selector, Action: redaction.Spare()})
 	}
 	o.MaxValue = max(o.MaxValue, maxTextBlock)
 	with := *v

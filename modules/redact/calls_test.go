@@ -20,6 +20,8 @@ func TestJSONInTextBlocksIsRedacted(t *testing.T) {
 		`{"result":{"content":[{"type":"text","text":` + quote(`{"phone":"13800138000","password":"x","a":1.0,"note":"n"}`) + `}]}}`: `{"result":{"content":[{"type":"text","text":` + quote(`{"phone":"138****8000","a":1.0,"note":null}`) + `}]}}`,
 		`{"result":{"contents":[{"uri":"x","text":` + quote(` [{"password":"x"},{"b":"订单"}] `) + `}]}}`:                              `{"result":{"contents":[{"uri":"x","text":` + quote(` [{},{"b":"订单"}] `) + `}]}}`,
 		`{"result":{"messages":[{"role":"user","content":{"type":"text","text":` + quote(`{"password":"x"}`) + `}}]}}`:               `{"result":{"messages":[{"role":"user","content":{"type":"text","text":` + quote(`{}`) + `}}]}}`,
+		// A schema has no values.
+		`{"result":{"tools":[{"name":"a","password":1,"outputSchema":{"properties":{"phone":{"type":"string"},"password":{"type":"string"}}}}],"phone":"13800138000"}}`: `{"result":{"tools":[{"name":"a","outputSchema":{"properties":{"phone":{"type":"string"},"password":{"type":"string"}}}}],"phone":"138****8000"}}`,
 		// A text for people stays as it is written, and so does JSON without such names.
 		`{"result":{"content":[{"text":"the password: \u0061 {"},{"text":"{\"a\" : \u0031}"}]}}`: `{"result":{"content":[{"text":"the password: \u0061 {"},{"text":"{\"a\" : \u0031}"}]}}`,
 		// What is too long to be looked into is hidden.

@@ -18,6 +18,10 @@ type Events struct {
 	s   *Stream
 	max int
 
+	// Endpoint, where it is not nil, is called with the address in the first
+	// event of HTTP+SSE (revision 2024-11-05).
+	Endpoint func(reference string)
+
 	event []byte // what has come of the current event
 	line  int    // where its last line begins
 	cr    bool   // the last byte was a CR: an LF that follows belongs to it
@@ -97,13 +101,16 @@ func (e *Events) dispatch() error {
 	if !e.any {
 		text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	}
+	first := !e.any
 	e.any = true
 	e.data.Reset()
-	lines := 0
+	lines, endpoint := 0, false
 	for rest := text; len(rest) > 0; {
 		var value []byte
 		var isData bool
-		_, value, _, isData, rest = cutLine(rest)
+		var name []byte
+		name, value, _, isData, rest = cutLine(rest)
+		endpoint = endpoint || string(name) == "event" && string(value) == "endpoint"
 		if !isData {
 			continue
 		}
@@ -122,6 +129,9 @@ func (e *Events) dispatch() error {
 		if changed {
 			event = rebuild(event, e.out.Bytes())
 		}
+	}
+	if first && endpoint && e.Endpoint != nil {
+		e.Endpoint(e.data.String())
 	}
 	_, err := e.dst.Write(event)
 	return err

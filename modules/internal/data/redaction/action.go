@@ -32,6 +32,9 @@ type Action struct {
 
 	// chosen tells that Rewriter.Choose says which of the elements go.
 	chosen bool
+
+	// spare tells that no rule applies to the value, nor to anything in it.
+	spare bool
 }
 
 // actionKind orders actions: the first wins where several apply to one value.

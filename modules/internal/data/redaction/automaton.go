@@ -108,6 +108,8 @@ func (a *automaton) intern(positions, hits []int32) *state {
 	for _, r := range hits {
 		action := &a.rules[r].Action
 		switch {
+		case action.spare:
+			return dead
 		case action.kind == actDetect:
 			s.detects = append(s.detects, r)
 		case s.rule == none || a.first && r < s.rule || !a.first && stricter(action, r, &a.rules[s.rule].Action, s.rule):

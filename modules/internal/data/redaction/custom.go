@@ -26,6 +26,10 @@ func RemoveChosen() Action {
 	return Action{kind: actRemove, literal: []byte("null"), chosen: true}
 }
 
+// Spare keeps every other rule from the values it names and from all that is inside
+// them, whatever they are.
+func Spare() Action { return Action{kind: actTruncate, spare: true} }
+
 // Watch shows the scalars it names to the function given to Rewriter.Observe, and
 // changes nothing.
 func Watch() Action {

@@ -55,3 +55,22 @@ func TestNothingStaysThatNobodyChose(t *testing.T) {
 		t.Errorf("got %s, %v", &out, err)
 	}
 }
+
+func TestSparedValuesStay(t *testing.T) {
+	p, err := Compile([]Rule{
+		{Name: "all", Selector: "$..a", Action: Remove()},
+		{Name: "mask", Selector: "$.m", Action: Null()},
+		{Name: "spare", Selector: "$.keep[*]", Action: Spare()},
+	}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := p.NewRewriter(&out)
+	if _, err := w.Write([]byte(`{"a":1,"m":2,"keep":[{"a":1,"b":{"a":[1]}},{"c":2}],"a":{"keep":[{"a":1}]}}`)); err != nil || w.Close() != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.String(), `{"m":null,"keep":[{"a":1,"b":{"a":[1]}},{"c":2}]}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
