@@ -190,7 +190,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch r.Method {
 	case http.MethodPost:
 	case http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions:
-		// A stream of the older revisions, the end of a session, a preflight.
+		// A stream of the older revisions, the end of a session, a preflight: none
+		// has content, which a server that looks at the method later would take
+		// for a message.
+		if reqctx.HasContent(r) {
+			return h.answer(w, r, CodeInvalid, "message", &mcp.Error{
+				Status: http.StatusBadRequest, Code: mcp.CodeInvalidRequest, Message: "messages are sent with POST",
+			})
+		}
 		return h.pass(w, r, next, nil, calls)
 	default:
 		w.Header().Set("Allow", "POST, GET, DELETE, OPTIONS")

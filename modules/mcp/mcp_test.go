@@ -101,8 +101,34 @@ func server(kind string, pieces ...string) caddyhttp.Handler {
 
 const list = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
 
+// content is that of a request for a list, if the method has any.
+func content(method string) string {
+	if method == http.MethodPost {
+		return list
+	}
+	return ""
+}
+
 func call(name, arguments string) string {
 	return `{"jsonrpc":"2.0","id":"a\"1","method":"tools/call","params":{"name":"` + name + `","arguments":` + arguments + `}}`
+}
+
+// TestMessagesOfOtherMethodsDoNotPass holds that no message reaches the server
+// that has not been decided about.
+func TestMessagesOfOtherMethodsDoNotPass(t *testing.T) {
+	h := provision(t, "mcp")
+	for _, method := range []string{"GET", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH", "post", "QUERY"} {
+		r := request(method, call("drop", "{}"), "Content-Type", "application/json")
+		reqctx.SetCalls(r, testRules(t, "clerk"))
+		w := httptest.NewRecorder()
+		err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+			t.Errorf("%s with a message passes", method)
+			return nil
+		}))
+		if status := w.Code; err == nil && status < 400 {
+			t.Errorf("%s: %d", method, status)
+		}
+	}
 }
 
 func TestCallsThatAreNotAllowedAreAnsweredWithAnError(t *testing.T) {
@@ -198,7 +224,7 @@ func TestPagesOfOtherOriginsAreRefused(t *testing.T) {
 		{"mcp {\n origin any\n}", "", []string{"https://evil.example"}, true},
 	} {
 		for _, method := range []string{"GET", "POST"} {
-			r := request(method, list)
+			r := request(method, content(method))
 			for _, o := range c.origins {
 				r.Header.Add("Origin", o)
 			}
@@ -238,7 +264,7 @@ func TestResponsesAreFiltered(t *testing.T) {
 		{"POST", "text/event-stream", "data: " + tools + "}\n\ndata: " + tools + "\n\n", 200, "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32603,\"message\":\"the response of the server cannot be read\"}}\n\n"},
 	} {
 		for cut := range len(c.body) {
-			r := request(c.method, list)
+			r := request(c.method, content(c.method))
 			reqctx.SetCalls(r, testRules(t, "clerk"))
 			w := httptest.NewRecorder()
 			err := h.ServeHTTP(w, r, server(c.kind, c.body[:cut], c.body[cut:]))

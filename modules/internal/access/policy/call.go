@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -31,7 +32,7 @@ func parseCall(args []string) (Line, error) {
 		return Line{}, fmt.Errorf("'%s' needs a name: %s orders_* when mcp.arguments.total < 100, or %s * for all", l.Call, l.Call, l.Call)
 	}
 	l.Name = args[1]
-	if err := CheckCallName(l.Call, strings.ReplaceAll(l.Name, "*", "x")); err != nil {
+	if err := checkRuleName(l.Call, l.Name); err != nil {
 		return Line{}, fmt.Errorf("%s '%s' would never be matched: %w", l.Call, l.Name, err)
 	}
 	if len(args) == 2 {
@@ -47,12 +48,25 @@ func parseCall(args []string) (Line, error) {
 	return l, nil
 }
 
+// checkRuleName is CheckCallName for the name in a rule, of which an asterisk may
+// stand for the scheme and the host.
+func checkRuleName(c Call, name string) error {
+	err := CheckCallName(c, strings.ReplaceAll(name, "*", "x"))
+	if begin, rest, ok := strings.Cut(name, "*"); ok && err != nil && c == Resource && strings.Count(begin, "/") < 3 {
+		return CheckCallName(c, "x:x"+strings.ReplaceAll(rest, "*", "x"))
+	}
+	return err
+}
+
 // Errors of CheckCallName.
 var (
 	errNoName     = errors.New("the name is empty")
 	errNameText   = errors.New("the name has control characters, spaces or characters that are not shown")
 	errNameForms  = errors.New("the name has characters with more than one form, such as full-width letters")
 	errURIReading = errors.New("the URI has more than one reading: dot segments, empty segments, backslashes or encoded slashes, dots and controls")
+	errURIScheme  = errors.New("the URI has no scheme: write one such as file:///docs/a.md")
+	errURIEncoded = errors.New("the URI has letters or digits that are encoded: write them as they are")
+	errURIHost    = errors.New("the URI has a host in another spelling: write file:///path and no host for files, and no user, final dot or default port")
 )
 
 // CheckCallName says why a name cannot be decided on: it looks like another, or
@@ -87,9 +101,15 @@ func checkURI(uri string) error {
 		return errURIReading
 	}
 	// file:///etc has an empty authority: the slashes before it are no segments.
-	if scheme, rest, ok := strings.Cut(path, "://"); ok && !strings.Contains(scheme, "/") {
-		path = rest
+	scheme, path, ok := strings.Cut(path, ":")
+	if !ok || scheme == "" || strings.ContainsAny(scheme, "/%") {
+		return errURIScheme
 	}
+	rest, hier := strings.CutPrefix(path, "//")
+	if !hostOnce(strings.ToLower(scheme), rest, hier) {
+		return errURIHost
+	}
+	path = rest
 	for i := range len(path) {
 		if path[i] != '%' {
 			continue
@@ -102,6 +122,8 @@ func checkURI(uri string) error {
 			return errURIReading
 		}
 		switch c := hi<<4 | lo; {
+		case c == '-', c == '_', c == '~', c >= '0' && c <= '9', c|0x20 >= 'a' && c|0x20 <= 'z':
+			return errURIEncoded
 		case c < 0x20, c == 0x7f, strings.IndexByte(`/\.%;?#`, byte(c)) >= 0: //nolint:gosec // below 256
 			return errURIReading
 		}
@@ -114,6 +136,54 @@ func checkURI(uri string) error {
 		}
 	}
 	return nil
+}
+
+// hostOnce reports whether the authority of a URI, with which rest begins where
+// it is hierarchical, is as everybody would write it.
+func hostOnce(scheme, rest string, hier bool) bool {
+	host, _, _ := strings.Cut(rest, "/")
+	switch {
+	case scheme == "file":
+		host = strings.ToLower(host)
+		return hier && (host == "" || !strings.ContainsAny(host, ":@%") && host != "localhost" && !strings.HasPrefix(host, "127."))
+	case !hier:
+		return scheme != "http" && scheme != "https"
+	case strings.Contains(host, "@") && (scheme == "http" || scheme == "https"):
+		return false
+	}
+	name, port, has := host, "", false
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		name, port, has = host[:i], host[i+1:], true
+	}
+	if strings.HasSuffix(name, ".") {
+		return false
+	}
+	return !has || port != "" && port[0] != '0' && !(scheme == "http" && port == "80" || scheme == "https" && port == "443")
+}
+
+// deniable returns the names by which a rule that denies is looked for: how a
+// server may read the name of a call, in whichever case.
+func deniable(c Call, name string) []string {
+	names := []string{foldCase(name)}
+	if c != Resource {
+		return names
+	}
+	path, _, _ := strings.Cut(name, "#")
+	path, _, _ = strings.Cut(path, "?")
+	for _, n := range []string{name, path, strings.TrimRight(path, "/")} {
+		if n = foldCase(decoded(n)); !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// decoded decodes percent-encoding, in one pass, and leaves what is none.
+func decoded(text string) string {
+	if plain, err := url.PathUnescape(text); err == nil {
+		return plain
+	}
+	return text
 }
 
 func unhex(c byte) int {
@@ -149,7 +219,7 @@ func (p *Policy) addCall(r *Rule, number uint32) {
 	case r.Allow:
 		c.exact[r.Line.Name] = append(c.exact[r.Line.Name], number)
 	default:
-		name := foldCase(r.Line.Name)
+		name := foldCase(r.deniedName())
 		c.denied[name] = append(c.denied[name], number)
 	}
 }
@@ -158,13 +228,22 @@ func (p *Policy) addCall(r *Rule, number uint32) {
 // Protocol. Without any it decides about methods and paths alone.
 func (p *Policy) Calls() bool { return p.calls != nil }
 
+// deniedName is the name in a rule as those of deniable are compared with it.
+func (r *Rule) deniedName() string {
+	if r.Line.Call == Resource {
+		return decoded(r.Line.Name)
+	}
+	return r.Line.Name
+}
+
 // forCall reports whether a rule with an asterisk is for a name. One that denies
 // does not care about case, since a server may not.
-func (r *Rule) forCall(name, folded string) bool {
+func (r *Rule) forCall(name string, deniable []string) bool {
 	if r.Allow {
 		return globMatches(r.Line.Name, name)
 	}
-	return globMatches(foldCase(r.Line.Name), folded)
+	glob := foldCase(r.deniedName())
+	return slices.ContainsFunc(deniable, func(n string) bool { return globMatches(glob, n) })
 }
 
 // globMatches matches a name, in which an asterisk stands for any run of
@@ -211,7 +290,7 @@ func (p *Policy) call(c Call, name string, q *Request, list bool) Decision {
 	var who numbers
 	p.addSubjects(&who, q)
 	subjects := who.list()
-	folded := foldCase(name)
+	other := deniable(c, name)
 	var deny, allow []uint32
 	take := func(numbers []uint32) {
 		for _, n := range numbers {
@@ -227,9 +306,11 @@ func (p *Policy) call(c Call, name string, q *Request, list bool) Decision {
 		}
 	}
 	take(known.exact[name])
-	take(known.denied[folded])
+	for _, n := range other {
+		take(known.denied[n])
+	}
 	for _, n := range known.globs {
-		if p.rules[n].forCall(name, folded) {
+		if p.rules[n].forCall(name, other) {
 			take([]uint32{n})
 		}
 	}

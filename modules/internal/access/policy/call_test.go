@@ -82,6 +82,31 @@ func TestCallsAreDecidedByTheirNames(t *testing.T) {
 	}
 }
 
+// TestDeniedResourcesHaveNoOtherSpelling holds that a server which reads a URI by
+// RFC 3986, or as a file of its own, is not asked for a denied one by another name.
+func TestDeniedResourcesHaveNoOtherSpelling(t *testing.T) {
+	p := mustCompile(t, &Document{Anyone: &Block{
+		Allow: []string{"resource *"},
+		Deny:  []string{"resource file:///docs/secret.md", "resource file:///etc/*", "resource https://intern.example/*", "resource file:///café"},
+	}})
+	for uri, want := range map[string]bool{
+		"file:///docs/open.md": true, "file:///docs/secret.md2": true, "https://other.example/x?a=b": true, "db://orders/1": true, "urn:isbn:1": true,
+		"file:///docs/with%20space.md": true, "https://other.example:8443/x": true, "mailto:a@b.example": true, "file:///caf%C3%A8": true,
+		"file:///docs/secret.md": false, "FILE:///DOCS/SECRET.MD": false,
+		"file:///docs/%73ecret.md": false, "file:///docs/secret%2Emd": false, "file:///etc%7e": false,
+		"file:///docs/secret.md?x": false, "file:///docs/secret.md#x": false, "file:///docs/secret.md/": false, "file:///docs/secret.md?": false,
+		"file:/etc/passwd": false, "file://localhost/etc/passwd": false, "file://LOCALHOST/etc/passwd": false, "file://127.0.0.1/etc/passwd": false, "file:etc": false,
+		"file://localhost:/etc/passwd": false, "file://x@localhost/etc/passwd": false,
+		"https://intern.example:443/x": false, "https://u@intern.example/x": false, "https://intern.example./x": false, "https://intern.example:/x": false,
+		"https:/intern.example/x": false, "https:intern.example/x": false, "https://%69ntern.example/x": false, "https://intern.example:0443/x": false,
+		"/etc/passwd": false, "//etc/passwd": false, "file:///caf%C3%A9": false, "file:///caf%c3%a9": false,
+	} {
+		if got := p.DecideCall(Resource, uri, &Request{Env: &condition.Env{}}); got.Allow != want {
+			t.Errorf("%s: %+v, want %t", uri, got, want)
+		}
+	}
+}
+
 func TestConditionsReadTheArgumentsOfACall(t *testing.T) {
 	p := callPolicy(t)
 	for _, c := range []struct {
