@@ -209,7 +209,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if fault != nil {
 		return h.answer(w, r, fault.code, "message", fault.err)
 	}
-	h.publish(r, m)
+	reqctx.SetMessage(r, m)
 	call := &decision.Call{Method: m.Method, Name: conceal.Tokens(m.Name()), Arguments: digest(m.Arguments)}
 	if rule, err := h.decide(r, m, calls); err != nil {
 		call.Error = err.Code
@@ -238,6 +238,7 @@ func (h *Handler) read(r *http.Request) (*mcp.Message, *fault) {
 	}
 	body, err := reqctx.ReadContent(r, h.MaxBody)
 	switch {
+	case err == nil:
 	case errors.Is(err, reqctx.ErrTooLarge), reqctx.Limited(err):
 		f := refused(http.StatusRequestEntityTooLarge, mcp.CodeInvalidRequest, "the message is too large")
 		f.code = CodeTooLarge
@@ -259,22 +260,14 @@ func (h *Handler) read(r *http.Request) (*mcp.Message, *fault) {
 	return m, nil
 }
 
-// publish sets the placeholders.
-func (h *Handler) publish(r *http.Request, m *mcp.Message) {
-	if repl := reqctx.Replacer(r); repl != nil {
-		repl.Set("http.mcp.method", m.Method)
-		repl.Set("http.mcp.tool", m.Tool())
-		repl.Set("http.mcp.name", m.Name())
-	}
-}
-
 // digest is the SHA-256 of the arguments of a call as they are written.
 func digest(arguments []byte) string {
 	if arguments == nil {
 		return ""
 	}
 	sum := sha256.Sum256(arguments)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	var text [len("sha256:") + 2*sha256.Size]byte
+	return string(hex.AppendEncode(append(text[:0], "sha256:"...), sum[:]))
 }
 
 // denials are what the caller is told. They are the same for what there is and

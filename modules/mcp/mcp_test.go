@@ -33,7 +33,9 @@ func (c *rules) request(call *condition.Call) *policy.Request {
 func (c *rules) Decide(_ *http.Request, kind policy.Call, call *condition.Call) reqctx.CallDecision {
 	q := c.request(call)
 	d := reqctx.CallDecision{Decision: c.p.DecideCall(kind, call.Name, q), DryRun: c.dryRun}
-	d.Scopes = c.p.NeededCallScopes(kind, call.Name, q)
+	if !d.Allow {
+		d.Scopes = c.p.NeededCallScopes(kind, call.Name, q)
+	}
 	return d
 }
 
@@ -41,7 +43,7 @@ func (c *rules) Shows(_ *http.Request, kind policy.Call) func(string) bool {
 	return func(name string) bool { return c.p.ListCall(kind, name, c.request(nil)).Allow }
 }
 
-func testRules(t *testing.T, roles ...string) *rules {
+func testRules(t testing.TB, roles ...string) *rules {
 	t.Helper()
 	p, err := policy.Compile(&policy.Document{
 		Roles: map[string]*policy.Block{
@@ -56,7 +58,7 @@ func testRules(t *testing.T, roles ...string) *rules {
 	return &rules{p: p, roles: roles}
 }
 
-func provision(t *testing.T, block string) *Handler {
+func provision(t testing.TB, block string) *Handler {
 	t.Helper()
 	h := new(Handler)
 	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(block)); err != nil {

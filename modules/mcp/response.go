@@ -109,12 +109,11 @@ func shower(r *http.Request, calls reqctx.Calls) mcp.Shows {
 	if calls == nil {
 		return func(mcp.Kind, string) bool { return true }
 	}
-	asked := make(map[mcp.Kind]func(string) bool, 1)
+	var asked mcp.Kind
+	var shows func(string) bool
 	return func(kind mcp.Kind, name string) bool {
-		shows := asked[kind]
-		if shows == nil {
-			shows = calls.Shows(r, policy.Call(kind))
-			asked[kind] = shows
+		if kind != asked { // a list is of one kind
+			asked, shows = kind, calls.Shows(r, policy.Call(kind))
 		}
 		return shows(name)
 	}

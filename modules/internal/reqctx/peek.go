@@ -21,7 +21,13 @@ type peekable struct {
 	read  *mcp.Message
 }
 
-type peekKey struct{}
+type (
+	peekKey    struct{}
+	messageKey struct{}
+)
+
+// SetMessage has the placeholders {http.mcp.*} be about a message that was read.
+func SetMessage(r *http.Request, m *mcp.Message) { Of(r).Keep(messageKey{}, m) }
 
 // Peek has the placeholders {http.mcp.*} of a request work before the handler that
 // reads its message: for limits, which stand before. A message is read up to max
@@ -68,11 +74,14 @@ func (p *peekable) message() *mcp.Message {
 func (c *Context) messagePlaceholder(name string) (any, bool) {
 	// A request without a message has empty values, and no unknown ones: Caddy
 	// would leave the placeholder in the text.
-	m := new(mcp.Message)
-	if p, ok := c.Kept(peekKey{}).(*peekable); ok {
-		if read := p.message(); read != nil {
-			m = read
+	m, _ := c.Kept(messageKey{}).(*mcp.Message)
+	if m == nil {
+		if p, ok := c.Kept(peekKey{}).(*peekable); ok {
+			m = p.message()
 		}
+	}
+	if m == nil {
+		m = new(mcp.Message)
 	}
 	switch name {
 	case "method":

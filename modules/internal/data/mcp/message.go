@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
@@ -128,23 +129,39 @@ type envelope struct {
 	answers                     bool
 }
 
+// scanners keep what they need for the next message. What they return of one
+// stands in its text.
+var scanners = sync.Pool{New: func() any { return new(strictjson.Scanner) }}
+
+var nothing = []byte("{}")
+
+// isText reports whether a value is this text, however it is written.
+func isText(value []byte, want string) bool {
+	text, ok := textOf(value)
+	return ok && text == want
+}
+
 // Parse reads the one message that a body must be.
 func Parse(body []byte) (*Message, *Error) {
 	if text := bytes.TrimLeft(body, " \t\r\n"); len(text) > 0 && text[0] == '[' {
 		return nil, refused(CodeInvalidRequest, "batches are not accepted: send one message", nil)
 	}
-	var s strictjson.Scanner
+	s := scanners.Get().(*strictjson.Scanner)
+	defer func() {
+		_ = s.Object(nothing) // a text that was sent is not kept
+		scanners.Put(s)
+	}()
 	if err := s.Object(body); err != nil {
 		return nil, refused(CodeParse, "the body is not one JSON object with one reading: "+err.Error(), nil)
 	}
 	var e envelope
-	if !e.read(&s) {
+	if !e.read(s) {
 		return nil, refused(CodeInvalidRequest, "a member of the message is spelled in another case", nil)
 	}
 	if e.id != nil && !validID(e.id) {
 		return nil, refused(CodeInvalidRequest, "id must be a string or an integer", nil)
 	}
-	if v, ok := textOf(e.version); !ok || v != "2.0" {
+	if string(e.version) != `"2.0"` && !isText(e.version, "2.0") {
 		return nil, refused(CodeInvalidRequest, `jsonrpc must be "2.0"`, e.id)
 	}
 	if e.answers {
