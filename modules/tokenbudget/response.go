@@ -4,6 +4,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -19,8 +20,10 @@ type metered struct {
 	status int
 	meter  *usage.Meter // nil: nobody can tell from this body
 	stream bool
-	plain  bool // the body may be what the model says, and nothing else
-	broken bool // the client has not got all of it
+	left   int64           // bytes that are to come, below zero if nobody has said it
+	settle func(gone bool) // to be called before the client has all of the response
+	plain  bool            // the body may be what the model says, and nothing else
+	broken bool            // the client has not got all of it
 }
 
 func newMetered(h *Handler, w http.ResponseWriter) *metered {
@@ -38,6 +41,10 @@ func (m *metered) WriteHeader(status int) {
 
 func (m *metered) begin() {
 	header := m.Header()
+	m.left = -1
+	if n, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64); err == nil {
+		m.left = n
+	}
 	if coding := header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return
 	}
@@ -58,6 +65,13 @@ func (m *metered) Write(p []byte) (int, error) {
 	// What the upstream has sent was made, whether or not the client gets it.
 	if m.meter != nil {
 		_, _ = m.meter.Write(p)
+		// A client that sends its next request at once is to meet what this one
+		// has cost, and not what it has reserved.
+		whole := m.left >= 0 && int64(len(p)) >= m.left
+		m.left -= int64(len(p))
+		if whole || m.meter.Ended() {
+			m.settle(false)
+		}
 	}
 	n, err := m.ResponseWriterWrapper.Write(p)
 	m.broken = m.broken || err != nil

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -284,15 +285,21 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	accepted, had := r.Header["Accept-Encoding"]
 	// An absent field would let Go's transport ask for gzip by itself.
 	r.Header["Accept-Encoding"] = []string{"identity"}
+	var once sync.Once
+	m.settle = func(gone bool) {
+		once.Do(func() {
+			tokens, how := m.cost(reservation, estimate.Prompt, gone)
+			reservation.Settle(tokens, time.Now())
+			h.metrics.charged(how, tokens)
+			reqctx.Replacer(r).Set(tokensKey, strconv.FormatInt(tokens, 10))
+		})
+	}
 	ended := false
 	defer func() {
 		if delete(r.Header, "Accept-Encoding"); had {
 			r.Header["Accept-Encoding"] = accepted
 		}
-		tokens, how := m.cost(reservation, estimate.Prompt, !ended || r.Context().Err() != nil)
-		reservation.Settle(tokens, time.Now())
-		h.metrics.charged(how, tokens)
-		reqctx.Replacer(r).Set(tokensKey, strconv.FormatInt(tokens, 10))
+		m.settle(!ended || r.Context().Err() != nil)
 	}()
 	err := next.ServeHTTP(m, r)
 	ended = true

@@ -107,6 +107,9 @@ type Meter struct {
 	f    *finder
 
 	field  []byte // the beginning of the current line
+	head   []byte // more of it
+	last   bool   // the event is one that ends a response
+	ended  bool
 	line   lineState
 	cr     bool
 	data   bool // the event has data
@@ -179,6 +182,19 @@ func (m *Meter) Events() int64 { return m.events }
 // Bytes returns how long the body is.
 func (m *Meter) Bytes() int64 { return m.bytes }
 
+// Ended reports whether an event has come behind which a response has no other
+// that matters: clients take it for complete.
+func (m *Meter) Ended() bool { return m.ended }
+
+// endings are the lines of such events.
+var endings = map[string]bool{
+	"data: [DONE]": true, "data:[DONE]": true, // OpenAI's completions
+	"event: message_stop":       true,                                                                     // Anthropic
+	"event: response.completed": true, "event: response.incomplete": true, "event: response.failed": true, // OpenAI's responses
+}
+
+const maxHead = 32
+
 // lines takes bytes of a stream of events (HTML Living Standard, section 9.2.6).
 func (m *Meter) lines(p []byte) {
 	for len(p) > 0 {
@@ -203,6 +219,7 @@ func (m *Meter) lines(p []byte) {
 // part takes bytes of a line.
 func (m *Meter) part(p []byte) {
 	const field = "data:"
+	m.head = append(m.head, p[:min(len(p), maxHead-len(m.head))]...)
 	for m.line == lineStart && len(p) > 0 {
 		m.field = append(m.field, p[0])
 		p = p[1:]
@@ -227,6 +244,8 @@ var mark = []byte("\ufeff")
 
 func (m *Meter) endLine() {
 	switch {
+	case endings[string(m.head)]:
+		m.last = true
 	case m.line == lineData:
 		m.f.write([]byte{'\n'})
 	case m.line == lineStart && len(m.field) == 0: // the end of an event
@@ -235,7 +254,8 @@ func (m *Meter) endLine() {
 		}
 		m.f.end()
 		m.f.reset()
-		m.data = false
+		m.ended = m.ended || m.last
+		m.data, m.last = false, false
 	}
-	m.line, m.field = lineStart, m.field[:0]
+	m.line, m.field, m.head = lineStart, m.field[:0], m.head[:0]
 }

@@ -118,6 +118,27 @@ func TestEventsTellTheLastNumber(t *testing.T) {
 	}
 }
 
+func TestEventsThatEndAResponse(t *testing.T) {
+	for stream, want := range map[string]bool{
+		"data: {}\n\ndata: [DONE]\n\n": true, "data:[DONE]\r\n\r\n": true,
+		"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n": true,
+		"event: response.completed\ndata: {}\n\n":                    true,
+		"event: response.completed\ndata: {}\n":                      false, // not whole yet
+		"data: {}\n\n":                                               false, "data: \"[DONE]\"\n\n": false, "data: [DONE] and more\n\n": false, "": false,
+		"event: message_stop" + strings.Repeat("x", 100) + "\n\n": false,
+	} {
+		for _, step := range []int{1, 5, 1000} {
+			m := reader(t).Meter(Events)
+			for rest := stream; rest != ""; rest = rest[min(step, len(rest)):] {
+				_, _ = m.Write([]byte(rest[:min(step, len(rest))]))
+			}
+			if m.Ended() != want {
+				t.Errorf("%q in pieces of %d: %t", stream, step, m.Ended())
+			}
+		}
+	}
+}
+
 func TestPointersThatAreNone(t *testing.T) {
 	for _, bad := range []string{"", "usage", "/a~2b", "/a~", "/a||/b"} {
 		if _, err := ParseSum([]string{bad}); err == nil {
