@@ -57,7 +57,8 @@ func (v *view) forCalls(rules []redaction.Rule, o redaction.Options) (*view, err
 }
 
 // redactText redacts a text that is itself JSON. Any other is for people, and
-// stays.
+// stays, unless it begins with JSON in which there is something to redact: what
+// follows may be more of it.
 func redactText(p *redaction.Program, text []byte) ([]byte, bool) {
 	if !looksLikeJSON(text) {
 		return nil, false
@@ -65,11 +66,15 @@ func redactText(p *redaction.Program, text []byte) ([]byte, bool) {
 	var out bytes.Buffer
 	w := p.Get(&out)
 	defer p.Put(w)
-	if _, err := w.Write(text); err != nil {
-		return nil, false
+	_, err := w.Write(text)
+	if err == nil {
+		err = w.Close()
 	}
-	if w.Close() != nil || w.Count() == 0 {
+	switch {
+	case w.Count() == 0:
 		return nil, false
+	case err != nil:
+		return []byte("****"), true
 	}
 	return out.Bytes(), true
 }

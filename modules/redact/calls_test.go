@@ -24,6 +24,9 @@ func TestJSONInTextBlocksIsRedacted(t *testing.T) {
 		`{"result":{"tools":[{"name":"a","password":1,"outputSchema":{"properties":{"phone":{"type":"string"},"password":{"type":"string"}}}}],"phone":"13800138000"}}`: `{"result":{"tools":[{"name":"a","outputSchema":{"properties":{"phone":{"type":"string"},"password":{"type":"string"}}}}],"phone":"138****8000"}}`,
 		// A text for people stays as it is written, and so does JSON without such names.
 		`{"result":{"content":[{"text":"the password: \u0061 {"},{"text":"{\"a\" : \u0031}"}]}}`: `{"result":{"content":[{"text":"the password: \u0061 {"},{"text":"{\"a\" : \u0031}"}]}}`,
+		// JSON that something follows, or that is broken behind what a rule names.
+		`{"result":{"content":[{"text":` + quote(`{"password":"x"}`+"\nDone.") + `},{"text":` + quote(`{"phone":"13800138000",}`) + `}]}}`: `{"result":{"content":[{"text":"****"},{"text":"****"}]}}`,
+		`{"result":{"content":[{"text":"{user} has no password"},{"text":"[1] see phone"}]}}`:                                              `{"result":{"content":[{"text":"{user} has no password"},{"text":"[1] see phone"}]}}`,
 		// What is too long to be looked into is hidden.
 		`{"result":{"content":[{"text":"{\"a\":\"` + strings.Repeat("x", maxTextBlock) + `\"}"}]}}`: `{"result":{"content":[{"text":"****"}]}}`,
 	} {

@@ -318,10 +318,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	c, repl := reqctx.Of(r), reqctx.Replacer(r)
 	count := counterOf(c, repl)
 	p := c.Principal()
-	v, err := h.answers.of(p)
-	if err == nil && reqctx.CarriesCalls(r) {
-		v, err = v.ofCalls()
-	}
+	v, err := viewOf(h.answers, r, p)
 	if err != nil {
 		return h.refuse(w, r, internalFault(err))
 	}
@@ -346,12 +343,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 
 	if body.places() {
-		if v, err = h.restoring.of(p); err != nil {
+		if v, err = viewOf(h.restoring, r, p); err != nil {
 			return h.refuse(w, r, internalFault(err))
 		}
 	}
 	rw := newResponseWriter(h, w, r, v, p)
-	rw.vault = body.vault()
+	if body.places() {
+		rw.vault = body.vault()
+	}
 	rw.log, rw.repl, rw.counter = c.Decisions(), repl, count
 	defer rw.leave()
 	defer func() {
@@ -361,6 +360,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}()
 	err = next.ServeHTTP(rw, r)
 	return rw.finish(err, body)
+}
+
+// viewOf returns what a caller may see of the response to a request.
+func viewOf(of *views, r *http.Request, p *principal.Principal) (*view, error) {
+	v, err := of.of(p)
+	if err == nil && reqctx.CarriesCalls(r) {
+		return v.ofCalls()
+	}
+	return v, err
 }
 
 // countKey is the placeholder of how many values were changed.
