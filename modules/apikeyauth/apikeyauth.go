@@ -44,44 +44,43 @@ const (
 // `<prefix>_<id>_<secret><checksum>`.
 //
 // Keys are made, listed, rotated and revoked with `caddy moat key`; a secret
-// is shown once, when it is made. The server knows of each only the
-// HMAC-SHA-256 of its text, made with a pepper that never stands in the store.
-// A key may be good for some time, some addresses and some methods only.
+// is shown once, when it is made. The store has only the
+// HMAC-SHA-256 of each key, made with a pepper that is never in the store.
+// A key may be restricted in time, to addresses and to methods.
 //
-// A key says who owns it, and which roles, scopes and plan that grants:
-// `{http.auth.user.id}` is the owner, `{http.auth.user.roles}`,
-// `{http.auth.user.scopes}` and `{http.auth.user.plan}` the rest, and
-// `{http.auth.user.claims.key_id}` the id of the key.
+// A key has an owner, roles, scopes and a plan: `{http.auth.user.id}` is the
+// owner, `{http.auth.user.roles}`, `{http.auth.user.scopes}` and
+// `{http.auth.user.plan}` are those of the key, and
+// `{http.auth.user.claims.key_id}` is the key ID.
 //
-// Refusals have the codes invalid_request (400: more than one key, or one that
-// cannot be read), missing_credentials and invalid_api_key (401: no such key;
-// or one that is revoked, disabled, expired or not valid yet, which only who
-// has its secret is told), and api_key_restricted (403: not from this address
-// or not with this method, which the record tells apart and the answer does
-// not).
+// Rejected requests have the codes invalid_request (400: more than one key, or one
+// that cannot be read), missing_credentials and invalid_api_key (401: no such key;
+// or one that is revoked, disabled, expired or not valid yet, which the response
+// tells only to a client with its secret), and api_key_restricted (403: not from
+// this address or not with this method; the record distinguishes them, the
+// response does not).
 //
 // It works in the `auth` handler, as the directives `api_key_auth` and `auth`
-// set it up, and in Caddy's own `authentication` handler, which answers all
-// refusals with 401.
+// set it up, and in Caddy's own `authentication` handler, which rejects
+// requests with 401 alone.
 type Provider struct {
 	// The file with the keys. It is watched: a change is in force within a
-	// second, and a file that cannot be used leaves in force what was read
-	// last. At load it must be there and right. Global placeholders are
+	// second, and a file with errors leaves the last valid keys in force.
+	// At load it must exist and be valid. Global placeholders are
 	// replaced at load.
 	Store string `json:"store,omitempty"`
 
 	// Where the pepper comes from: `{env.NAME}` or `{file./path}`, and
 	// nothing else, since it must not stand in the configuration. At least
-	// 32 bytes; a line break at the end does not count. With another pepper
-	// than that with which they were made, no key is good: such a store is
-	// refused.
+	// 32 bytes; a line break at the end does not count. A store whose keys
+	// were made with another pepper is refused.
 	Pepper string `json:"pepper,omitempty"`
 
-	// The places where a key may stand. A request with keys in two of them
-	// is refused with 400. Default: the Authorization header with the scheme
+	// The locations where a key may stand. A request with keys in two of them
+	// is rejected with 400. Default: the Authorization header with the scheme
 	// Bearer or ApiKey, and nowhere else. What follows Bearer is a key if it
-	// begins with the prefix of the store's keys, and else none of our
-	// business: it may be a token for another method.
+	// begins with the prefix of the store's keys, and otherwise ignored: it may
+	// be a token for another method.
 	//
 	// A key in a query ends up in access logs, browser histories and Referer
 	// headers; filter the logs if you must.
@@ -96,8 +95,7 @@ type Provider struct {
 
 	// Whether the times of last use are not written. By default they are
 	// written every minute into the file `<store>.used`, for `caddy moat key
-	// list`. Where that cannot be done a warning says so once, and keys work
-	// all the same.
+	// list`. If that fails, there is one warning, and keys go on working.
 	NoLastUsed bool `json:"no_last_used,omitempty"`
 
 	options credential.Options
@@ -196,7 +194,7 @@ func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 	}, nil
 }
 
-// explain turns the engine's refusal into what the client is told. The
+// explain turns the engine's rejection into what the client is told. The
 // credential is known where the secret was right.
 func explain(c *apikey.Credential, err error) *credential.Error {
 	e := &credential.Error{Kind: credential.Bad, Code: CodeInvalid, Detail: err.Error()}

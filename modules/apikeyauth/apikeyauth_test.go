@@ -120,7 +120,7 @@ func get(client string, fields ...string) *http.Request {
 	return r
 }
 
-// code returns the code of the refusal, "" where there is none.
+// code returns the code of the rejection, "" where there is none.
 func code(t testing.TB, p *Provider, r *http.Request) string {
 	t.Helper()
 	grant, err := p.Identify(r)
@@ -276,7 +276,7 @@ func TestRestrictionsOfTheKey(t *testing.T) {
 			t.Errorf("%+v: got %q", test, got)
 		}
 	}
-	// The record tells what the answer does not.
+	// The record tells what the response does not.
 	_, err := b.p.Identify(get("192.0.2.1", "Authorization", "Bearer "+here))
 	var ce *credential.Error
 	if !errors.As(err, &ce) || ce.Rule != "key "+idOf(t, here)+": address" || strings.Contains(ce.Error(), "address") {

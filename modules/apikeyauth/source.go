@@ -11,7 +11,7 @@ import (
 
 const apiKeyScheme = "ApiKey"
 
-// Source is a place of a request where a key may stand. Exactly one of Header,
+// Source is a location in a request where a key may stand. Exactly one of Header,
 // Query, Basic and WebSocket is set.
 type Source struct {
 	// The name of a header.
@@ -26,14 +26,13 @@ type Source struct {
 
 	// Which part of Basic credentials (RFC 7617) is the key: `user`, as in
 	// `curl -u <key>:`, or `password`. What does not begin with the prefix of
-	// the store's keys is somebody's name or password, and none. Clients are
-	// asked for it with a challenge of Basic, at which browsers open a dialog.
+	// the store's keys is ignored as a name or password. Clients are
+	// asked for it with a challenge of Basic, for which browsers open a dialog.
 	Basic string `json:"basic,omitempty"`
 
 	// The name of the subprotocol that the client of a WebSocket offers before
 	// the key (RFC 6455 section 11.3.4), such as bearer. Keys are always removed
-	// from the subprotocols; where the server behind selects none, this one is
-	// selected.
+	// from the subprotocols; if the upstream selects none, this one is selected.
 	WebSocket string `json:"websocket,omitempty"`
 }
 
@@ -86,7 +85,7 @@ func (s Source) compile() (credential.Source, error) {
 // read returns the one key of the request.
 func (p *Provider) read(r *http.Request) (string, error) { return p.from.Read(r) }
 
-// Places says where keys stand.
+// Places returns where keys stand.
 func (p *Provider) Places(r *http.Request) []credential.Place { return p.from.Places(r) }
 
 // Clean removes the key from the request if the provider is configured so.

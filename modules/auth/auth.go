@@ -1,6 +1,6 @@
-// Package auth is the handler that says who is calling. It holds an ordered
-// list of authentication methods and is what the directives auth, jwt_auth
-// and those of other credentials adapt to.
+// Package auth is the handler that authenticates callers. It holds an ordered
+// list of authentication methods; the directives auth, jwt_auth and those of
+// other credentials adapt to it.
 package auth
 
 import (
@@ -32,13 +32,12 @@ func init() {
 //
 // The methods are tried in the order they are listed. One that finds no
 // credential of its kind leaves the request to the next; the first that finds
-// one decides, and a credential that is bad ends the request: it is never
-// tried as something else. A credential that one of the methods knows by its
-// looks, as an API key by its prefix, is that method's, whatever its place in
-// the list. Unlike Caddy's own authentication handler, which
-// this one complements, it keeps the order, tells a bad credential from a
-// missing one and from an identity provider that cannot be reached, and offers
-// the challenges of all methods in one answer. Nothing that a method wrote
+// one decides, and a bad credential ends the request: it is never tried as
+// another kind. A credential that a method recognizes by its form, as an API key
+// by its prefix, belongs to that method, whatever its position in the list. Unlike Caddy's own authentication handler, which
+// this one complements, it keeps the order, distinguishes a bad credential from
+// a missing one and from an identity provider that cannot be reached, and offers
+// the challenges of all methods in one response. Nothing that a method wrote
 // (header fields, status, body) reaches the client unless that method won,
 // and then only its header fields.
 //
@@ -52,11 +51,11 @@ func init() {
 // of that name, names separated by slashes or, without slashes, by dots. Values
 // keep their types.
 //
-// `{http.moat.caller}` is whom to count a request for: the issuer (or kind) and
-// id of a verified caller, in a form that no other caller can have, and the
+// `{http.moat.caller}` is the key by which to count requests: the issuer (or kind)
+// and ID of a verified caller, in a form that no other caller can have, and the
 // client's address of an anonymous one.
 //
-// Refusals, each with a stable code in `{http.moat.code}`:
+// Rejected requests have a stable code in `{http.moat.code}`:
 //
 //   - 400 invalid_request: two credentials of the same kind, more than one
 //     Authorization field, or a credential that cannot be read
@@ -81,18 +80,18 @@ type Handler struct {
 	// The methods, in the order they are tried: each one is a module of the
 	// namespace http.authentication.providers, Caddy's own included, named
 	// by its member "provider". Without any, the handler authenticates
-	// nobody and refuses nobody, and only drops headers.
+	// no caller, rejects no request, and only removes headers.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=http.authentication.providers inline_key=provider"`
 
-	// Methods for the application that sends the request, where it must show
-	// a credential of its own beside that of the user. If there are any then
-	// two credentials are required, one that one of these accepts and one
-	// that one of the providers does; both lists are tried in their order.
+	// Methods for the application that sends the request, if it must have a
+	// credential of its own beside that of the user. With any, two credentials
+	// are required: one accepted by one of these and one accepted by one of the
+	// providers; both lists are tried in their order.
 	// The caller is the user; the application is `{http.auth.app.*}`.
 	AppProvidersRaw []json.RawMessage `json:"app_providers,omitempty" caddy:"namespace=http.authentication.providers inline_key=provider"`
 
 	// Whether a request without any credential may go on as anonymous, so
-	// that the authorization behind decides. A bad credential is refused
+	// that the authorization behind decides. A bad credential is rejected
 	// all the same.
 	Optional bool `json:"optional,omitempty"`
 
@@ -104,7 +103,7 @@ type Handler struct {
 
 	// Claims to hand to the upstream in request headers. What the client
 	// sent under these names is removed from every request that comes here,
-	// in any case and with underscores or dots in the place of hyphens.
+	// in any case and with underscores or dots in place of hyphens.
 	Forward []credential.Forward `json:"forward,omitempty"`
 
 	// Claims of the application to hand to the upstream in the same way.
@@ -112,8 +111,8 @@ type Handler struct {
 
 	// The origins of other sites, such as https://app.example.com, whose pages may
 	// send requests with a credential in a cookie that are not safe or upgrade
-	// the connection. Others get 403 cross_origin: browsers send cookies whoever
-	// asks them to (CSRF). Where a request comes from is in Sec-Fetch-Site, or
+	// the connection. Others get 403 cross_origin: browsers send cookies whichever
+	// site asks them to (CSRF). Where a request comes from is in Sec-Fetch-Site, or
 	// else in Origin, whose host must then be that of the request; one that has
 	// neither does not come from a browser, and passes. "any" turns this off.
 	Origins []string `json:"origins,omitempty"`
@@ -130,7 +129,7 @@ type Handler struct {
 	// they must not carry a spoofed identity either.
 	StripHeaders []string `json:"strip_headers,omitempty"`
 
-	// Whether a handler without methods only sees to the placeholders. This is
+	// Whether a handler without methods only sets the placeholders. This is
 	// for the requests that another handler's matcher leaves out, which are
 	// those of anonymous callers.
 	Anonymous bool `json:"anonymous,omitempty"`
@@ -276,7 +275,7 @@ func (h *Handler) addStrip(names []string) {
 	}
 }
 
-// Validate refuses what can never do what it says.
+// Validate refuses what can never work as written.
 func (h *Handler) Validate() error { return h.At(h.validate()) }
 
 func (h *Handler) validate() error {

@@ -36,13 +36,13 @@ import (
 // http.authentication.providers that can be written in a Caddyfile. The
 // methods are tried in the order they are written.
 //
-// all stands in the place of methods and asks for two credentials, that of the
+// all stands in place of methods and asks for two credentials, that of the
 // application which sends the request and that of the user for whom it does.
 // The user is the caller; the application is {http.auth.app.*}. jwt_auth and
 // basic are for the user, api_key_auth, client_cert_auth, signature_auth and
 // webhook_auth for the application, unless app or user stands before them.
 // Several methods for one of the two are tried in the order they are written.
-// What a method forwards is about its own caller; forward beside all is about
+// What a method forwards belongs to its own caller; forward beside all belongs to
 // the user.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name

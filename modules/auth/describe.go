@@ -30,7 +30,7 @@ func (h *Handler) KnowsConnection() (looks, only bool) {
 	return looks, only
 }
 
-// Exposed returns the places where credentials may stand that Caddy's logs show:
+// Exposed returns the locations where credentials may stand that Caddy's logs show:
 // it hides Authorization and cookies, and nothing else.
 func (h *Handler) Exposed() []string {
 	var places []string
@@ -47,7 +47,7 @@ func (h *Handler) Exposed() []string {
 // AdmitsPreflights reports whether CORS preflights pass without a credential.
 func (h *Handler) AdmitsPreflights() bool { return h.Preflight }
 
-// CredentialPlaces returns the places in which the methods that name them look
+// CredentialPlaces returns the locations in which the methods that name them look
 // for credentials, method by method, such as "header X-API-Key".
 func (h *Handler) CredentialPlaces() [][]string {
 	var all [][]string

@@ -34,7 +34,7 @@ func (f *foreign) identify(r *http.Request) (credential.Grant, *credential.Error
 			Detail: "the credential cannot be checked", Cause: err,
 		}
 	case ok && principal.CheckID(user.ID) != nil:
-		// A yes that does not say to whom is no identity.
+		// A success without a user is not an identity.
 		return credential.Grant{}, errCredentials
 	case ok:
 		p := &principal.Principal{ID: user.ID, Kind: f.kind(), Roles: principal.SplitNames(user.Metadata["roles"]), Scopes: principal.SplitNames(user.Metadata["scopes"])}

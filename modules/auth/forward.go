@@ -125,7 +125,7 @@ func escapeCommas(text string) string {
 //
 // A handler without methods, which only removes and stands behind one that
 // sets, spares what a handler of this package has set. One with methods does not:
-// that is about an identity that is being replaced.
+// that belongs to an identity that is being replaced.
 func (h *Handler) drop(r *http.Request, c *reqctx.Context) {
 	if h.aliases.None() {
 		return

@@ -136,7 +136,7 @@ func (m *method) identify(r *http.Request) (credential.Grant, *credential.Error)
 	return identifyOurs(m.Method, r)
 }
 
-// places says where credentials stand, method by method.
+// places returns where credentials stand, method by method.
 func (s side) places(r *http.Request) [][]credential.Place {
 	all := make([][]credential.Place, s.last-s.first)
 	for i := range all {
@@ -178,7 +178,7 @@ func (s side) recognize(places [][]credential.Place) (owner int, at string) {
 	return 0, ""
 }
 
-// stands reports whether one of the places is at.
+// stands reports whether one of the locations is at.
 func stands(places []credential.Place, at string) bool {
 	return slices.ContainsFunc(places, func(p credential.Place) bool { return p.At == at })
 }
@@ -206,8 +206,8 @@ func identifyOurs(m credential.Method, r *http.Request) (credential.Grant, *cred
 	}
 }
 
-// ambiguous refuses a request with two credentials of the same kind in places
-// that belong to different methods. Each method sees to its own places.
+// ambiguous refuses a request with two credentials of the same kind in locations
+// that belong to different methods. Each method checks its own locations.
 func ambiguous(places [][]credential.Place) *credential.Error {
 	at := make(map[string]string, 2)
 	for _, list := range places {

@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
-// refuse answers with the refusal of the method won, or of nobody if won is
+// refuse sends the rejection of the method won, or of nobody if won is
 // negative.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *credential.Error) error {
 	p := &problem.Problem{Status: err.Status(), Code: err.Code, Detail: err.Detail, Cause: err.Cause}

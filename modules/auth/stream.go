@@ -38,7 +38,7 @@ func (h *Handler) ending(s *stream, w http.ResponseWriter, r *http.Request, next
 	s.rights = [2]credential.Right{g.user.Right, g.app.Right}
 	s.life.Context = outer
 	// The handlers outside hold this request, too: what those inside change of it
-	// must stay, and the end of a stream is no end of theirs.
+	// must stay, and the end of a stream does not end theirs.
 	*r = *r.WithContext(&s.life)
 	defer func() {
 		s.life.end()

@@ -41,33 +41,33 @@ const (
 // Provider authenticates requests by the client certificate of their TLS
 // connection (mutual TLS).
 //
-// Only certificates count that Caddy has verified against a trust pool of the
+// A certificate counts only if Caddy has verified it against a trust pool of the
 // site, which `tls { client_auth … }` sets up with the mode require_and_verify
 // or verify_if_given. A configuration in which connections are made with other
 // modes, or without a trust pool, so that any public authority would do, is
 // refused, as is one that turns strict_sni_host off where not all connections
 // are made alike. A certificate that was not verified never authenticates.
 //
-// A certificate goes by its name, or by what a map says. Where it could be
-// several persons', it is nobody's: two names of the sort that is asked for,
-// or names that the map knows as different users, are refused. So is a
-// certificate with a name that cannot be printed.
+// The user of a certificate is its name, or the user that a map gives it. An
+// ambiguous certificate is rejected: one with two names of the configured sort,
+// or with names that the map gives to different users. So is a certificate with
+// a name that cannot be printed.
 //
 // Connections live long. The dates of the certificate and of its chain are
-// looked at with each request, and a change of the map is in force within a
+// checked with each request, and a change of the map is in force within a
 // second.
 //
-// A certificate is about the connection and no part of the request, so it may
-// accompany a token. In `auth { … }` the order decides whom the request is
-// from: before other methods, a certificate is who calls, and tokens are not
-// looked at; after them, it is who calls where there is no other credential.
-// A token that is bad is refused in either case, where it is looked at.
+// A certificate belongs to the connection and not to the request, so it may
+// accompany a token. In `auth { … }` the order decides who the caller is: before
+// other methods, it is the user of the certificate, and tokens are not read;
+// after them, it is the user of the certificate only if there is no other
+// credential. Where tokens are read, a bad one is rejected in either case.
 //
 // Behind a proxy that ends TLS, the certificate comes in the field Client-Cert
 // (RFC 9440) or in another one whose form is given, from the proxies that are
-// listed and from nobody else, and is verified here. From them, the certificate
-// of the connection is the proxy's own, and does not count. In what everybody
-// else sends, that field, Client-Cert and Client-Cert-Chain are removed in every
+// listed and from no other peer, and is verified here. On their connections, the
+// certificate is the proxy's own and does not count. From the requests of other
+// peers, that field, Client-Cert and Client-Cert-Chain are removed in every
 // spelling, and the upstream never gets any of them.
 //
 // `{http.auth.user.id}` is the user. Claims, for `forward` and
@@ -75,25 +75,24 @@ const (
 // serial, spki, spiffe, plan, not_before and not_after (RFC 3339), and, as
 // lists, cn, uri, dns, email, roles and scopes.
 //
-// Refusals have the codes invalid_request (400: a Client-Cert that cannot be
-// read or is there twice), missing_credentials (401: no certificate),
+// Rejected requests have the codes invalid_request (400: a Client-Cert that cannot
+// be read or is there twice), missing_credentials (401: no certificate),
 // invalid_client_certificate (401: one that is not verified, not valid at this
-// time, or not clear about whose it is) and client_certificate_not_allowed
-// (403: one that is as it should be, but not in the map or disabled there, not
-// pinned, or of another trust domain: which, the record says and the answer
-// does not). With 403 the client learns that another certificate, and not
-// another attempt, is needed.
+// time, or ambiguous) and client_certificate_not_allowed (403: a valid one that
+// is not in the map or disabled there, not pinned, or of another trust domain;
+// the record has the reason, the response does not). 403 tells the client that
+// it needs another certificate and not another attempt.
 //
 // There is no registered scheme for WWW-Authenticate (RFC 9110 section 11.6.1)
 // that asks for certificates. The challenge is `ClientCertificate`, which
-// clients that do not know it pass over (section 11.1), as they should.
+// clients that do not know it ignore (section 11.1), as they should.
 type Provider struct {
 	// Which name of a certificate is the user: the first of these sorts that
 	// the certificate has. They are uri, dns, email (subject alternative
 	// names), subject (RFC 4514), cn, spiffe (a SPIFFE ID) and spki (the pin
 	// of the key). Names of different sorts can be spelled alike: list
 	// several only if nobody can get a certificate for the name of another.
-	// Default: subject, all of which the authority vouches for, and which
+	// Default: subject, which the authority vouches for as a whole and which
 	// cannot be mistaken for a name of another sort.
 	Identity []string `json:"identity,omitempty"`
 
@@ -101,22 +100,21 @@ type Provider struct {
 	// of another one is not allowed. Default: all that are in the trust pool
 	TrustDomains []string `json:"trust_domains,omitempty"`
 
-	// A file that says which certificate is whose: JSON lines such as
+	// A file that gives certificates their users: JSON lines such as
 	// `{"spiffe":"spiffe://example.org/orders","user":"orders","roles":["clerk"]}`.
-	// It is watched: a change is in force within a second, and a file that
-	// cannot be used leaves in force what was read last. At load it must be
-	// there and right. Global placeholders are replaced at load.
+	// It is watched: a change is in force within a second, and a file
+	// with errors leaves the last valid map in force. At load it must exist and
+	// be valid. Global placeholders are replaced at load.
 	//
 	// Each line has one of spki, serial (with issuer), spiffe, uri, dns, email
 	// and subject, and may have user, roles, scopes, plan and disabled. The
-	// user is the name that the line is about, if it says nothing else. Lines
-	// about a key or serial number are stronger than those about names, and
-	// disabled is stronger than everything.
+	// user is by default the name that the line matches. Lines that match a key
+	// or serial number take precedence over those that match names, and disabled
+	// takes precedence over everything.
 	Map string `json:"map,omitempty"`
 
-	// Whether a certificate that the map does not name goes by its own name.
-	// By default it is not allowed: who keeps a list of clients means that
-	// others are none.
+	// Whether a certificate that is not in the map is accepted under its own
+	// name. By default it is not allowed: a map is a list of all clients.
 	AllowUnmapped bool `json:"allow_unmapped,omitempty"`
 
 	// The keys that are allowed: base64 of the SHA-256 of their
@@ -136,11 +134,11 @@ type Provider struct {
 	// percent-encoded: nginx, AWS), `der_base64` (DER in base64: Cloudflare,
 	// Traefik), each perhaps with the certificates of its chain behind it, or
 	// `xfcc` (Envoy: of the last element, Cert or Chain). Required with header,
-	// and without it the form is that of RFC 9440. A field that is empty is as
-	// good as none.
+	// and without it the form is that of RFC 9440. An empty field counts
+	// as a missing one.
 	HeaderForm string `json:"header_form,omitempty"`
 
-	// The addresses of proxies, in CIDR form, whose Client-Cert is believed.
+	// The addresses of proxies, in CIDR form, whose Client-Cert is trusted.
 	// It is the address of the peer of the connection that counts, or what
 	// Caddy's listener wrapper proxy_protocol makes of it, whatever
 	// trusted_proxies says. Default: none
@@ -257,14 +255,14 @@ func (p *Provider) Identify(r *http.Request) (credential.Grant, error) {
 	}, nil
 }
 
-// errUnverified is the refusal of a certificate that Caddy was not told to
+// errUnverified rejects a certificate that Caddy was not configured to
 // verify. The client has proved that it has the key, and nobody who it is.
 var errUnverified = &credential.Error{
 	Kind: credential.Bad, Code: CodeInvalid, Detail: "the client certificate is not verified",
 	Rule: "tls client_auth does not verify",
 }
 
-// explain turns the engine's refusal into what the client is told.
+// explain turns the engine's rejection into what the client is told.
 func explain(id *clientcert.Identity, err error) *credential.Error {
 	switch {
 	case errors.Is(err, clientcert.ErrNotContained):
@@ -313,7 +311,7 @@ func why(err error) string {
 }
 
 // shown is the sentence of the engine's error that is fit to be shown: without
-// what it says about the particular certificate, which is for the log.
+// what concerns the particular certificate, which is for the log.
 func shown(err error) string {
 	for _, r := range reasons {
 		if errors.Is(err, r.err) {

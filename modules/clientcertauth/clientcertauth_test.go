@@ -23,7 +23,7 @@ import (
 
 const somewhere = "192.0.2.1:1234"
 
-// wantRefused checks the refusal of a request.
+// wantRefused checks the rejection of a request.
 func wantRefused(t *testing.T, err error, kind credential.Kind, code, rule string) {
 	t.Helper()
 	var ce *credential.Error
@@ -275,13 +275,13 @@ func TestConfigurationsThatCannotWorkAreRefusedWithTheOption(t *testing.T) {
 		"client_cert_header from <cidr>":             {Trust: []string{good}},
 		"allow_unmapped has no effect without a map": {AllowUnmapped: true},
 		"write from <cidr>":                          {Header: "X-Cert", HeaderForm: "der_base64"},
-		"'pem' is none of":                           {Header: "X-Cert", HeaderForm: "pem", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
-		"'' is none of":                              {Header: "X-Cert", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
+		"'pem' is not one of":                        {Header: "X-Cert", HeaderForm: "pem", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
+		"'' is not one of":                           {Header: "X-Cert", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
 		"is not a header name":                       {HeaderForm: "xfcc", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
 		"that HTTP itself needs":                     {Header: "authorization", HeaderForm: "xfcc", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
 		"has the form of RFC 9440":                   {Header: "client-cert", HeaderForm: "der_base64", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
 		"has the form xfcc, not":                     {Header: "X-Forwarded-Client-Cert", HeaderForm: "pem_escaped", Proxies: []string{"10.0.0.1"}, Trust: []string{good}},
-		"is none of":                                 {Identity: []string{"name"}},
+		"is not one of":                              {Identity: []string{"name"}},
 	} {
 		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 		err := p.Provision(ctx)
@@ -353,7 +353,7 @@ func TestAReloadKeepsTheMap(t *testing.T) {
 	await(t, second, chain, CodeNotAllowed)
 }
 
-// await waits until the user is want, or the code of the refusal.
+// await waits until the user is want, or the code of the rejection.
 func await(t *testing.T, p *Provider, chain []*x509.Certificate, want string) {
 	t.Helper()
 	got := ""

@@ -46,8 +46,8 @@ func forms() string {
 	return strings.Join(names, ", ")
 }
 
-// checkHeader refuses a header that cannot have a certificate in it, and a form
-// that is none.
+// checkHeader refuses a header that cannot have a certificate in it, and an
+// unknown form.
 func (p *Provider) checkHeader() error {
 	if p.Header == "" && p.HeaderForm == "" {
 		return nil
@@ -61,7 +61,7 @@ func (p *Provider) checkHeader() error {
 	case p.Header == certField || p.Header == chainField:
 		return fmt.Errorf("client_cert_header: %s has the form of RFC 9440 and no other: write client_cert_header from <cidr>, or have the proxy use another name", p.Header)
 	case !slices.Contains(clientcert.Forms, form):
-		return fmt.Errorf("client_cert_header %s: '%s' is none of %s", p.Header, p.HeaderForm, forms())
+		return fmt.Errorf("client_cert_header %s: '%s' is not one of %s", p.Header, p.HeaderForm, forms())
 	case usual(p.Header) != "" && usual(p.Header) != form:
 		return fmt.Errorf("client_cert_header %s: that field has the form %s, not %s", p.Header, usual(p.Header), form)
 	}
@@ -147,7 +147,7 @@ func addRoots(roots *x509.CertPool, path string) error {
 }
 
 // fromProxy reports whether the peer of the connection is a proxy that is
-// believed. A peer whose address is not known is none.
+// believed. A peer whose address is not known is not one.
 func (p *Provider) fromProxy(r *http.Request) bool {
 	if len(p.proxies) == 0 {
 		return false

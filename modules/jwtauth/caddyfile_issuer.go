@@ -168,7 +168,7 @@ func checkSingle(d *caddyfile.Dispenser, text string) error {
 }
 
 // maxAlgorithm is the length of the longest text that is shown as the name of
-// an algorithm. What is longer is none, and may be a secret in its place.
+// an algorithm. What is longer is not one, and may be a secret instead.
 const maxAlgorithm = 8
 
 func checkAlgorithm(d *caddyfile.Dispenser, alg string) error {

@@ -40,24 +40,23 @@ func tokenCommand() *cobra.Command {
 		Short: "Mints a token of the internal issuer",
 		Long: `Mint a token of the internal issuer and print it.
 
-The storage, the issuer, the audience and the places of roles and scopes come
+The storage, the issuer, the audience and the claims of roles and scopes come
 from the configuration, where some jwt_auth has a line "issuer internal". The
 server need not run; if it does, it accepts the token at once. The token goes to
-standard output; standard error says with which key of which storage it was
-signed.
+standard output; standard error names the key that signed it, and its storage.
 
-The key is the one that the server has made. Where there is none, because the
-server has never run or because its user is another, whose storage is elsewhere,
-the command makes none behind the server's back: run it as the server's user, or
-write --new-key to make the first key of a server that has not run yet. A server
-that answers at the admin endpoint of the configuration is asked for its keys,
-and a token that it would reject is warned of.
+The key is the one that the server has made. If there is none, because the server
+has never run or runs as another user with another storage, the command does not
+make one: run it as the server's user, or write --new-key to make the first key of
+a server that has not run yet. If a server responds at the admin endpoint of the
+configuration, its keys are compared, and a token that it would reject causes a
+warning.
 
 The value of a claim is taken as JSON if it is JSON, else as text. The name is
 a claim's name or a JSON Pointer.
 
 Whoever can read Caddy's storage can mint tokens. Keep it as safe as the keys of
-your certificates, which are in the same place.`,
+your certificates, which are in the same storage.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SilenceUsage = true

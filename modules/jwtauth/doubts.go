@@ -10,7 +10,7 @@ import (
 )
 
 // doubts returns what is probably not meant: names of claims with separators
-// in them, and keys and answers that come over clear text.
+// in them, and keys and responses that come over clear text.
 func (p *Provider) doubts() []credential.Doubt {
 	var all []credential.Doubt
 	for _, i := range p.Issuers {
@@ -21,14 +21,14 @@ func (p *Provider) doubts() []credential.Doubt {
 			}
 		}
 		if i.ALB != nil && i.ALB.Keys != "" {
-			all = append(all, clearText("alb <arn>", i.ALB.Keys, "whoever is on the way can answer with keys of theirs, and sign tokens")...)
+			all = append(all, clearText("alb <arn>", i.ALB.Keys, "whoever is on the way can respond with keys of theirs, and sign tokens")...)
 		}
 		discovers := !i.hasKeys()
 		for _, set := range i.JWKS {
 			discovers = discovers || set.Place == ""
 		}
 		if discovers && i.Internal == nil {
-			all = append(all, clearText("issuer", i.Issuer, "its keys are fetched from there, and whoever is on the way can put theirs in their place")...)
+			all = append(all, clearText("issuer", i.Issuer, "its keys are fetched from there, and whoever is on the way can replace them")...)
 		}
 	}
 	if d, ok := p.albDoubt(); ok {
@@ -73,18 +73,18 @@ func (i *Issuer) claimDoubts() []credential.Doubt {
 // clearText returns the doubt about a URL of plain http, unless it is of this
 // machine.
 func clearText(option, text, danger string) []credential.Doubt {
-	place, err := resolve(option, text)
+	address, err := resolve(option, text)
 	if err != nil {
 		return nil
 	}
-	u, err := url.Parse(place)
+	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" || loopback(u.Hostname()) {
 		return nil
 	}
 	u.Scheme = "https"
 	return []credential.Doubt{{
 		ID:   "clear_text_http",
-		Text: option + " " + place + " is not encrypted: " + danger + "; write " + option + " " + u.String(),
+		Text: option + " " + address + " is not encrypted: " + danger + "; write " + option + " " + u.String(),
 	}}
 }
 

@@ -31,13 +31,13 @@ const defaultAnswerLife = time.Minute
 // active is 401 invalid_token, and so is one that is active and not accepted
 // here: of another audience, without a required claim, or a refresh token by its
 // token_use, token_type or typ (RFC 6749 section 1.5). A response 400 whose error
-// is about the token means that it is not active. An endpoint that does not
-// answer as it should is 503 identity_provider_unavailable.
+// concerns the token means that it is not active. An endpoint that does not
+// respond as it should is 503 identity_provider_unavailable.
 //
-// With bind, the cnf of the answer says which client the token is bound to (RFC
+// With bind, the cnf of the response names the client that the token is bound to (RFC
 // 8705 section 3.2, RFC 9449 section 6.2).
 //
-// Who vouches for the callers, `{http.auth.user.issuer}`, is the issuer option;
+// The issuer of the callers, `{http.auth.user.issuer}`, is the issuer option;
 // without one it is the issuer of the jwt_auth whose URL the endpoint's begins
 // with, and else the endpoint's URL.
 type Introspection struct {
@@ -51,13 +51,13 @@ type Introspection struct {
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
 
-	// How long an answer is used again at most; never longer than the token
+	// How long a response is cached at most; never longer than the token
 	// lives, and for 10s at most where it is not active. A token that is
 	// revoked at the endpoint is accepted that long. 0 asks for each request.
 	// Default: 60s
 	Cache *caddy.Duration `json:"cache,omitempty"`
 
-	// What an answer must be like, and where it has what.
+	// The checks on a response, and where it has the subject, roles and scopes.
 	Issuer
 }
 
@@ -109,7 +109,7 @@ func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.O
 	if i.Cache != nil {
 		o.Cache = time.Duration(*i.Cache)
 	}
-	if err := answerLives.Check("cache", caddy.Duration(o.Cache)); err != nil {
+	if err := responseLives.Check("cache", caddy.Duration(o.Cache)); err != nil {
 		return o, err
 	}
 	t, err := i.base()
@@ -131,11 +131,11 @@ func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.O
 
 // voucher returns who vouches for the callers that the endpoint knows: the
 // issuer that is written for it; or the one of this jwt_auth below whose URL it
-// is, which its answers must then not contradict; or else the endpoint itself.
-// What an answer says of its issuer is not enough: any endpoint can say it.
+// is, which its responses must then not contradict; or else the endpoint itself.
+// What a response says of its issuer is not enough: any endpoint can say it.
 func (p *Provider) voucher(name, endpoint string) (issuer string, same bool) {
 	if name != "" {
-		return name, false // and compared with every answer
+		return name, false // and compared with every response
 	}
 	for _, i := range p.vouchers {
 		if i != "" && strings.HasPrefix(endpoint, strings.TrimSuffix(i, "/")+"/") {
@@ -232,7 +232,7 @@ func (p *Provider) unmarshalIntrospection(d *caddyfile.Dispenser) error {
 			if i.Cache = new(caddy.Duration); option.OrOff(d) {
 				err = option.NoBlock(d)
 			} else {
-				err = option.Duration(d, i.Cache, answerLives)
+				err = option.Duration(d, i.Cache, responseLives)
 			}
 		default:
 			known, err = i.unmarshalOption(d, seen)

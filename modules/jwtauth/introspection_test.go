@@ -130,7 +130,7 @@ func TestIntrospectionThatCannotWorkIsRefusedAtLoad(t *testing.T) {
 	}
 }
 
-// TestOpaqueTokenBoundToAKeyNeedsAProof is RFC 9449 section 6.2: the answer says
+// TestOpaqueTokenBoundToAKeyNeedsAProof is RFC 9449 section 6.2: the response says
 // which key.
 func TestOpaqueTokenBoundToAKeyNeedsAProof(t *testing.T) {
 	t.Setenv("CLIENT_SECRET", "s3cret-of-the-client")

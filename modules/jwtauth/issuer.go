@@ -39,14 +39,14 @@ type Issuer struct {
 	// Single keys, each for one algorithm.
 	Keys []Key `json:"keys,omitempty"`
 
-	// The AWS Application Load Balancer that signs the tokens, in the place of
+	// The AWS Application Load Balancer that signs the tokens, in place of
 	// the issuer, whose name they have: X-Amzn-Oidc-Data. Its header and its
 	// padding are read for these tokens alone.
 	ALB *ALB `json:"alb,omitempty"`
 
-	// Names of this service, one of which a token must be for. `*` accepts
-	// tokens whoever they are for. Without any, tokens that name an audience
-	// are refused (RFC 7519 section 4.1.3).
+	// The audiences of this service, one of which a token must have. `*` accepts
+	// tokens of any audience. Without any, tokens that name an audience
+	// are rejected (RFC 7519 section 4.1.3).
 	Audience []string `json:"audience,omitempty"`
 
 	// The signature algorithms allowed. Default: those that the keys are for.
@@ -60,7 +60,7 @@ type Issuer struct {
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
 
 	// Claims that a token must have. Where the claim is one of the scopes and
-	// has none of the values, the answer is 403 insufficient_scope; else
+	// has none of the values, the response is 403 insufficient_scope; else
 	// 401 invalid_token.
 	Require []Requirement `json:"require,omitempty"`
 
@@ -69,7 +69,7 @@ type Issuer struct {
 	// must hold strings; of an object the names of its members are roles, but
 	// for those that are null or false. `*` in a pointer stands for every
 	// element or member: /roles/*/name. A claim that is missing or null has no
-	// roles; one that is something else refuses the token, unless it is only the
+	// roles; one that is something else rejects the token, unless it is only the
 	// default that points at it. Default: /roles (RFC 9068 section 2.2.3.1)
 	Roles []string `json:"roles,omitempty"`
 
@@ -78,9 +78,9 @@ type Issuer struct {
 	Scopes []string `json:"scopes,omitempty"`
 
 	// Where the identity is: one pointer, or a list of which the first that
-	// finds something other than an empty text counts. An id from another than
-	// the first has the name of its claim before it, such as client_id:app, so
-	// that it is nobody's sub. Default: /sub
+	// finds something other than an empty text counts. An ID from any but the
+	// first is prefixed with the name of its claim, such as client_id:app, so
+	// that it cannot be another subject's sub. Default: /sub
 	Subject OneOrMore `json:"subject,omitempty"`
 }
 
@@ -269,9 +269,9 @@ func parsePointers(option string, texts []string) ([]principal.Pointer, error) {
 	return list, nil
 }
 
-// takeScopeNeeds takes the requirements that are about scopes out of t, since
+// takeScopeNeeds takes the requirements on scopes out of t, since
 // a scope is one name of several in a text, and missing one is not a fault of
-// the token: the answer is another (RFC 6750 section 3.1).
+// the token: the response differs (RFC 6750 section 3.1).
 func takeScopeNeeds(t *token.Issuer) (needs []scopeNeed) {
 	t.Require = slices.DeleteFunc(t.Require, func(r token.Requirement) bool {
 		about := slices.ContainsFunc(t.Scopes, func(s principal.Pointer) bool { return slices.Equal(s, r.Claim) })
@@ -296,7 +296,7 @@ func (p *Provider) checkScopes(who *principal.Principal) error {
 	return lacking(who, needs)
 }
 
-// lacking returns the refusal of a caller that lacks one of the scopes.
+// lacking rejects a caller that lacks one of the scopes.
 func lacking(who *principal.Principal, needs []scopeNeed) error {
 	for _, need := range needs {
 		if !slices.ContainsFunc(need, who.HasScope) {

@@ -20,8 +20,8 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 )
 
-// KeySet says where a public key set is, and how to ask for it. In JSON it may
-// be the place alone, as a string.
+// KeySet is the location of a public key set and how to request it. In JSON it
+// may be the location alone, as a string.
 type KeySet struct {
 	// A URL or a file. Default: where the discovery document of the issuer
 	// says. Placeholders are expanded when the configuration is loaded.
@@ -34,14 +34,14 @@ type KeySet struct {
 	Header http.Header `json:"header,omitempty"`
 
 	// A file with certificates in PEM of the authorities that vouch for the
-	// provider, in the place of the system's. It is read when the
+	// provider, in place of the system's. It is read when the
 	// configuration is loaded.
 	CA string `json:"ca,omitempty"`
 }
 
 type plainKeySet KeySet
 
-// UnmarshalJSON reads a place, or an object.
+// UnmarshalJSON reads a location, or an object.
 func (k *KeySet) UnmarshalJSON(b []byte) error {
 	if bytes.HasPrefix(bytes.TrimSpace(b), []byte{'"'}) {
 		return json.Unmarshal(b, &k.Place)
@@ -51,7 +51,7 @@ func (k *KeySet) UnmarshalJSON(b []byte) error {
 	return d.Decode((*plainKeySet)(k))
 }
 
-// MarshalJSON writes a place where there is nothing else.
+// MarshalJSON writes the location where there is nothing else.
 func (k KeySet) MarshalJSON() ([]byte, error) {
 	if len(k.Header) == 0 && k.CA == "" {
 		return json.Marshal(k.Place)
@@ -112,13 +112,13 @@ func (k *KeySet) unmarshalOption(d *caddyfile.Dispenser) error {
 	return option.Unrecognized(d, "jwks", []string{"header", "ca"})
 }
 
-// file reports whether the place is a file, as far as it can be told before
+// file reports whether the location is a file, as far as it can be told before
 // placeholders are expanded.
 func (k *KeySet) file() bool {
 	return k.Place != "" && !strings.Contains(k.Place, "://") && !strings.Contains(k.Place, "{")
 }
 
-// source makes the source of a key set that is not a file. Without a place it
+// source makes the source of a key set that is not a file. Without a location it
 // is the one that the issuer's discovery document names.
 func (k *KeySet) source(issuer string) (keyset.Source, error) {
 	s := keyset.Source{URL: k.Place}
@@ -159,7 +159,7 @@ func (k *KeySet) source(issuer string) (keyset.Source, error) {
 		return s, fmt.Errorf("ca %s: %w", k.CA, err)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(ca) {
-		return s, fmt.Errorf("ca %s: there is no certificate in PEM in it", k.CA)
+		return s, fmt.Errorf("ca %s: the file has no certificate in PEM", k.CA)
 	}
 	s.CA = string(ca)
 	return s, nil

@@ -44,11 +44,11 @@ const (
 
 // The values of the options.
 var (
-	leeways     = option.Durations{Max: 10 * time.Minute, Example: "30s"}
-	caches      = option.Counts{Min: 1, Max: 10_000_000, Of: "entries", Off: true}
-	maxAges     = option.Durations{Min: 1, Example: "24h"}
-	rotations   = option.Durations{Min: issuer.MinRotate, Example: "90d"}
-	answerLives = option.Durations{Min: 1, Example: "60s", Off: true}
+	leeways       = option.Durations{Max: 10 * time.Minute, Example: "30s"}
+	caches        = option.Counts{Min: 1, Max: 10_000_000, Of: "entries", Off: true}
+	maxAges       = option.Durations{Min: 1, Example: "24h"}
+	rotations     = option.Durations{Min: issuer.MinRotate, Example: "90d"}
+	responseLives = option.Durations{Min: 1, Example: "60s", Off: true}
 )
 
 // Provider authenticates requests by signed JSON Web Tokens (RFC 7519) and
@@ -56,15 +56,15 @@ var (
 //
 // A token is routed to an issuer by its exact `iss` and only the keys of that
 // issuer can verify it, each only with the algorithms it is for. It must not
-// have expired, and it must be for this service where it says for whom it is
+// have expired, and, if it names an audience, it must be for this service
 // (RFC 7519 section 4.1.3, RFC 8725). The exact rules are those of RFC 8725;
-// what has two readings (duplicate members, padding, spare bits) is refused.
+// what has two readings (duplicate members, padding, spare bits) is rejected.
 //
 // Within the `auth` handler, as the directives `jwt_auth` and `auth` set it up,
-// refusals have the codes invalid_request (400: more than one token, or none
+// rejected requests have the codes invalid_request (400: more than one token, or none
 // where one is announced), missing_credentials and invalid_token (401),
 // insufficient_scope (403) and identity_provider_unavailable (503). It works
-// in Caddy's own `authentication` handler too, which answers all of these with
+// in Caddy's own `authentication` handler too, which responds to all of these with
 // 401.
 //
 // Audit trails record it when keys of an issuer come or leave (their IDs), when
@@ -82,8 +82,8 @@ type Provider struct {
 	// How to resolve opaque tokens, beside the issuers or instead of them.
 	Introspection *Introspection `json:"introspection,omitempty"`
 
-	// The places where a token may stand. A request with a token in two
-	// of them is refused with 400. Default: the Authorization header with
+	// The locations where a token may stand. A request with a token in two
+	// of them is rejected with 400. Default: the Authorization header with
 	// the scheme Bearer, and nowhere else.
 	//
 	// A token in a query ends up in access logs, browser histories and
@@ -106,32 +106,32 @@ type Provider struct {
 
 	// A file that lists revoked tokens, one JSON object a line: `{"jti":"…"}`,
 	// `{"sub":"…","issued_before":"2026-11-22T10:00:00Z"}` or `{"kid":"…"}`,
-	// each perhaps with `"expires"`, and with `"iss"` if it is about the tokens
+	// each perhaps with `"expires"`, and with `"iss"` if it applies to the tokens
 	// of one issuer alone. `sub` is the identity, whichever claim it
 	// is in; a key without a `kid` goes by its thumbprint (RFC 7638), as
 	// /moat/keysets lists it. The file is watched. Revocations made through the
 	// admin endpoint /moat/revocations apply besides.
 	Revocations string `json:"revocations,omitempty"`
 
-	// How many verified tokens are remembered, so that a token that comes
-	// again costs no signature check; about 2 KiB of memory each. 0 remembers
-	// none. A token is forgotten when it expires, when a key leaves the
+	// How many verified tokens are cached, so that a repeated token costs no
+	// signature check; about 2 KiB of memory each. 0 turns the cache off.
+	// A token leaves the cache when it expires, when a key leaves the
 	// issuer's set, and when it is revoked. Default: 10000
 	Cache *int `json:"cache,omitempty"`
 
-	// What a token must be bound to besides being carried: `tls`, the client
+	// What a token must be bound to: `tls`, the client
 	// certificate of the connection (RFC 8705 section 3.1), or `dpop`, a key
 	// whose possession each request proves in its header DPoP (RFC 9449). With
 	// dpop, tokens stand in the Authorization header with the scheme DPoP and
-	// nowhere else, a proof is good for one request within 60 s, and refusals
-	// of proofs have the codes invalid_dpop_proof and use_dpop_nonce (401) and
-	// too_many_proofs (503). Default: nothing, and tokens that say they are
-	// bound are refused, since nobody would check.
+	// nowhere else, a proof is valid for one request within 60 s, and rejected
+	// proofs have the codes invalid_dpop_proof and use_dpop_nonce (401) and
+	// too_many_proofs (503). Default: nothing; tokens that are bound are
+	// rejected then, since the binding would not be checked.
 	Bind []string `json:"bind,omitempty"`
 
 	// Whether proofs must have a nonce of this server, so that they cannot
 	// be made long before they are used (RFC 9449 section 9). Clients get
-	// it with a first refusal.
+	// it with the first rejected request.
 	DPoPNonce bool `json:"dpop_nonce,omitempty"`
 
 	options  credential.Options
@@ -333,7 +333,7 @@ func (p *Provider) grant(r *http.Request, tok *token.Token) credential.Grant {
 	return credential.Grant{Principal: tok.Principal, Right: right, Wrap: p.from.Wrap(r)}
 }
 
-// explain turns the engine's refusal into what the client is told.
+// explain turns the engine's rejection into what the client is told.
 func explain(err error) *credential.Error {
 	var te *token.Error
 	if errors.As(err, &te) {

@@ -117,7 +117,7 @@ func get(fields ...string) *http.Request {
 	return r
 }
 
-// want checks the code of the refusal; empty means that the request passes.
+// want checks the code of the rejection; empty means that the request passes.
 func want(t *testing.T, p *Provider, r *http.Request, kind credential.Kind, code string) *credential.Error {
 	t.Helper()
 	grant, err := p.Identify(r)

@@ -32,7 +32,7 @@ var (
 	ageDesc     = prometheus.NewDesc("caddy_moat_keyset_age_seconds", "Time since the key set was fetched.", []string{"source"}, nil)
 	keysDesc    = prometheus.NewDesc("caddy_moat_keyset_keys", "Keys of the set that are in use.", []string{"source"}, nil)
 	failsDesc   = prometheus.NewDesc("caddy_moat_keyset_failures", "Failed fetches since the last that succeeded.", []string{"source"}, nil)
-	askedDesc   = prometheus.NewDesc("caddy_moat_introspection_requests_total", "Questions to introspection endpoints.", nil, nil)
+	askedDesc   = prometheus.NewDesc("caddy_moat_introspection_requests_total", "Requests to introspection endpoints.", nil, nil)
 	unaskedDesc = prometheus.NewDesc("caddy_moat_introspection_cache_hits_total", "Opaque tokens whose response was cached.", nil, nil)
 	brokenDesc  = prometheus.NewDesc("caddy_moat_introspection_failures_total", "Requests to the introspection endpoint that failed.", nil, nil)
 	fetchesDesc = prometheus.NewDesc("caddy_moat_keyset_fetches_total", "Fetches of the key set.", []string{"source"}, nil)

@@ -23,7 +23,7 @@ func signAs(header, claims string) string {
 }
 
 // TestTokensOfProviders has access tokens in the forms that identity providers
-// document (with values that are made up, and HS256 in the place of their
+// document (with values that are made up, and HS256 in place of their
 // algorithms), and what an administrator writes for them.
 func TestTokensOfProviders(t *testing.T) {
 	const plain = `{"alg":"HS256","kid":"1","typ":"JWT"}`

@@ -18,9 +18,9 @@ import (
 // Resource is the protected resource that tokens are for (RFC 9728, RFC 8707).
 //
 // Its metadata is served to everybody at /.well-known/oauth-protected-resource
-// and, with the path of the identifier behind it, below that; every 401 and 403
-// behind the handler says where in its challenge (resource_metadata). All of it is
-// made of what is written here and never of the Host of a request.
+// and, with the path of the identifier behind it, below that; the challenge of
+// every 401 and 403 behind the handler has its URL (resource_metadata). It depends
+// on the configuration alone and never on the Host of a request.
 type Resource struct {
 	// The identifier: the URL of the endpoint exactly as clients know it, without
 	// a slash at the end, such as https://api.example.com/mcp. It is the default
@@ -31,18 +31,18 @@ type Resource struct {
 	// whose names are URLs.
 	AuthorizationServers []string `json:"authorization_servers,omitempty"`
 
-	// The scopes that clients are told of. Default: those that the rbac behind
-	// has rules for, or asks for in conditions.
+	// The scopes to advertise to clients. Default: those that the rules and
+	// conditions of the rbac behind use.
 	Scopes []string `json:"scopes,omitempty"`
 
-	// What people are shown, and where they read more. Default: nothing.
+	// A name to show to people, and where they read more. Default: nothing.
 	Name          string `json:"name,omitempty"`
 	Documentation string `json:"documentation,omitempty"`
 	Policy        string `json:"policy,omitempty"`
 	Terms         string `json:"terms,omitempty"`
 
 	// The URL of the metadata as clients get to it, where a proxy before this
-	// server serves it at another place. Default: where RFC 9728 section 3.1
+	// server serves it under another URL. Default: where RFC 9728 section 3.1
 	// puts it.
 	Metadata string `json:"metadata,omitempty"`
 

@@ -23,24 +23,24 @@ type running struct {
 // askTimeout bounds the wait for a server that may not be there.
 const askTimeout = 2 * time.Second
 
-// askServer asks the server that answers at the admin endpoint of a
+// askServer asks the server that responds at the admin endpoint of a
 // configuration for its keys of an issuer. The second result is false where
-// none answers, or it has no such issuer: then nothing is known.
+// none responds, or it has no such issuer: then nothing is known.
 func askServer(ctx context.Context, config []byte, file, issuer string) (running, bool) {
 	address, err := caddycmd.DetermineAdminAPIAddress("", config, file, "")
 	if err != nil {
 		return running{}, false
 	}
-	answer := make(chan []keyset.Status, 1)
+	status := make(chan []keyset.Status, 1)
 	go func() {
-		answer <- keySetsAt(address)
+		status <- keySetsAt(address)
 	}()
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	select {
 	case <-ctx.Done():
 		return running{}, false
-	case list := <-answer:
+	case list := <-status:
 		i := slices.IndexFunc(list, func(s keyset.Status) bool { return s.Source == "internal "+issuer })
 		if i < 0 {
 			return running{}, false
@@ -49,7 +49,7 @@ func askServer(ctx context.Context, config []byte, file, issuer string) (running
 	}
 }
 
-// keySetsAt returns nothing where no server of ours answers.
+// keySetsAt returns nothing where no server of ours responds.
 func keySetsAt(address string) (list []keyset.Status) {
 	resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, "/moat/keysets", nil, nil)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
 )
 
-// Source is a place of a request where a token may stand. Exactly one of
+// Source is a location in a request where a token may stand. Exactly one of
 // Header, Cookie, Query, Basic and WebSocket is set.
 type Source struct {
 	// The name of a header.
@@ -27,18 +27,18 @@ type Source struct {
 
 	// Which part of Basic credentials (RFC 7617) is the token: `user` or
 	// `password`, as of git with https://oauth2:<token>@host. What does not look
-	// like a signed token is then none, but somebody's password, unless opaque
-	// tokens are accepted too. Clients are asked for it with a challenge of
-	// Basic, at which browsers open a dialog.
+	// like a signed token is then ignored as a password, unless opaque tokens
+	// are accepted too. Clients are asked for it with a challenge of
+	// Basic, for which browsers open a dialog.
 	Basic string `json:"basic,omitempty"`
 
 	// The name of the subprotocol that the client of a WebSocket offers before
 	// the token (RFC 6455 section 11.3.4), such as bearer in
-	// `new WebSocket(url, ["bearer", token])`, which is the only place but a
-	// query or a cookie where a page in a browser can put one. The form of
+	// `new WebSocket(url, ["bearer", token])`, the only way besides a
+	// query or a cookie in which a page in a browser can send one. The form of
 	// Kubernetes (base64url.bearer.authorization.k8s.io.<token in base64url>) is read
-	// beside it. Tokens are always removed from the subprotocols; where the
-	// server behind selects none, this one is selected, if it was offered.
+	// beside it. Tokens are always removed from the subprotocols; if the
+	// upstream selects none, this one is selected, if it was offered.
 	WebSocket string `json:"websocket,omitempty"`
 }
 
@@ -48,7 +48,7 @@ func (p *Provider) compileFrom() error {
 		from = []Source{{Header: "Authorization"}}
 	}
 	if p.bindDPoP {
-		// RFC 9449 section 7.1 knows no other place.
+		// RFC 9449 section 7.1 knows no other location.
 		if len(from) != 1 || !strings.EqualFold(from[0].Header, "Authorization") || from[0].Scheme != "" {
 			return errors.New("with bind dpop a token stands in the Authorization header alone: remove `from`")
 		}
@@ -108,7 +108,7 @@ func (p *Provider) read(r *http.Request) (string, error) {
 	return raw, err
 }
 
-// Places says where tokens stand.
+// Places returns where tokens stand.
 func (p *Provider) Places(r *http.Request) []credential.Place { return p.from.Places(r) }
 
 // Clean removes the token from the request if the provider is configured so.

@@ -14,8 +14,8 @@ func init() {
 }
 
 // App refuses a configuration that would refuse every request: with an rbac
-// that has no rule for anyone, before which nothing can authenticate. What
-// ran before it keeps running. It is loaded by rbac and client_cert_auth and
+// that has no rule for anyone, before which nothing can authenticate. The
+// running configuration stays in force. It is loaded by rbac and client_cert_auth and
 // has no options.
 //
 // It refuses, too, a client_cert_auth where connections are made without
@@ -23,18 +23,17 @@ func init() {
 // the administrator's, or where a client can choose how its connection is made
 // by asking for another site than the one it then sends requests to.
 //
-// It refuses a layer behind a handler that answers every request, as can be
-// written with route or order: nobody would come to it.
+// It refuses a layer behind a handler that responds to every request, as can
+// be written with route or order: no request would reach it.
 //
-// It refuses a rule of rbac or redact that names a user, without saying who has
-// to vouch for him, where several issuers or kinds of credential can: the rule
-// would be for whoever has the name at any of them.
+// It refuses a rule of rbac or redact that names a user without an issuer, where
+// several issuers or kinds of credential can authenticate callers: the rule
+// would apply to the users of that name at all of them.
 //
 // A handler that is neither ours nor Caddy's may authenticate, and so may
-// reverse_proxy (forward_auth) and map: with one of them before rbac nothing
-// is said. `caddy validate` does not start the configuration; what it finds of
-// all this is what stands in the routes of sites, without named routes and
-// certificates.
+// reverse_proxy (forward_auth) and map: with one of them before rbac there is
+// no finding. `caddy validate` does not start the configuration; it finds only
+// what stands in the routes of sites, without named routes and certificates.
 type App struct {
 	ctx    caddy.Context
 	server *caddyhttp.App // whose findings it has logged

@@ -11,7 +11,7 @@ import (
 )
 
 // chosen is a handler behind rbac that makes of a request another one, which
-// the client names in a place that no rule looks at.
+// the client names in a part of the request that no rule reads.
 type chosen struct {
 	handler caddyhttp.MiddlewareHandler
 	text    string // the placeholder

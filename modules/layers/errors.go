@@ -20,7 +20,7 @@ import (
 // request to an application, or serves files by its path, gets it the response
 // that it was refused, or the response unredacted.
 //
-// A rewrite to a fixed place makes an error page of it, which is usual and
+// A rewrite to a fixed path makes an error page of it, which is usual and
 // harmless. So is an error route for errors of the upstream alone, as for a
 // stand-in when it is down, where nothing is redacted.
 func roundErrors(routes caddyhttp.RouteList, server *caddyhttp.Server) []string {
@@ -52,7 +52,7 @@ func roundErrors(routes caddyhttp.RouteList, server *caddyhttp.Server) []string 
 
 // errorWalk goes through error routes in the order in which requests meet them.
 type errorWalk struct {
-	reached  bool     // an application answers some error
+	reached  bool     // an application responds to some error
 	rejected bool     // and a rejection among them
 	covered  []string // layers that stand in the error routes too
 }
@@ -62,7 +62,7 @@ type errorState struct {
 	site       bool // the matchers are the hosts of the site
 	always     bool // they come whatever they are
 	rejections bool // those that a layer has rejected come here
-	fixed      bool // their path has been rewritten to a fixed place
+	fixed      bool // their path has been rewritten to a fixed path
 }
 
 func (w *errorWalk) follow(route caddyhttp.Route, named map[string]*caddyhttp.Route) {
@@ -110,7 +110,7 @@ func (w *errorWalk) reach(at errorState) {
 	w.reached, w.rejected = true, w.rejected || at.rejections
 }
 
-// isFixed reports whether a rewrite leads to one place for each error, whatever
+// isFixed reports whether a rewrite leads to one path for each error, whatever
 // was asked for.
 func isFixed(uri string) bool {
 	return uri != "" && !strings.Contains(strings.ReplaceAll(uri, "{http.error.", ""), "{")

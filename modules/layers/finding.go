@@ -24,13 +24,13 @@ const (
 	Warning Severity = "warning"
 )
 
-// Finding is something in a configuration that cannot do what it says.
+// Finding is something in a configuration that cannot work as written.
 type Finding struct {
 	// What kind of finding it is: a name that stays the same from version to
 	// version, such as layer_unreachable.
 	ID string `json:"id"`
 
-	// What comes of it.
+	// Whether the configuration is refused.
 	Severity Severity `json:"severity"`
 
 	// What is wrong, and what to write instead.
@@ -40,8 +40,8 @@ type Finding struct {
 	// nothing.
 	Place string `json:"place,omitempty"`
 
-	// What it is about: the name of the server, and whatever else tells it
-	// from others of its kind, such as the zone of a rate limit.
+	// What it concerns: the name of the server, and whatever else distinguishes
+	// it from other findings of its kind, such as the zone of a rate limit.
 	About map[string]string `json:"about,omitempty"`
 }
 
@@ -74,8 +74,7 @@ func (f Finding) log(logger *zap.Logger) {
 }
 
 // RememberPlace notes where in a Caddyfile the directive stands that adapts to
-// a handler, so that what is found wrong with it can be told with file and
-// line.
+// a handler, so that findings name file and line.
 func RememberPlace(handler any, file string, line int) {
 	option.RememberPlace(handler, file, line)
 }

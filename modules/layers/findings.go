@@ -98,7 +98,7 @@ func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 func (e *examination) unreachable(u unreachable) {
 	e.add(Finding{
 		ID: "layer_unreachable", Severity: Refused, Place: placeOf(u.layer),
-		Text: nameOf(u.layer) + " stands behind " + u.behind + ", which answers every request, so that no request comes to it: write it before, or leave the route block out, and the layers stand in their order by themselves",
+		Text: nameOf(u.layer) + " stands behind " + u.behind + ", which responds to every request, so that no request reaches it: write it before, or leave the route block out, so that the layers are ordered by themselves",
 	})
 }
 

@@ -23,7 +23,7 @@ type uncopied struct {
 }
 
 // uncopiedFields returns the authenticators that wait for fields in vain: all
-// their requests are anonymous. It is no proof of the contrary, since routes
+// their requests are anonymous. It is not proof of the contrary, since routes
 // have matchers; each request is looked at when it comes.
 func uncopiedFields(routes caddyhttp.RouteList) []uncopied {
 	var found []uncopied
@@ -63,7 +63,7 @@ func awaited(h caddyhttp.MiddlewareHandler) []credential.Copied {
 	return nil
 }
 
-// copiedBy returns the fields that a proxy copies to the request from an answer
+// copiedBy returns the fields that a proxy copies to the request from a response
 // with a status 2xx, which is what copy_headers of forward_auth adapts to. A
 // field that is not deleted first could be the client's, and does not count.
 func copiedBy(proxy *reverseproxy.Handler) map[credential.Copied]bool {

@@ -64,7 +64,7 @@ func (w *identityWalk) follow(routes caddyhttp.RouteList) {
 		},
 		Handle: w.handler,
 		Leave: func(route caddyhttp.Route, before, inside passage) passage {
-			if route.Terminal || answering(caddyhttp.RouteList{{Handlers: route.Handlers}}) != "" {
+			if route.Terminal || responding(caddyhttp.RouteList{{Handlers: route.Handlers}}) != "" {
 				return before // who has met it goes no further
 			}
 			for _, m := range inside.met {

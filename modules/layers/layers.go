@@ -1,5 +1,5 @@
 // Package layers looks at each configuration that Caddy loads for layers that
-// cannot do what they say, and warns.
+// cannot work as written, and warns.
 package layers
 
 import (
@@ -89,7 +89,7 @@ func (c *Check) Handle(context.Context, caddy.Event) error {
 // unauthenticated returns the zones in a server's routes that are keyed by
 // the user and that a request can meet without having been authenticated. One
 // route in several that authenticates is enough: this warns about what cannot
-// work, it is no proof.
+// work, it is not proof.
 func unauthenticated(routes caddyhttp.RouteList) []string {
 	var zones []string
 	routetree.Walk[bool]{Handle: func(h caddyhttp.MiddlewareHandler, authenticated bool) bool {

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
-// logs warns where a credential stands in a place that Caddy's logs show, and
+// logs warns where a credential stands where Caddy's logs show it, and
 // the logs to which the errors of requests go do not hide it. A site's own log
 // is that of access alone.
 func (e *examination) logs(ctx caddy.Context, routes caddyhttp.RouteList) {
@@ -22,11 +22,11 @@ func (e *examination) logs(ctx caddy.Context, routes caddyhttp.RouteList) {
 	}
 	e.add(Finding{
 		ID: "credentials_logged", Severity: Warning,
-		Text: "a credential may stand in " + strings.Join(places, ", ") + ", which Caddy shows in its log of errors as it came: write log { format moat } into the global block; the log of a site is its access log alone",
+		Text: "a credential may stand in " + strings.Join(places, ", ") + ", which Caddy writes unmasked to its error log: write log { format moat } into the global block; the log of a site is its access log alone",
 	})
 }
 
-// exposed returns the places where credentials may stand that are neither
+// exposed returns the locations where credentials may stand that are neither
 // Authorization nor a cookie.
 func exposed(routes caddyhttp.RouteList) (places []string) {
 	for h := range routetree.Way(routes) {

@@ -40,7 +40,7 @@ type guard struct {
 }
 
 // walk follows requests with the headers that have been removed from every one
-// that comes to a place.
+// that reaches a handler.
 func (g *guard) walk(site caddyhttp.RouteList) {
 	routetree.Walk[map[string]bool]{
 		Enter: func(route caddyhttp.Route, gone map[string]bool) map[string]bool {

@@ -14,14 +14,14 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
 
-// unreachable is a layer behind a handler that answers every request.
+// unreachable is a layer behind a handler that responds to every request.
 type unreachable struct {
 	layer  caddyhttp.MiddlewareHandler
-	behind string // the name of the module that answers
+	behind string // the name of the module that responds
 }
 
 // unreachables returns the layers in routes that no request comes to, since
-// something before them answers every request: as `route` lets them stand.
+// something before them responds to every request: as `route` lets them stand.
 func unreachables(routes caddyhttp.RouteList) []unreachable {
 	var found []unreachable
 	flow{found: &found}.routes(routes, "")
@@ -31,37 +31,37 @@ func unreachables(routes caddyhttp.RouteList) []unreachable {
 // flow follows requests through routes. It keeps what it finds.
 type flow struct{ found *[]unreachable }
 
-// answering returns what answers every request that comes to routes, "" if
+// responding returns what responds to every request that comes to routes, "" if
 // some may go on.
-func answering(routes caddyhttp.RouteList) string {
+func responding(routes caddyhttp.RouteList) string {
 	return flow{found: new([]unreachable)}.routes(routes, "")
 }
 
-// routes returns what answers every request that comes to the routes, "" if
-// some may go on. by is what has answered all of them before.
+// routes returns what responds to every request that comes to the routes, "" if
+// some may go on. by is what has responded to all of them before.
 func (f flow) routes(routes caddyhttp.RouteList, by string) string {
 	// Of the routes of a group a request meets the first that matches. If one
 	// meets all requests then those behind it are met by none, and if all up
-	// to there answer, then the group does.
+	// to there respond, then the group does.
 	passes, complete := map[string]bool{}, map[string]bool{}
 	for _, route := range routes {
 		before := by
 		if complete[route.Group] {
 			before = "a handle block for all requests"
 		}
-		answered := f.route(route, before)
-		if route.Terminal && answered == "" {
-			answered = "a route that is terminal"
+		served := f.route(route, before)
+		if route.Terminal && served == "" {
+			served = "a route that is terminal"
 		}
 		if by == "" && runsScripts(route) {
 			by = "php_fastcgi"
 		}
 		if route.Group != "" {
-			passes[route.Group] = passes[route.Group] || answered == ""
+			passes[route.Group] = passes[route.Group] || served == ""
 			complete[route.Group] = complete[route.Group] || meetsAll(route)
 		}
 		if by == "" && meetsAll(route) && !passes[route.Group] {
-			by = answered
+			by = served
 		}
 	}
 	return by
@@ -80,14 +80,14 @@ func (f flow) route(route caddyhttp.Route, by string) string {
 			f.routes(aside.Routes, "")
 		}
 		if by == "" {
-			by = answers(h)
+			by = responder(h)
 		}
 	}
 	return by
 }
 
-// answers returns the name of a handler that answers every request, or "".
-func answers(h caddyhttp.MiddlewareHandler) string {
+// responder returns the name of a handler that responds to every request, or "".
+func responder(h caddyhttp.MiddlewareHandler) string {
 	switch h := h.(type) {
 	case *fileserver.FileServer:
 		if h.PassThru {
@@ -118,10 +118,10 @@ func answers(h caddyhttp.MiddlewareHandler) string {
 }
 
 // continues reports whether a proxy may hand the request on when its upstream
-// has answered well, as forward_auth does.
+// has sent a 2xx response, as forward_auth does.
 func continues(h *reverseproxy.Handler) bool {
 	for _, rh := range h.HandleResponse {
-		if rh.StatusCode == "" && (rh.Match == nil || succeeds(rh.Match.StatusCode)) && answering(rh.Routes) == "" {
+		if rh.StatusCode == "" && (rh.Match == nil || succeeds(rh.Match.StatusCode)) && responding(rh.Routes) == "" {
 			return true
 		}
 	}
@@ -135,7 +135,7 @@ func succeeds(codes []int) bool {
 }
 
 // runsScripts reports whether a route is that of php_fastcgi: FastCGI for the
-// names of scripts and for nothing else. What is no script was rewritten to
+// names of scripts and for nothing else. What is not a script was rewritten to
 // one before, or is for a file_server.
 func runsScripts(route caddyhttp.Route) bool {
 	if len(route.MatcherSets) != 1 || len(route.MatcherSets[0]) != 1 {

@@ -57,7 +57,7 @@ func (e *examination) limits(routes caddyhttp.RouteList) {
 var placeholders = regexp.MustCompile(`\{[^{}]+\}`)
 
 // userNames are the placeholders below {http.auth.user.} that our methods
-// answer for. Other authenticators may set more.
+// vouch for. Other authenticators may set more.
 var userNames = []string{"id", "roles", "scopes", "plan", "issuer", "kind"}
 
 // keyFault returns what is wrong with the key of a limit. With anonymous,
@@ -207,7 +207,7 @@ func inSequence(routes caddyhttp.RouteList, a, b caddyhttp.MiddlewareHandler) bo
 	return together || end.a && end.b
 }
 
-// sourced is a handler whose methods look for credentials in places of the
+// sourced is a handler whose methods look for credentials in locations of the
 // request, which it lists method by method.
 type sourced interface {
 	CredentialPlaces() [][]string
@@ -240,7 +240,7 @@ func (e *examination) fields(server *caddyhttp.Server, routes caddyhttp.RouteLis
 	}, nil)
 }
 
-// places looks at the places where the credential of one method may stand. It
+// places checks the locations where the credential of one method may stand. It
 // is a mistake if one of them can hold none, and refused if all are like that.
 func (e *examination) places(server *caddyhttp.Server, h caddyhttp.MiddlewareHandler, places []string) {
 	var none []Finding

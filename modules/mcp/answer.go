@@ -17,7 +17,7 @@ import (
 
 // answer ends a request with a JSON-RPC error, which is what its sender reads,
 // whatever the error pages of the site are. A notification that is not allowed has
-// nobody who waits for an answer: it is 202, as one that was taken.
+// nobody who waits for a response: it is 202, as one that was taken.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, code, rule string, e *mcp.Error) error {
 	h.decided.WithLabelValues(layer, decision.Deny, code).Inc()
 	log := reqctx.Decisions(r)

@@ -66,28 +66,28 @@ const AnyOrigin = "any"
 // Each POST must be one JSON-RPC message that has one reading: batches, members
 // that are there twice or in another case, and methods in another spelling are
 // rejected. Where the header fields MCP-Protocol-Version, Mcp-Method and Mcp-Name
-// are there, and from 2026-07-28 on they must be, they must say what the body says.
+// are there, and from 2026-07-28 on they must be, they must agree with the body.
 //
 // What is called is decided by the rules for tools, resources and prompts of the
 // rbac before this handler: tools/call, prompts/get, resources/read,
 // resources/subscribe, completion/complete and the resources of
-// subscriptions/listen. A call that is not allowed is answered with HTTP 200 and a
+// subscriptions/listen. The response to a call that is not allowed is HTTP 200 with a
 // JSON-RPC error, since clients take 401 and 403 for the end of the session. The
 // lists of tools, resources, resource templates and prompts in responses, in
 // JSON and in Server-Sent Events, show the caller what the same rules allow. No
-// other byte of them changes. Without such rules, or without rbac, all names
-// may be called by whoever may send the request.
+// other byte of them changes. Without such rules, or without rbac, a caller who
+// may send the request may call all names.
 //
 // A request that has an Origin other than those of `origins` and of the resource
-// of jwt_auth is a 403 forbidden_origin, as the protocol demands against DNS
-// rebinding.
+// of jwt_auth is rejected with 403 forbidden_origin, as the protocol demands against
+// DNS rebinding.
 //
 // Placeholders: `{http.mcp.method}`, `{http.mcp.tool}` (of tools/call, else
 // empty) and `{http.mcp.name}` (of the tool or prompt, or the URI of the
 // resource). Behind an authenticator of ours they work before this handler, too,
 // in the keys of rate_limit.
 //
-// Codes of rejections: forbidden_origin (403), invalid_mcp_message and
+// Rejected requests have the codes forbidden_origin (403), invalid_mcp_message and
 // mcp_header_mismatch (400), mcp_message_too_large (413), mcp_method_not_allowed
 // (405), mcp_call_denied (200 with a JSON-RPC error), unreadable_response (502).
 type Handler struct {

@@ -169,7 +169,7 @@ func TestCallsThatAreNotAllowedAreAnsweredWithAnError(t *testing.T) {
 			t.Errorf("%s: %s: passed %q, got %d %s, %v", c.roles, c.body, passed, w.Code, w.Body, err)
 		}
 	}
-	// A call that is a notification has nobody who waits for an answer.
+	// A call that is a notification has nobody who waits for a response.
 	r := request("POST", `{"jsonrpc":"2.0","method":"tools/call","params":{"name":"drop"}}`)
 	reqctx.SetCalls(r, testRules(t, "clerk"))
 	w := httptest.NewRecorder()

@@ -49,7 +49,7 @@ type response struct {
 	h          *Handler
 	w          http.ResponseWriter
 	r          *http.Request
-	exchange   *exchange // nil where the request is no message
+	exchange   *exchange // nil where the request is not a message
 	restricted bool      // rules decide what the caller sees
 	caller     string
 	address    string // where the client of a stream of HTTP+SSE sends its messages
@@ -71,7 +71,7 @@ type response struct {
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, e *exchange, calls reqctx.Calls) error {
 	if calls != nil {
 		if r.Method == http.MethodOptions {
-			return next.ServeHTTP(w, r) // an answer about the endpoint, without a message
+			return next.ServeHTTP(w, r) // a response about the endpoint, without a message
 		}
 		narrow(r)
 	}
@@ -333,7 +333,7 @@ func (rw *response) sniff(p []byte) {
 	}
 }
 
-// sendFault ends a stream with an error for who waits for the answer: a mere end
+// sendFault ends a stream with an error for who waits for the response: a mere end
 // could be taken for a broken connection, and the call be repeated.
 func (rw *response) sendFault() {
 	if rw.exchange == nil || rw.exchange.message.ID == nil || rw.exchange.message.IsResponse() {

@@ -70,7 +70,7 @@ type parser struct {
 	conds condition.Compiler
 }
 
-// located puts the place of a mistake where Caddy puts it.
+// located puts the position of a mistake where Caddy puts it.
 func (p *parser) located(err error) error {
 	e, ok := err.(*policy.Error)
 	if !ok || e.Place == "" {
@@ -219,7 +219,7 @@ func (p *parser) call(kind string) (policy.Line, error) {
 }
 
 // unquoted returns the arguments of a rule whose condition follows the word when
-// at that place. A condition that is one token is taken without its quotes; one
+// at that position. A condition that is one token is taken without its quotes; one
 // that is written plainly keeps the quotes in it.
 func unquoted(args, raw []string, when int) []string {
 	if len(args) > when+2 && args[when] == "when" {

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
-// calls answers for the policy that a request was decided by about calls of the
+// calls decides, by the policy that decided on a request, about calls of the
 // Model Context Protocol, which the handler mcp behind this one reads.
 type calls struct {
 	h  *Handler

@@ -30,12 +30,12 @@ func init() {
 	cli.RegisterCommand(policyCommand)
 }
 
-// errNo ends a command whose answer is no, with exit code 1 and no message:
-// the answer has been printed.
+// errNo ends a command whose result is negative, with exit code 1 and no message:
+// the result has been printed.
 var errNo = errors.New("no")
 
 // run makes a command's function one that exits with 0 for yes, 1 for no and
-// 2 if there is no answer.
+// 2 on an error.
 func run(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		cmd.SilenceUsage = true
@@ -126,8 +126,8 @@ func same(all []*loaded) bool {
 	return !slices.ContainsFunc(all[1:], func(l *loaded) bool { return l.digest != all[0].digest || l.front != all[0].front })
 }
 
-// question is a request to ask a policy about.
-type question struct {
+// probe is a request to try against a policy.
+type probe struct {
 	Request string         `yaml:"request" json:"request"` // "GET /orders/1?page=2"
 	User    string         `yaml:"user" json:"user"`
 	Issuer  string         `yaml:"issuer" json:"issuer"` // who vouches for the user
@@ -190,7 +190,7 @@ func (a *application) principal() (*principal.Principal, error) {
 	if a.ID == "" {
 		return nil, errors.New("app: it has no id")
 	}
-	s := (&question{Issuer: a.Issuer, Kind: a.Kind}).source()
+	s := (&probe{Issuer: a.Issuer, Kind: a.Kind}).source()
 	p := &principal.Principal{ID: a.ID, Issuer: s.Issuer, Kind: s.Kind, Roles: a.Roles, Scopes: a.Scopes, Plan: a.Plan}
 	if a.Claims != nil {
 		claims, err := json.Marshal(a.Claims)
@@ -215,12 +215,12 @@ func readApp(text string) (*application, error) {
 }
 
 // anonymous reports whether nothing says who asks.
-func (q *question) anonymous() bool {
+func (q *probe) anonymous() bool {
 	return q.User == "" && len(q.Roles) == 0 && len(q.Scopes) == 0 && len(q.Claims) == 0
 }
 
 // source is who vouches for the caller.
-func (q *question) source() principal.Source {
+func (q *probe) source() principal.Source {
 	s := principal.Source{Issuer: q.Issuer, Kind: q.Kind}
 	if s.Issuer == principal.Internal {
 		s.Issuer = principal.InternalIssuer
@@ -232,7 +232,7 @@ func (q *question) source() principal.Source {
 }
 
 // caller says who asks, in words.
-func (q *question) caller() string {
+func (q *probe) caller() string {
 	if q.anonymous() {
 		return "an anonymous caller"
 	}
@@ -244,7 +244,7 @@ func (q *question) caller() string {
 }
 
 // user says which user asks.
-func (q *question) user() string {
+func (q *probe) user() string {
 	s := "a caller"
 	if q.User != "" {
 		s = "user " + q.User
@@ -261,9 +261,9 @@ func (q *question) user() string {
 	return s
 }
 
-// ask makes the policy's request of the question. The error is that of a
+// ask makes the policy's request of the probe. The error is that of a
 // path with two readings is a requestpath.Error.
-func (q *question) ask(p *policy.Policy) (*policy.Request, error) {
+func (q *probe) ask(p *policy.Policy) (*policy.Request, error) {
 	methodName, target, ok := strings.Cut(strings.TrimSpace(q.Request), " ")
 	if !ok || !strings.HasPrefix(target, "/") {
 		return nil, fmt.Errorf("'%s' is not a method and a path such as: GET /orders/1", q.Request)
@@ -330,17 +330,17 @@ func (q *question) ask(p *policy.Policy) (*policy.Request, error) {
 	return r, nil
 }
 
-// verdict is what a policy answers to a question.
+// verdict is what a policy decides about a probe.
 type verdict struct {
 	allow  bool
-	status int // of the refusal
+	status int // of the rejection
 	rule   string
 	d      policy.Decision
 	r      *policy.Request
 	front  bool // it is the authenticator before rbac that refuses
 }
 
-func (q *question) decide(p *policy.Policy) (verdict, error) {
+func (q *probe) decide(p *policy.Policy) (verdict, error) {
 	r, err := q.ask(p)
 	var two requestpath.Error
 	if method, _, _ := strings.Cut(strings.TrimSpace(q.Request), " "); q.anonymous() && q.front.rejects(method) && (err == nil || errors.As(err, &two)) {
@@ -374,23 +374,23 @@ func (q *question) decide(p *policy.Policy) (verdict, error) {
 }
 
 func explainCommand() *cobra.Command {
-	var q question
+	var q probe
 	var config, claims, app, body string
 	var number int
 	var why bool
 	cmd := &cobra.Command{
 		Use:   "explain --config FILE [--why-not] [--role ROLE]... [--scope SCOPE]... [--user ID] [--claims JSON] METHOD PATH",
 		Short: "Says what rbac decides about a request, and by which rule",
-		Long: `Says what the rbac policy of a configuration decides about a request, which
-rule decided, and which other rules are for this method and path.
+		Long: `Shows how the rbac policy of a configuration decides about a request, which
+rule decided, and which other rules apply to this method and path.
 
-With --why-not a refusal is followed by what is missing: each role, scope or
-identity that would be enough, each condition that does not hold, and what the
+With --why-not a rejected request is followed by what is missing: each role, scope
+or identity that would be enough, each condition that does not hold, and what the
 caller may do with this path instead.
 
 Without --user, --role, --scope and --claims the request is anonymous. PATH may
-have a query. The exit code is 0 if the request is allowed, 1 if it is refused
-and 2 if there is no answer.`,
+have a query. The exit code is 0 if the request is allowed, 1 if it is rejected
+and 2 on an error.`,
 		Example: `  caddy moat explain --config Caddyfile --role clerk GET /orders/1
   caddy moat explain --config Caddyfile --role manager --claims '{"teams":["red"]}' GET /teams/red/report`,
 		Args: cobra.ExactArgs(2),
@@ -441,16 +441,16 @@ and 2 if there is no answer.`,
 }
 
 // explain prints the decision and what led to it.
-func explain(w io.Writer, p *policy.Policy, q *question, why bool) error {
+func explain(w io.Writer, p *policy.Policy, q *probe, why bool) error {
 	v, err := q.decide(p)
 	if err != nil {
 		return err
 	}
-	answer := "ALLOWED"
+	outcome := "ALLOWED"
 	if !v.allow {
-		answer = fmt.Sprintf("REFUSED with %d", v.status)
+		outcome = fmt.Sprintf("REFUSED with %d", v.status)
 	}
-	fmt.Fprintf(w, "%s: %s, for %s\n", answer, q.Request, q.caller())
+	fmt.Fprintf(w, "%s: %s, for %s\n", outcome, q.Request, q.caller())
 	fmt.Fprintf(w, "by %s\n", place(v.d.Rule, v.rule))
 	for _, s := range unknownNames(p, q) {
 		fmt.Fprintln(w, "note:", s)
@@ -475,7 +475,7 @@ func explain(w io.Writer, p *policy.Policy, q *question, why bool) error {
 
 // unknownNames says which roles and scopes of the caller mean nothing here:
 // they are likely mistyped.
-func unknownNames(p *policy.Policy, q *question) []string {
+func unknownNames(p *policy.Policy, q *probe) []string {
 	var all []string
 	look := func(kind string, given, known []string) {
 		for _, name := range given {

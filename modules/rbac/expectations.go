@@ -31,7 +31,7 @@ import (
 //
 // Beside roles a test may have user, issuer, kind, scopes, claims, app, headers,
 // body, client_ip and now. Without any of user, roles, scopes and claims the request is
-// anonymous. What is expected is allow, deny, or a refusal's status.
+// anonymous. What is expected is allow, deny, or a rejection's status.
 type expectations struct {
 	Config string        `yaml:"config" json:"config"`
 	RBAC   int           `yaml:"rbac" json:"rbac"`
@@ -39,10 +39,10 @@ type expectations struct {
 }
 
 type expectation struct {
-	Name     string `yaml:"name" json:"name"`
-	question `yaml:",inline"`
-	Expect   outcome `yaml:"expect" json:"expect"`
-	Rule     string  `yaml:"rule" json:"rule"`
+	Name   string `yaml:"name" json:"name"`
+	probe  `yaml:",inline"`
+	Expect outcome `yaml:"expect" json:"expect"`
+	Rule   string  `yaml:"rule" json:"rule"`
 }
 
 // outcome is allow, deny, 400, 401 or 403.
@@ -129,7 +129,7 @@ Beside roles a test may have user, issuer, kind, scopes, claims, app, headers,
 body, client_ip and now. app is the application that sends the request beside
 its user: an id, or id, issuer, kind, roles, scopes, plan and claims.
 Without any of user, roles, scopes and claims the request is anonymous. What is
-expected is allow, deny, or the status of the refusal: 400, 401 or 403.
+expected is allow, deny, or the status of the response: 400, 401 or 403.
 
 The exit code is 0 if all expectations are met, 1 if one is not, and 2 if they
 could not be tried.`,

@@ -10,7 +10,7 @@ import (
 )
 
 // front is the authenticator that has rejected the requests without a
-// credential before they come to an rbac handler. Its zero value is none.
+// credential before they come to an rbac handler. The zero value stands for no such layer.
 type front struct {
 	name      string // as in the Caddyfile
 	preflight bool   // CORS preflights pass it
@@ -118,7 +118,7 @@ func (w *frontWalk) object(raw json.RawMessage, before front) (front, error) {
 	var module struct {
 		Handler string `json:"handler"`
 	}
-	// What is no handler may have a member of this name that is something else.
+	// What is not a handler may have a member of this name that is something else.
 	_ = json.Unmarshal(raw, &module)
 	switch module.Handler {
 	case "rbac":

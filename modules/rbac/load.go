@@ -125,7 +125,7 @@ func (h *Handler) refuse(err error) {
 	h.changes(lifecycle.Change{Layer: layer, What: "policy refused", Source: h.PolicyFile, Old: digest, New: digest, Detail: err.Error()})
 }
 
-// activate puts a policy in force, in the place of before, and says what that
+// activate puts a policy in force, in place of the one before, and says what that
 // changes. Without before, it is the first of its kind.
 func (h *Handler) activate(now, before *loaded) {
 	h.active.Store(now)

@@ -22,20 +22,20 @@ func init() {
 
 // MatchPermission matches requests whose caller the policy of rbac would let
 // do something: request Path by Method, whatever the request at hand is. So
-// a page can be another one for those who may change what it shows.
+// a page can look different to those who may change what it shows.
 //
 // The policy is that of the rbac handler that let the request pass. Before
 // any has, such as in a rate limit's zone, it is that of the only rbac handler
-// of the configuration. With several, and with none, there is no answer, and
-// the request fails with status 500.
+// of the configuration. With several, and with none, nothing can be decided,
+// and the request fails with status 500.
 //
 // Conditions see the request at hand with this method and path, without its
-// body: one that reads body does not hold. The answer is not recorded.
+// body: one that reads body does not hold. The decision is not recorded.
 type MatchPermission struct {
-	// The method that is asked about, such as PUT.
+	// The method to check, such as PUT.
 	Method string `json:"method,omitempty"`
 
-	// The path that is asked about, such as /orders/7. It is one path, as
+	// The path to check, such as /orders/7. It is one path, as
 	// a request would have it, without wildcards, query and placeholders.
 	Path string `json:"path,omitempty"`
 
@@ -90,7 +90,7 @@ func (m *MatchPermission) parse() (string, error) {
 	return requestpath.Whole(m.Method, u)
 }
 
-// Provision prepares the question.
+// Provision prepares the request to check.
 func (m *MatchPermission) Provision(ctx caddy.Context) (err error) {
 	m.config = ctx.Done() // as in Handler
 	if m.path, err = m.parse(); err != nil {
@@ -103,7 +103,7 @@ func (m *MatchPermission) Provision(ctx caddy.Context) (err error) {
 // that it decided by.
 type policyKey struct{}
 
-// errNoPolicy and errManyPolicies are why there is no answer.
+// errNoPolicy and errManyPolicies are why nothing can be decided.
 var (
 	errNoPolicy     = errors.New("permission: the site has no rbac")
 	errManyPolicies = errors.New("permission: the site has several rbac handlers and none has handled this request yet: use the matcher behind one")

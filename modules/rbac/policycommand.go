@@ -148,15 +148,15 @@ func diffCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff OLD NEW",
 		Short: "Says who gains and who loses by a change of a policy",
-		Long: `Says who gains and who loses by a change from one policy to another. OLD and NEW
+		Long: `Shows who gains and who loses access by a change from one policy to another. OLD and NEW
 are configurations (Caddyfiles, or JSON) or policy files (YAML or JSON).
 
 Both policies are compiled and compared by what they decide, for every path
-that a rule of either names; rules that are only written otherwise make no
-difference. Users whose roles change are told with them, and with what they may
-do by that, in rbac; a role may also change what redact shows them. "may" is
+that a rule of either names; rules that are only written differently make no
+difference. Users whose roles change are listed with these roles and with what these allow
+in rbac; a role may also change what redact shows them. "may" is
 where a condition decides. The exit code is 0 if nothing
-changes, 1 if something does, and 2 if there is no answer.`,
+changes, 1 if something does, and 2 on an error.`,
 		Args: cobra.ExactArgs(2),
 		RunE: run(func(cmd *cobra.Command, args []string) error {
 			from, err := policyOf(args[0], number)

@@ -40,9 +40,9 @@ func init() {
 // layer is the handler's name in records and metrics.
 const layer = "rbac"
 
-// Handler lets a request pass if its policy allows it, and refuses it
+// Handler lets a request pass if its policy allows it, and rejects it
 // otherwise. Nothing is allowed that no rule allows, and a rule that denies
-// beats all that allow.
+// overrides all that allow.
 //
 // The caller is whom an authenticator before this handler verified: one of
 // ours, or any other that sets `{http.auth.user.id}`, with roles and scopes
@@ -53,15 +53,15 @@ const layer = "rbac"
 // one see, after whatever rewrote them before. A path that can be read in two
 // ways (with encoded slashes or dots, dot segments, empty segments,
 // backslashes, semicolons, control characters, double encoding, or what is
-// not UTF-8) is refused before any rule is looked at: a rule is worth nothing
-// if the upstream serves another path than the one that was decided on. What
-// comes behind can still change the path: a handle_path or a rewrite inside a
+// not UTF-8) is rejected before any rule is evaluated: a rule is worthless if the
+// upstream serves another path than the one that was decided on. Handlers behind
+// this one can still change the path: a handle_path or a rewrite inside a
 // handle block, and the options of reverse_proxy. Write the rules for the path
 // as it is where rbac stands, or put rbac inside the block.
 //
 // In a site with php_fastcgi, or another fastcgi transport that splits paths,
 // a path that goes on behind the name of a script, such as
-// /index.php/admin/users, is a second reading of /admin/users and refused too,
+// /index.php/admin/users, is a second reading of /admin/users and rejected too,
 // unless a rule that allows names the script: allow GET /remote.php/*. The rest
 // of the path must not be denied then. A script that is the index of its
 // directory must not be denied under either name.
@@ -69,19 +69,19 @@ const layer = "rbac"
 // An encoded slash (%2F) in a segment is such a second reading. A rule with
 // encoded_slashes behind its path is for upstreams that are known to keep it
 // whole, as GitLab, npm registries and RabbitMQ do: {id} is group%2Fproject
-// then. The path with slashes in their place must not be denied.
+// then. The same path with decoded slashes must not be denied.
 //
 // Where a request asks for another method (X-HTTP-Method-Override,
 // X-HTTP-Method, X-Method-Override, or _method in the query) or another path
 // (X-Original-URL, X-Rewrite-URL), which many frameworks obey, both readings
-// must be allowed. That goes for requests of a trusted proxy too: one that
-// tells the address of the client right may pass on all else that it sends.
-// What frameworks read in the body, such as _method in a form, is not looked
-// at: turn it off there.
+// must be allowed. That applies to requests of a trusted proxy too: one that
+// reports the client's address correctly may forward everything else that the
+// client sends. What frameworks read from the body, such as _method in a form, is
+// not checked: turn it off there.
 //
 // Fields that Connection names are for this server alone: they are removed
 // before conditions see them. An Upgrade to h2c, HTTP or TLS is ignored, since
-// nobody would decide on the requests in there.
+// the requests on that connection could not be checked.
 //
 // A WebSocket over HTTP/2 or HTTP/3, whose method is CONNECT (RFC 8441, RFC
 // 9220), is decided on as the GET that it is for the upstream.
@@ -89,7 +89,7 @@ const layer = "rbac"
 // A condition that reads body makes the server wait for the whole body, up to
 // max_body bytes, before it decides; the upstream gets every byte of it.
 //
-// Refusals, each with a stable code in `{http.moat.code}`:
+// Rejected requests have a stable code in `{http.moat.code}`:
 //
 //   - 400 ambiguous_path: the path has more than one reading
 //   - 425 too_early: what the policy allows came in TLS early data (0-RTT), and
@@ -97,11 +97,11 @@ const layer = "rbac"
 //   - 401 missing_credentials: nothing allows it without an identity. The
 //     challenges are those of the authenticators that let the request pass
 //     without one, or else Bearer (RFC 6750 section 3)
-//   - 403 forbidden: the policy does not allow it to this caller. The answer
+//   - 403 forbidden: the policy does not allow it to this caller. The response
 //     says nothing about the policy; where the caller has a bearer token
 //     and the policy has scopes, it carries the challenge insufficient_scope
-//     (RFC 6750 section 3.1) with all scopes of which one would have this very
-//     request allowed
+//     (RFC 6750 section 3.1) with all scopes of which any one would allow this
+//     request
 //
 // Roles that the policy gives to a user are added to the caller for all layers
 // behind this one too, and to `{http.auth.user.roles}`.
@@ -122,13 +122,14 @@ type Handler struct {
 	// configuration is loaded, such a file is an error.
 	PolicyFile string `json:"policy,omitempty"`
 
-	// Whether to let everything pass that would be refused. The log and the
-	// audit record say what would have been; {http.rbac.rule} too. The
+	// Whether to let requests pass that would be rejected. The log, the audit
+	// record and {http.rbac.rule} have the decision. The
 	// metric caddy_moat_rbac_dry_run_total counts by rule and code.
 	DryRun bool `json:"dry_run,omitempty"`
 
 	// The largest body in bytes that conditions can read, default 65536. A
-	// larger one cannot be read, which refuses where a condition asks for it;
+	// larger one cannot be read: a request with one is rejected where a condition
+	// reads the body;
 	// other requests may have bodies of any size. Bodies that are read are
 	// kept in memory until the upstream has them.
 	MaxBody int64 `json:"max_body,omitempty"`
@@ -229,7 +230,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		_, override := override(name)
 		return override || in.policy.ReadsHeaders()
 	})
-	d, refusal := h.decide(r, in.policy)
+	d, rejection := h.decide(r, in.policy)
 	rule := d.RuleText()
 	switch d.Reason {
 	case reasonPath:
@@ -243,7 +244,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if in.policy.Calls() {
 		reqctx.SetCalls(r, &calls{h, in})
 	}
-	if refusal == nil {
+	if rejection == nil {
 		h.allowed.Inc()
 		c.Decisions().Note(h.memo.Of(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule, Policy: in.digest}))
 		return next.ServeHTTP(w, r)
@@ -252,21 +253,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.logger.Debug("condition failed", zap.Stringer("rule", d.Failed), zap.Error(d.Err))
 	}
 	if h.DryRun {
-		h.decided.WithLabelValues(layer, decision.Skip, refusal.Code).Inc()
-		h.dryRun.WithLabelValues(rule, refusal.Code).Inc()
+		h.decided.WithLabelValues(layer, decision.Skip, rejection.Code).Inc()
+		h.dryRun.WithLabelValues(rule, rejection.Code).Inc()
 		h.logger.Info("dry_run: would have been rejected",
-			zap.String("code", refusal.Code), zap.String("rule", rule), zap.String("method", r.Method), zap.String("path", conceal.Path(r.URL.Path)))
+			zap.String("code", rejection.Code), zap.String("rule", rule), zap.String("method", r.Method), zap.String("path", conceal.Path(r.URL.Path)))
 		c.Decisions().Add(decision.Decision{
-			Layer: layer, Result: decision.Skip, Rule: "dry_run: " + refusal.Code + " by " + rule, Policy: in.digest,
+			Layer: layer, Result: decision.Skip, Rule: "dry_run: " + rejection.Code + " by " + rule, Policy: in.digest,
 		})
 		return next.ServeHTTP(w, r)
 	}
-	h.decided.WithLabelValues(layer, decision.Deny, refusal.Code).Inc()
-	c.Decisions().Add(decision.Decision{Layer: layer, Result: decision.Deny, Rule: rule, Code: refusal.Code, Policy: in.digest})
-	return reqctx.Refuse(w, r, refusal)
+	h.decided.WithLabelValues(layer, decision.Deny, rejection.Code).Inc()
+	c.Decisions().Add(decision.Decision{Layer: layer, Result: decision.Deny, Rule: rule, Code: rejection.Code, Policy: in.digest})
+	return reqctx.Refuse(w, r, rejection)
 }
 
-// decide asks the policy. It returns nil or the refusal.
+// decide asks the policy. It returns nil or the rejection.
 func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, *problem.Problem) {
 	main := reading{method: method(r)}
 	var others []reading
@@ -310,7 +311,7 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 	}
 	switch {
 	case !d.Allow:
-		return d, refusal(r, p, pol, main, b)
+		return d, rejection(r, p, pol, main, b)
 	case (p != nil || address || !safe) && reqctx.EarlyData(r):
 		return policy.Decision{Reason: reasonEarly}, reqctx.TooEarly()
 	}
@@ -394,8 +395,8 @@ func method(r *http.Request) string {
 	return r.Method
 }
 
-// refusal answers a request that the policy does not allow.
-func refusal(r *http.Request, p *principal.Principal, pol *policy.Policy, as reading, b condition.Body) *problem.Problem {
+// rejection returns the problem of a request that the policy does not allow.
+func rejection(r *http.Request, p *principal.Principal, pol *policy.Policy, as reading, b condition.Body) *problem.Problem {
 	if p == nil {
 		// RFC 9110 section 15.5.2: a 401 has at least one challenge. RFC
 		// 6750 section 3.1: without credentials, it names no error.

@@ -94,12 +94,12 @@ func request(method, target string, p *principal.Principal) *http.Request {
 	return r
 }
 
-// serve returns the answer and whether the request got through.
+// serve returns the response and whether the request got through.
 func serve(t testing.TB, h *Handler, r *http.Request) (*httptest.ResponseRecorder, bool) {
 	t.Helper()
 	passed := false
 	w := httptest.NewRecorder()
-	// Without error routes the refusal is written by the handler itself.
+	// Without error routes the rejection is written by the handler itself.
 	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.ServerCtxKey, new(caddyhttp.Server)))
 	err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 		passed = true

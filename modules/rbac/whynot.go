@@ -12,7 +12,7 @@ import (
 
 // whyNot prints what a refused caller lacks. Every line about a role, a scope
 // or an identity has been tried: with it, the request would be allowed.
-func whyNot(w io.Writer, p *policy.Policy, q *question, v verdict) error {
+func whyNot(w io.Writer, p *policy.Policy, q *probe, v verdict) error {
 	fmt.Fprintln(w, "\nwhat is missing:")
 	if v.r == nil {
 		fmt.Fprintln(w, "  a path with one reading; no role helps")
@@ -42,9 +42,9 @@ func whyNot(w io.Writer, p *policy.Policy, q *question, v verdict) error {
 }
 
 // enough returns each single thing that would be enough.
-func enough(p *policy.Policy, q *question) ([]string, error) {
+func enough(p *policy.Policy, q *probe) ([]string, error) {
 	var all []string
-	try := func(what string, change func(*question)) error {
+	try := func(what string, change func(*probe)) error {
 		with := *q
 		with.Roles, with.Scopes = slices.Clone(q.Roles), slices.Clone(q.Scopes)
 		change(&with)
@@ -56,17 +56,17 @@ func enough(p *policy.Policy, q *question) ([]string, error) {
 	}
 	if q.anonymous() {
 		// A name that nobody has: conditions on it do not hold.
-		if err := try("an identity, whoever it is", func(q *question) { q.User = "(somebody)" }); err != nil || len(all) > 0 {
+		if err := try("an identity, whoever it is", func(q *probe) { q.User = "(somebody)" }); err != nil || len(all) > 0 {
 			return all, err
 		}
 	}
 	for _, role := range p.Roles() {
-		if err := try("role "+role, func(q *question) { q.Roles = append(q.Roles, role) }); err != nil {
+		if err := try("role "+role, func(q *probe) { q.Roles = append(q.Roles, role) }); err != nil {
 			return nil, err
 		}
 	}
 	for _, scope := range p.Scopes() {
-		if err := try("scope "+scope, func(q *question) { q.Scopes = append(q.Scopes, scope) }); err != nil {
+		if err := try("scope "+scope, func(q *probe) { q.Scopes = append(q.Scopes, scope) }); err != nil {
 			return nil, err
 		}
 	}
@@ -96,7 +96,7 @@ func unmet(p *policy.Policy, v verdict) []string {
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // denied says what makes the rule that denies apply.
-func denied(p *policy.Policy, q *question, v verdict) string {
+func denied(p *policy.Policy, q *probe, v verdict) string {
 	for i, role := range q.Roles {
 		without := *q
 		without.Roles = slices.Delete(slices.Clone(q.Roles), i, i+1)
@@ -119,7 +119,7 @@ func denied(p *policy.Policy, q *question, v verdict) string {
 }
 
 // otherMethods returns the methods that are allowed for the path.
-func otherMethods(p *policy.Policy, q *question) []string {
+func otherMethods(p *policy.Policy, q *probe) []string {
 	asked, target, _ := strings.Cut(strings.TrimSpace(q.Request), " ")
 	methods := []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
 	for _, r := range p.Rules() {

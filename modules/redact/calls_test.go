@@ -8,7 +8,7 @@ import (
 
 func TestJSONInTextBlocksIsRedacted(t *testing.T) {
 	h := provision(t, "remove $..password\nmask mobile phone\nnull $.structuredContent.note $.note")
-	v, err := h.answers.of(nil)
+	v, err := h.responses.of(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

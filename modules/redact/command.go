@@ -147,7 +147,7 @@ func (p *preview) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := h.compile(keys); err != nil {
 		return err
 	}
-	views, pass := h.answers, h.pass
+	views, pass := h.responses, h.pass
 	if p.request {
 		if views, pass = h.requests, h.reqPass; views == nil {
 			return errors.New("this redact has no requests")

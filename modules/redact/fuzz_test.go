@@ -33,7 +33,7 @@ func FuzzEventStream(f *testing.F) {
 	h := provision(f, "remove ssn\ndetect mobile email replace [x]\nmax_event 4KiB")
 	run := func(in []byte, at int) (string, error, int) {
 		var out bytes.Buffer
-		s := newEventStream(&out, h.answers.strict.program.NewRewriter(nil), h, redaction.Caller{})
+		s := newEventStream(&out, h.responses.strict.program.NewRewriter(nil), h, redaction.Caller{})
 		err := s.write(in[:at])
 		if err == nil {
 			err = s.write(in[at:])

@@ -52,7 +52,7 @@ func said(t *testing.T, stream string) (texts map[int]string, events int) {
 func redactStream(t *testing.T, h *Handler, in string) string {
 	t.Helper()
 	var out bytes.Buffer
-	s := newEventStream(&out, h.answers.strict.program.NewRewriter(nil), h, redaction.Caller{ID: "alice"})
+	s := newEventStream(&out, h.responses.strict.program.NewRewriter(nil), h, redaction.Caller{ID: "alice"})
 	err := s.write([]byte(in))
 	if err == nil {
 		err = s.end()
@@ -68,7 +68,7 @@ func whole(t *testing.T, h *Handler, text string) string {
 	t.Helper()
 	quoted, _ := json.Marshal(text)
 	var out bytes.Buffer
-	w := h.answers.strict.program.NewRewriter(&out)
+	w := h.responses.strict.program.NewRewriter(&out)
 	w.SetCaller(redaction.Caller{ID: "alice"})
 	if _, err := w.Write(quoted); err != nil {
 		t.Fatal(err)
@@ -184,7 +184,7 @@ func TestEventsThatCanBeginNothingLeaveAtOnce(t *testing.T) {
 func TestHeldEventsAreBounded(t *testing.T) {
 	h := provision(t, `detect mobile replace "[x]"`)
 	var out bytes.Buffer
-	s := newEventStream(&out, h.answers.strict.program.NewRewriter(nil), h, redaction.Caller{})
+	s := newEventStream(&out, h.responses.strict.program.NewRewriter(nil), h, redaction.Caller{})
 	other := "data: {\"type\":\"ping\"}\n\n"
 	in := chat(0, "138")
 	if err := s.write([]byte(in)); err != nil || out.Len() > 0 {
@@ -230,7 +230,7 @@ func TestSplittingNeverChangesWhatIsFound(t *testing.T) {
 func TestTextsThatAreKeptAreBounded(t *testing.T) {
 	h := provision(t, `detect mobile replace "[x]"`)
 	var out bytes.Buffer
-	s := newEventStream(&out, h.answers.strict.program.NewRewriter(nil), h, redaction.Caller{})
+	s := newEventStream(&out, h.responses.strict.program.NewRewriter(nil), h, redaction.Caller{})
 	in := ""
 	for n := range 10 * maxHeld {
 		event := fmt.Sprintf("data: {\"item_id\":\"%d\",\"delta\":\"word, \"}\n\n", n)

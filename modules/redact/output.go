@@ -76,7 +76,7 @@ func (rw *responseWriter) fixHeader(final bool) {
 	if rw.asked.done && (redacted || rw.decoding != nil || !rw.sized) {
 		delete(h, "Accept-Ranges")
 	}
-	if (rw.h.answers.depends || rw.vault != nil) && rw.kind != media && rw.kind != listed {
+	if (rw.h.responses.depends || rw.vault != nil) && rw.kind != media && rw.kind != listed {
 		cookie := rw.caller != nil && rw.r.Header["Authorization"] == nil && rw.r.Header["Cookie"] != nil
 		dependOnCaller(h, cookie, &rw.dependent)
 	}

@@ -169,8 +169,8 @@ type Handler struct {
 	EncryptKeys []EncryptKey `json:"encrypt_keys,omitempty"`
 
 	prefixes  []string
-	answers   *views
-	restoring *views // answers that turn placeholders back, nil without any
+	responses *views
+	restoring *views // responses in which placeholders are replaced again, nil without any
 	requests  *views
 	pass      mediaTypes
 	reqPass   mediaTypes
@@ -230,14 +230,14 @@ func (h *Handler) compile(keys *keyring) error {
 	if err != nil {
 		return err
 	}
-	if h.answers, err = newViews(h.Rules, h.Groups, keys, opts, tags); err != nil {
+	if h.responses, err = newViews(h.Rules, h.Groups, keys, opts, tags); err != nil {
 		return fmt.Errorf("redact: %w", err)
 	}
 	if h.pass, err = parseMediaTypes(h.Pass); err != nil {
 		return fmt.Errorf("redact: pass: %w", err)
 	}
 	if h.HideErrors {
-		if h.errors, err = newErrorMasker(h.answers); err != nil {
+		if h.errors, err = newErrorMasker(h.responses); err != nil {
 			return fmt.Errorf("redact: hide_errors: %w", err)
 		}
 	}
@@ -318,7 +318,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	c, repl := reqctx.Of(r), reqctx.Replacer(r)
 	count := counterOf(c, repl)
 	p := c.Principal()
-	v, err := viewOf(h.answers, r, p)
+	v, err := viewOf(h.responses, r, p)
 	if err != nil {
 		return h.refuse(w, r, internalFault(err))
 	}
@@ -337,7 +337,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		defer body.account(h, r)
 	}
-	if v == nil && !h.HideErrors && !h.answers.depends && body == nil {
+	if v == nil && !h.HideErrors && !h.responses.depends && body == nil {
 		h.decide(c.Decisions(), v)
 		return next.ServeHTTP(w, r)
 	}

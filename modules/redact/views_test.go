@@ -43,7 +43,7 @@ func TestViewsAreBounded(t *testing.T) {
 						p.Roles = append(p.Roles, fmt.Sprintf("r%d", bit))
 					}
 				}
-				v, err := h.answers.of(p)
+				v, err := h.responses.of(p)
 				if err != nil || v == nil {
 					t.Errorf("%v (%v)", v, err)
 				}
@@ -51,11 +51,11 @@ func TestViewsAreBounded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := len(h.answers.known); n > maxViews {
+	if n := len(h.responses.known); n > maxViews {
 		t.Errorf("%d views are kept", n)
 	}
-	if v, err := h.answers.of(nil); err != nil || v != h.answers.strict {
-		t.Errorf("the view of an anonymous caller: %p (%v), want %p", v, err, h.answers.strict)
+	if v, err := h.responses.of(nil); err != nil || v != h.responses.strict {
+		t.Errorf("the view of an anonymous caller: %p (%v), want %p", v, err, h.responses.strict)
 	}
 }
 

@@ -49,7 +49,7 @@ func RegisterCommand(make func() *cobra.Command) {
 }
 
 // NoCommand is for a command that has others below it: what stands in the
-// place of the name of one is none, and the error says which was probably
+// place of the name of one is an error, which suggests the one that was probably
 // meant.
 func NoCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {

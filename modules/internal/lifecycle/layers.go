@@ -9,7 +9,7 @@ import (
 
 const (
 	// LayersApp is the ID of the Caddy app that refuses configurations whose
-	// layers cannot do what they say. It needs no configuration of its own.
+	// layers cannot work as configured. It needs no configuration of its own.
 	LayersApp = "moat_layers"
 
 	// LayersHandler is the name of the handler that looks at the routes of a

@@ -27,7 +27,7 @@ func Register[C prometheus.Collector](ctx caddy.Context, c C) (C, error) {
 }
 
 // Decided is the counter of decisions, by layer (the directive), result (one
-// of the constants of package decision) and code (of a refusal, else empty).
+// of the constants of package decision) and code (of a rejection, else empty).
 func Decided(ctx caddy.Context) (*prometheus.CounterVec, error) {
 	return Register(ctx, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy",

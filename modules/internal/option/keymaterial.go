@@ -13,7 +13,7 @@ import (
 )
 
 // KeyMaterial is the value of an option that gives a key, public or secret.
-// What it says decides how it is read:
+// Its form decides how it is read:
 //
 //   - `-----BEGIN …`: a key or certificate in PEM
 //   - `{"kty":…}`: a JWK

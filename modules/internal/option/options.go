@@ -1,5 +1,5 @@
 // Package option reads what an administrator writes: the options of a
-// Caddyfile block, placeholders and keys in them, and the place in the file
+// Caddyfile block, placeholders and keys in them, and the position in the file
 // that an error names.
 package option
 

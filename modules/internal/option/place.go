@@ -10,7 +10,7 @@ import (
 )
 
 // Placed is embedded by handlers that know where in a Caddyfile they are
-// written, so that what is wrong with them can be told with file and line.
+// written, so that errors name file and line.
 type Placed struct{ place string }
 
 // Locate finds out where the configuration of a handler is written. It must be
@@ -22,7 +22,7 @@ func (p *Placed) Locate(handler any) { p.place = PlaceOf(handler) }
 // as JSON, or was adapted by another process.
 func (p *Placed) Place() string { return p.place }
 
-// At prefixes an error with the place, if it is known.
+// At prefixes an error with the position, if it is known.
 func (p *Placed) At(err error) error {
 	if err == nil || p.place == "" {
 		return err

@@ -1,5 +1,5 @@
-// Package problem is the refusal of a request: a status, a stable code that
-// programs can compare, and a sentence that is fit to be seen by anyone.
+// Package problem describes why a request is rejected: a status, a stable code
+// that programs can compare, and a sentence that anyone may see.
 package problem
 
 import (
@@ -12,7 +12,7 @@ import (
 // ContentType is the media type of a problem document, RFC 9457 section 3.
 const ContentType = "application/problem+json"
 
-// Problem refuses a request. It is an error whose text is fit to be shown to
+// Problem is the rejection of a request. It is an error whose text is fit to be shown to
 // the client: Caddy publishes it in placeholders. What only the administrator
 // should see goes to the log, not in here.
 type Problem struct {
@@ -41,7 +41,7 @@ func (p *Problem) Error() string {
 // Unwrap returns the cause.
 func (p *Problem) Unwrap() error { return p.Cause }
 
-// SetHeader sets the header fields that go with the refusal, whoever writes
+// SetHeader sets the header fields that go with the rejection, whoever writes
 // the body.
 func (p *Problem) SetHeader(h http.Header) {
 	for _, c := range p.Challenges {
@@ -50,7 +50,7 @@ func (p *Problem) SetHeader(h http.Header) {
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
 	}
-	// A refusal must not be served from a cache to somebody else, nor to
+	// A rejection must not be served from a cache to somebody else, nor to
 	// the same caller once it has a credential (RFC 9111 section 3.5).
 	h.Set("Cache-Control", "no-store")
 }

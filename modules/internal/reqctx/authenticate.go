@@ -12,7 +12,7 @@ import (
 )
 
 // Authenticate is a method of ours as Caddy's own authentication handler asks
-// for it (caddyauth.Authenticator). That handler answers every refusal with
+// for it (caddyauth.Authenticator). That handler turns every rejection into
 // 401 and tries the next provider, so the error, which it logs, is only for
 // credentials that could not be checked. It knows neither of rights that end nor
 // of Grant.Wrap.
@@ -56,7 +56,7 @@ func Authenticate(m credential.Method, w http.ResponseWriter, r *http.Request, b
 	return user, true, nil
 }
 
-// Grant has the request go on, and be answered, with the fields of a grant.
+// Grant adds the fields of a grant to the request and to its response.
 func (c *Context) Grant(w http.ResponseWriter, r *http.Request, grant *credential.Grant) {
 	for name, values := range grant.Upstream {
 		c.Forward(r, name, slices.Clone(values))

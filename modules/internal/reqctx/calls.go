@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 )
 
-// Calls answers for the policy that a request was decided by, about calls of
+// Calls decides, by the policy that decided on a request, about calls of
 // the Model Context Protocol. The handler that read the call asks.
 type Calls interface {
 	// Decide decides about a call. The decision of a policy in dry run is what it

@@ -7,7 +7,7 @@ import (
 
 // HasContent reports whether a request has content (RFC 9110 section 6.4).
 //
-// Its length answers that for HTTP/1.1 and, mostly, for HTTP/2. A request over
+// Its length tells for HTTP/1.1 and, mostly, for HTTP/2. A request over
 // HTTP/3 without content has the length -1, as one whose length nobody has
 // announced: only reading says which it is. So one byte is read ahead and put
 // back; a request that turns out to have no content has the length 0 afterwards.

@@ -21,7 +21,7 @@ const Var = "moat.context"
 //
 // It is written by the goroutine that serves the request. Only the decisions may
 // be noted from others. The variable table is written once, when the Context is
-// made: reverse_proxy may still be dialling for a request that has been answered
+// made: reverse_proxy may still be dialling for a request whose response has been sent
 // on another connection, and reads the table as it does.
 type Context struct {
 	vars map[string]any

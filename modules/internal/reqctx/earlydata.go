@@ -27,7 +27,7 @@ func Safe(method string) bool {
 	return false
 }
 
-// TooEarly is the refusal of a request in early data (RFC 8470 section 5.2): the
+// TooEarly rejects a request in early data (RFC 8470 section 5.2): the
 // client sends it again once the handshake is complete.
 func TooEarly() *problem.Problem {
 	return &problem.Problem{

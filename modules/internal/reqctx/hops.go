@@ -33,7 +33,7 @@ func plainConnection(values []string) bool {
 	return len(values) == 1 && connectionOption(values[0])
 }
 
-// connectionOption reports whether a member of Connection is about the
+// connectionOption reports whether a member of Connection concerns the
 // connection itself and names no field, or names Upgrade, which the proxy
 // behind looks for.
 func connectionOption(name string) bool {

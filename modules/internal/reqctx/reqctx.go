@@ -37,12 +37,12 @@ func Identify(r *http.Request, p *principal.Principal) { Of(r).Identify(p) }
 // Decisions is Context.Decisions.
 func Decisions(r *http.Request) *decision.Log { return Of(r).Decisions() }
 
-// Refuse ends the request with p. The caller returns its result and does
+// Refuse rejects the request with p. The caller returns its result and does
 // nothing else.
 //
 // Where the site has error routes, the result is a caddyhttp.Error and
 // handle_errors decides the page; {http.moat.code} is the code. Without any,
-// the answer is an RFC 9457 problem document, written here. Either way
+// the response is an RFC 9457 problem document, written here. Either way
 // the header fields of p are set first.
 func Refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) error {
 	Decisions(r).SetCode(p.Code)

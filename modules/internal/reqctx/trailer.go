@@ -67,7 +67,7 @@ func spelled(name string) string {
 	}, strings.ToLower(name))
 }
 
-// notInTrailers reports whether a field, as spelled, has no place in a trailer
+// notInTrailers reports whether a field, as spelled, must not be in a trailer
 // section.
 func notInTrailers(name string) bool {
 	switch name {

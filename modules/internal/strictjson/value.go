@@ -7,7 +7,7 @@ import (
 
 // escapeLen returns the length of the escape that b starts with, a pair of
 // surrogates being one escape, or 0 if it is not a valid one. A surrogate
-// without its partner is no character: RFC 7493 section 2.1.
+// without its partner is not a character: RFC 7493 section 2.1.
 func escapeLen(b []byte) int {
 	if len(b) < 2 {
 		return 0

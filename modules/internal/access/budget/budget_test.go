@@ -55,7 +55,7 @@ func TestRequestsOfUnknownCostStartOneByOneAtFirst(t *testing.T) {
 		t.Error("another key has to wait for it")
 	}
 	first.Settle(100, noon)
-	first.Settle(100, noon) // a second time is no second cost
+	first.Settle(100, noon) // a second time is not a second cost
 	for i := range 9 {
 		if r, x := l.Reserve("k", tenDay, Estimate{Default: 4096}, noon); r == nil {
 			t.Fatalf("request %d of what is known to cost 100: %+v", i, x)

@@ -108,7 +108,7 @@ func CheckVariable(name string) error {
 		return errors.New("a variable needs a name: {id}")
 	}
 	if strings.HasPrefix(name, "http.") {
-		// The Caddyfile has put the long form in the place of {file}.
+		// The Caddyfile has put the long form in place of {file}.
 		return fmt.Errorf("{%s}: in a Caddyfile, %s is a placeholder of Caddy's or short for one; choose another name", name, name[strings.LastIndexByte(name, '.')+1:])
 	}
 	for i, c := range name {

@@ -127,7 +127,7 @@ func (p *Program) Eval(env *Env) (bool, error) {
 	return bool(b), nil
 }
 
-// classify keeps of CEL's message what is no part of the request.
+// classify keeps of CEL's message what is not part of the request.
 func classify(err error) error {
 	switch s := err.Error(); {
 	case strings.Contains(s, ErrSent.Error()):

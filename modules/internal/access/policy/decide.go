@@ -43,7 +43,7 @@ const (
 	ConditionFails Reason = "condition_failed" // the condition of a rule that denies failed, which denies
 )
 
-// Decision is the answer to a Request. The zero Decision refuses.
+// Decision is the result for a Request. The zero Decision denies.
 type Decision struct {
 	Allow  bool
 	Rule   *Rule // the rule that decided; nil if none did

@@ -95,7 +95,7 @@ type Block struct {
 type Error struct {
 	Place string // where it stands, such as a file and line; may be empty
 	Where string // what it stands in: "role clerk", "role clerk: allow"
-	Rule  string // the rule's line, if it is about one
+	Rule  string // the rule's line, if it concerns one
 	Err   error
 }
 

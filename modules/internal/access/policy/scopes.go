@@ -106,7 +106,7 @@ func (p *Policy) PossibleScopes(method, path string) []string {
 	return slices.DeleteFunc(slices.Compact(all), func(s string) bool { return !scopeToken(s) || s == anyScope })
 }
 
-// anyScope stands for a condition that names no scope. It is no scope-token.
+// anyScope stands for a condition that names no scope. It is not a scope-token.
 const anyScope = ""
 
 // possible reports whether a rule without a condition denies a request or

@@ -1,10 +1,10 @@
-// Package requestpath refuses request paths that two programs can read in two
+// Package requestpath rejects request paths that two programs can read in two
 // ways. A layer that decides by path is only worth something if the server
 // behind it serves the path that was decided on, so a path that another
-// program might decode, clean or split differently is no path at all.
+// program might decode, clean or split differently is not a path at all.
 //
-// The path looked at is the one that is about to be sent on: the Path and
-// RawPath of the request's URL after whatever rewrote them. What is refused,
+// The path checked is the one that will be sent to the upstream: the Path and
+// RawPath of the request's URL after whatever rewrote them. What is rejected,
 // with one example each:
 //
 //	/a%2fb  /a%5cb        an encoded separator: one segment or two
@@ -107,7 +107,7 @@ func Whole(method string, u *url.URL) (string, error) {
 			return "", ErrDot
 		}
 	}
-	// With a letter in the place of each of them, the rest must be as usual.
+	// With a letter in place of each of them, the rest must be as usual.
 	parts := splitSlashes(escaped)
 	plain := strings.Join(parts, "x")
 	decoded, err := url.PathUnescape(plain)

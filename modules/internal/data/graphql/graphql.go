@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// ErrSyntax is a text that is no GraphQL document.
+// ErrSyntax is a text that is not a GraphQL document.
 var ErrSyntax = errors.New("not a GraphQL document")
 
 // Names is what a document says of names.

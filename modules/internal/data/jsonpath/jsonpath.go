@@ -1,5 +1,5 @@
 // Package jsonpath reads the selectors of RFC 9535 (JSONPath) that can be
-// decided from the place of a value alone: names, indices, wildcards, slices,
+// decided from the position of a value alone: names, indices, wildcards, slices,
 // unions of these, and descendants. Filters look at the value itself and are
 // refused by [Parse] with a message that says so.
 //
@@ -120,7 +120,7 @@ func clamp(v, low, high int64) int64 { return max(low, min(v, high)) }
 // Lookahead says how many further elements of an array must be known before
 // it is certain whether s selects an element: 0 if the index is enough, k if
 // it takes the next k elements or the end of the array. It reports false if
-// no number of elements is enough, since the answer hangs on the length.
+// no number of elements is enough, since the result depends on the length.
 func (s *Selector) Lookahead() (k int64, ok bool) {
 	switch s.Kind {
 	case Index:

@@ -53,7 +53,7 @@ var presets = map[string]Func{
 //	name          all but the first                    段正淳 → 段**
 //	address       the last 8
 //	email         all but the first of the local part  d***@example.com;
-//	              all of a text that is no address
+//	              all of a text that is not an address
 //	plate         all but the first 3 and the last     苏D40000 → 苏D4***0
 //	ip            192.0.2.1 → 192.*.*.*; the first 16 bits of IPv6
 //

@@ -11,7 +11,7 @@ func TestPresets(t *testing.T) {
 		{"name", "段正淳", "段**"},
 		{"name", "张三", "张*"},
 		{"name", "段", "*"},
-		{"name", "e\u0301a", "e\u0301*"}, // an accent of its own is no character
+		{"name", "e\u0301a", "e\u0301*"}, // an accent of its own is not a character
 		{"name", "👨‍👩‍👧x", "👨‍👩‍👧*"},
 		{"id_card", "51343620000320711X", "5***************1X"},
 		{"id_card", "513436", "******"},

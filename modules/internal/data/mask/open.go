@@ -28,7 +28,7 @@ func (d *Detector) Open(text []byte) int {
 	return open
 }
 
-// openNumber is about digits, in groups or not, and the X of an identity
+// openNumber handles digits, in groups or not, and the X of an identity
 // number. What has more digits than a number can have is decided.
 func openNumber(text []byte) int {
 	end := len(text)
@@ -90,7 +90,7 @@ func openJWT(text []byte) int {
 	return len(text)
 }
 
-// openAPIKey is about keys that are known by their prefix, and about ours,
+// openAPIKey handles keys that are known by their prefix, and about ours,
 // which begin with any.
 func openAPIKey(text []byte) int {
 	run := back(text, len(text), isTokenByte)

@@ -50,7 +50,7 @@ type Decimal struct {
 	Point    int
 }
 
-// ParseDecimal reads a JSON number. It reports false if text is none, or has
+// ParseDecimal reads a JSON number. It reports false if text is not a number, or has
 // an exponent beyond ±10^9.
 func ParseDecimal(text []byte) (Decimal, bool) {
 	var d Decimal

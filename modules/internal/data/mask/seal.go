@@ -25,7 +25,7 @@ const SealPrefix = "moat:v1:"
 const SealKeySize = 32
 
 // ErrSealed is a text that cannot be opened. It does not say why: not sealed
-// at all, by another key, for another place or caller, or altered.
+// at all, by another key, for another position or caller, or altered.
 var ErrSealed = errors.New("cannot open sealed value")
 
 // Sealer encrypts values for whoever holds its key. It is safe for use by
@@ -67,7 +67,7 @@ func validKeyID(kid string) bool {
 	return 0 < len(kid) && len(kid) <= 64
 }
 
-// Seal appends plain, sealed for the place path and for caller.
+// Seal appends plain, sealed for the position path and for caller.
 func (s *Sealer) Seal(dst, plain []byte, path, caller string) []byte {
 	nonce := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+len(plain)+s.aead.Overhead())
 	_, _ = rand.Read(nonce) // which never fails

@@ -11,7 +11,7 @@ import (
 // Standard, section 9.2). An event leaves when the empty line after it has come,
 // and byte for byte as it came if nothing in it is hidden.
 //
-// The data lines of an event together are one message. Data that is no JSON, such
+// The data lines of an event together are one message. Data that is not JSON, such
 // as the address in the first event of HTTP+SSE, can be no message and passes.
 type Events struct {
 	dst io.Writer

@@ -23,8 +23,8 @@ var lists = []struct {
 const watchRule = "code"
 
 // newProgram compiles the rules by which lists are filtered. They are about what
-// is in a message and not about which request it answers, so that a server that
-// confuses its answers shows nobody what he may not see. Names have no case here:
+// is in a message and not which request it responds to, so that a server that
+// confuses its responses shows nobody what he may not see. Names have no case here:
 // some clients do not care about it.
 func newProgram(maxElement int) (*redaction.Program, error) {
 	var rules []redaction.Rule

@@ -40,7 +40,7 @@ var filterCases = map[string]string{
 	`{"result":{"resources":[{"uri":"file:///r","name":"a"},{"uri":"file:///s","name":"a"}]}}`:                         `{"result":{"resources":[{"uri":"file:///r","name":"a"}]}}`,
 	`{"result":{"resourceTemplates":[{"uriTemplate":"file:///{x}"}]}}`:                                                 `{"result":{"resourceTemplates":[]}}`,
 	`{"result":{"tools":[{"name":"a"}],"ttlMs":5,"cacheScope":"public"}}`:                                              `{"result":{"tools":[{"name":"a"}],"ttlMs":5,"cacheScope":"private"}}`,
-	// What is no list of the protocol stays.
+	// What is not a list of the protocol stays.
 	`{"result":{"capabilities":{"tools":{"listChanged":true}},"structuredContent":{"tools":[{"name":"b"}]}}}`: `{"result":{"capabilities":{"tools":{"listChanged":true}},"structuredContent":{"tools":[{"name":"b"}]}}}`,
 	`{"id":1,"error":{"code":-32602,"message":"x"}}`:                                                          `{"id":1,"error":{"code":-32602,"message":"x"}}`,
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 
-// Kind is what a call is about.
+// Kind is the kind of thing that is called.
 type Kind string
 
 // The kinds of what can be called.
@@ -50,7 +50,7 @@ const (
 	CodeVersion        = -32022
 )
 
-// Error is a JSON-RPC error that a request is answered with.
+// Error is the JSON-RPC error in the response to a request.
 type Error struct {
 	Status  int // of HTTP
 	Code    int
@@ -62,14 +62,14 @@ type Error struct {
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
-// Ref is one thing that a message is about.
+// Ref is one thing that a message refers to.
 type Ref struct {
 	Kind Kind
 	Name string // of a tool or prompt, or the URI of a resource
 }
 
 // Message is what a client has sent: a request, a notification or, in the older
-// revisions, the answer to a request of the server.
+// revisions, the response to a request of the server.
 type Message struct {
 	Method    string
 	ID        []byte // as it is written; nil for a notification
@@ -83,7 +83,7 @@ type Message struct {
 	named bool
 }
 
-// IsResponse reports whether the message answers a request of the server.
+// IsResponse reports whether the message responds to a request of the server.
 func (m *Message) IsResponse() bool { return m.Method == "" }
 
 // Tool returns the name of the tool that is called, or nothing.
@@ -95,7 +95,7 @@ func (m *Message) Tool() string {
 }
 
 // Name returns the name of the tool or prompt, or the URI of the resource, that
-// the message is about.
+// the message refers to.
 func (m *Message) Name() string { return m.name }
 
 // methods are those of the protocol that name something, with the member of the
@@ -213,7 +213,7 @@ func isOneOf(name []byte, names ...string) bool {
 }
 
 // validID reports whether an id is a string or an integer (MCP, "Requests": never
-// null). It is repeated in answers as it is written.
+// null). It is repeated in responses as it is written.
 func validID(id []byte) bool {
 	if len(id) > 1024 {
 		return false
@@ -384,7 +384,7 @@ func (m *Message) readSubscriptions(value []byte) {
 
 var versionForm = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
 
-// CheckVersion refuses a request whose MCP-Protocol-Version is none.
+// CheckVersion rejects a request whose MCP-Protocol-Version is not a version.
 func CheckVersion(h http.Header) (string, *Error) {
 	values := h["Mcp-Protocol-Version"]
 	switch {

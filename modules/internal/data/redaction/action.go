@@ -68,10 +68,10 @@ func (a *Action) whole() bool { return a.kind <= actReplace }
 // selected it leaves null, since nothing at all is not JSON.
 func Remove() Action { return Action{kind: actRemove, literal: []byte("null")} }
 
-// Null puts null in the place of the value.
+// Null puts null in place of the value.
 func Null() Action { return Action{kind: actNull, literal: []byte("null")} }
 
-// Replace puts text in the place of the value, as a string. Bytes of it that
+// Replace puts text in place of the value, as a string. Bytes of it that
 // are not UTF-8 become U+FFFD.
 func Replace(text string) Action {
 	return Action{kind: actReplace, literal: appendQuoted(nil, []byte(strings.ToValidUTF8(text, "\uFFFD")))}
@@ -107,7 +107,7 @@ func masking(f mask.Func) Action {
 	}}
 }
 
-// Hash puts a pseudonym in the place of a scalar: the same for equal values,
+// Hash puts a pseudonym in place of a scalar: the same for equal values,
 // another for the string "1" than for the number 1, and without the key of no
 // use. Numbers are equal if their values are: 1.0 and 1e0.
 func Hash(key []byte) Action {

@@ -55,7 +55,7 @@ const none = -1
 // dead is the state of values that no rule can reach.
 var dead = &state{rule: none, dead: true}
 
-// position is a place in the automaton.
+// position is a state of the automaton.
 type position struct {
 	rule  int32
 	seg   *jsonpath.Segment // the next one
@@ -302,7 +302,7 @@ func (a *automaton) elementAt(s *state, index int64, m *memo) *state {
 	return next
 }
 
-// memo is the last answer of element.
+// memo is the last result of element.
 type memo struct {
 	from, to *state
 	matches  uint64

@@ -16,7 +16,7 @@ type detector struct {
 
 	nested bool // texts that come in pieces may be JSON
 
-	rewrite func(text []byte) ([]byte, bool) // in the place of all that
+	rewrite func(text []byte) ([]byte, bool) // in place of all that
 }
 
 // detectDepth is how many times JSON may stand in strings of JSON and still be

@@ -7,7 +7,7 @@ import (
 )
 
 // A text can come in several strings, each in a document of its own, as the
-// answers of language models do. What detect looks for may then stand in none
+// responses of language models do. What detect looks for may then stand in none
 // of them. So whoever reads such a stream may take over the looking: the
 // Rewriter hands out the strings, and a Tail for each text finds things in what
 // they are together.

@@ -82,7 +82,7 @@ const (
 
 	// shortName is how much of a name is kept for the pointers of errors.
 	shortName = 256
-	// longName is the same where values are bound to their place.
+	// longName is the same where values are bound to their position.
 	longName = 4096
 )
 

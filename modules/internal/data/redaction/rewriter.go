@@ -52,7 +52,7 @@ type Rewriter struct {
 	// Output that is not decided yet; see hold.go.
 	start     int // of what is to be copied from the current Write
 	mode      mode
-	modeDepth int // of the value that mode is about
+	modeDepth int // of the value that mode applies to
 	cut       int // where a removal of the next member or element begins
 	cutComma  bool
 	held      []byte // from the cut on, if that was in an earlier Write
@@ -338,7 +338,7 @@ func (w *Rewriter) pointer(p []byte, leaves bool) (string, bool) {
 	return string(b), exact
 }
 
-// elided stands for a name that is too long to be kept. It is no possible
+// elided stands for a name that is too long to be kept. It is not a possible
 // spelling of a name, being longer than nameMax.
 const elided = "…"
 

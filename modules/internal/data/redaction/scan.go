@@ -39,7 +39,7 @@ const (
 // quote, or len(p) if it is not there. It is for all that is not a run of plain
 // characters up to the closing quote.
 //
-// Half of a surrogate pair is no character, but JSON can write it, and programs
+// Half of a surrogate pair is not a character, but JSON can write it, and programs
 // that cut strings in two do (RFC 8259 section 8.2). Its readers disagree about
 // what it stands for, so it is refused in a name, which might be another to
 // them.
@@ -244,7 +244,7 @@ func (w *Rewriter) stepRune(c byte) Reason {
 	return ""
 }
 
-// The states of a number. Zero is none.
+// The states of a number. Zero is outside a number.
 const (
 	numberStart uint8 = iota + 1
 	numberMinus

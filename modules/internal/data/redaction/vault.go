@@ -92,7 +92,7 @@ func (v *Vault) get(name []byte) (text string, ok bool) {
 	return text, ok
 }
 
-// Placeholder puts a name such as <EMAIL_1_K7Q2ZD> in the place of a scalar, the
+// Placeholder puts a name such as <EMAIL_1_K7Q2ZD> in place of a scalar, the
 // same one for the same text, which Restore turns back into it in the same
 // exchange. Where the vault is full, or there is none, the value is hidden for
 // good.

@@ -164,7 +164,7 @@ func (w *Rewriter) redactElement(p, text []byte, index int64, s *state) bool {
 		in.source, _ = w.elementPointer(p, index, false)
 	}
 	if w.program.nameMax == longName {
-		// Where the values are bound to their place.
+		// Where the values are bound to their position.
 		in.path, in.vague = w.elementPointer(p, index, true)
 	}
 	if _, err := in.Write(text); err != nil {

@@ -29,7 +29,7 @@ type finder struct {
 	escape bool
 	text   []byte // of a name or a number, or the beginning of another string
 	over   bool   // it is longer than what is looked for
-	length int64  // of a string that is no name
+	length int64  // of a string that is not a name
 
 	says bool  // the member is called as those with what a model says
 	said int64 // bytes of what it has said
@@ -283,7 +283,7 @@ func (f *finder) next() {
 	}
 }
 
-// scalar takes the end of a number, a literal, or a string that is no name.
+// scalar takes the end of a number, a literal, or a string that is not a name.
 func (f *finder) scalar() {
 	quoted := f.state == inString
 	f.state = between

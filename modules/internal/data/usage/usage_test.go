@@ -178,7 +178,7 @@ func FuzzFinder(f *testing.F) {
 			t.Fatalf("%q: %d frames, %d bytes", body, len(m.f.frames), cap(m.f.text))
 		}
 		if strings.Contains(body, "�") {
-			return // encoding/json makes this of what is no UTF-8
+			return // encoding/json makes this of what is not UTF-8
 		}
 		var doc any
 		if json.Unmarshal([]byte(body), &doc) != nil || strings.Count(body, `"`) != 2*names(doc) {

@@ -53,7 +53,7 @@ type Rules struct {
 	// restriction.
 	TrustDomains []string
 
-	// Pins are the keys that are accepted. None is no restriction.
+	// Pins are the keys that are accepted. Empty means no restriction.
 	Pins []string
 
 	// Roles are what every certificate grants.
@@ -68,7 +68,7 @@ type Rules struct {
 func (r *Rules) Validate() error {
 	for i, sort := range r.Identity {
 		if !slices.Contains(Sorts, sort) {
-			return fmt.Errorf("identity: '%s' is none of %v", sort, Sorts)
+			return fmt.Errorf("identity: '%s' is not one of %v", sort, Sorts)
 		}
 		if slices.Contains(r.Identity[:i], sort) {
 			return fmt.Errorf("identity: %s is given twice", sort)

@@ -231,7 +231,7 @@ func checkEncoded(kind, value string) error {
 	var content cryptobyte.String
 	var tag cbasn1.Tag
 	if err != nil || !strings.HasPrefix(value, "#") || !isOID(kind) || !element.ReadAnyASN1(&content, &tag) || !element.Empty() {
-		return fmt.Errorf("%.40q is none of %s, and not digits with a value in # and hexadecimal digits (RFC 4514 section 2.4)", kind, strings.Join(known, ", "))
+		return fmt.Errorf("%.40q is not one of %s, and not digits with a value in # and hexadecimal digits (RFC 4514 section 2.4)", kind, strings.Join(known, ", "))
 	}
 	return nil
 }

@@ -153,8 +153,8 @@ const lineBreaks = "\r\n\t "
 
 var dropBreaks = strings.NewReplacer("\r", "", "\n", "", "\t", "", " ", "")
 
-// unescape decodes percent-encoding (RFC 3986 section 2.1). A plus sign is one:
-// this is no form, and base64 has them.
+// unescape decodes percent-encoding (RFC 3986 section 2.1). A plus sign stays a
+// plus sign: this is not form encoding, and base64 has them.
 func unescape(s string) (string, bool) {
 	if strings.IndexByte(s, '%') < 0 {
 		return s, true

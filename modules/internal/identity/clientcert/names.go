@@ -31,7 +31,7 @@ type Names struct {
 	Serial      string // hexadecimal digits, an even number of them, in capitals
 	SPKI        string // base64 of the SHA-256 of the SubjectPublicKeyInfo (RFC 7469 section 2.4)
 
-	// ID is the SPIFFE ID, empty where the certificate is no SVID.
+	// ID is the SPIFFE ID, empty where the certificate is not an SVID.
 	ID ID
 }
 
@@ -129,7 +129,7 @@ func (n *Names) addAlternative(tag asn1.Tag, value string) (err error) {
 			n.URIs = append(n.URIs, value)
 		}
 	case tagDNS:
-		// A wildcard names many and thus nobody. It is no mistake in a
+		// A wildcard names many and thus nobody. It is not a mistake in a
 		// certificate that is a server's too.
 		if strings.HasPrefix(value, "*.") {
 			return nil

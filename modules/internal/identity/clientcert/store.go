@@ -51,7 +51,7 @@ func diff(before, after *Table) (e filewatch.Event) {
 	return e
 }
 
-// String names what an entry is about.
+// String names what an entry applies to.
 func (k key) String() string {
 	if k.issuer != "" {
 		return k.sort + " " + k.value + " of " + k.issuer

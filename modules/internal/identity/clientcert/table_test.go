@@ -110,7 +110,7 @@ func TestTheMapDecides(t *testing.T) {
 		{[]string{`{"dns":"a.example.com","user":"a"}`, "{" + pin + `,"user":"p"}`}, "p [all] [] \n"},
 		{[]string{`{"dns":"a.example.com","user":"a"}`, `{"dns":"b.example.com","user":"b"}`, "{" + serial + `,"user":"s"}`}, "s [all] [] \n"},
 		{[]string{"{" + serial + `,"user":"s"}`, "{" + pin + `,"user":"p"}`}, "p [all] [] \n"},
-		// Nothing is stronger than a refusal.
+		// Nothing is stronger than a rejection.
 		{[]string{"{" + pin + `,"user":"p"}`, `{"dns":"b.example.com","disabled":true}`}, ErrDisabled.Error()},
 		{[]string{"{" + pin + `,"disabled":true}`, `{"dns":"b.example.com","user":"b"}`}, ErrDisabled.Error()},
 		{[]string{`{"dns":"a.example.com","user":"a"}`, "{" + serial + `,"disabled":true}`}, ErrDisabled.Error()},
@@ -169,8 +169,8 @@ func TestNamesAreUsersAsTheRulesSay(t *testing.T) {
 
 func TestRulesThatMeanNothingAreRefused(t *testing.T) {
 	for want, r := range map[string]Rules{
-		"'name' is none of":       {Identity: []string{"name"}},
-		"'serial' is none of":     {Identity: []string{SerialSort}},
+		"'name' is not one of":    {Identity: []string{"name"}},
+		"'serial' is not one of":  {Identity: []string{SerialSort}},
 		"dns is given twice":      {Identity: []string{DNSSort, DNSSort}},
 		"small letters":           {TrustDomains: []string{"Example.org"}},
 		"a.org is given twice":    {TrustDomains: []string{"a.org", "a.org"}},

@@ -203,7 +203,7 @@ func (c *cache) put(key string, id *Identity) {
 
 var notAllowed = []error{ErrPin, ErrTrustDomain, ErrUnmapped, ErrDisabled}
 
-// NotAllowed reports whether an error is about a certificate that is good and
+// NotAllowed reports whether an error concerns a certificate that is good and
 // whose holder is not wanted here, rather than about one that is not good.
 func NotAllowed(err error) bool {
 	return slices.ContainsFunc(notAllowed, func(e error) bool { return errors.Is(err, e) })

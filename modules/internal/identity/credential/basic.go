@@ -36,7 +36,7 @@ func decodeBasic(text string) (user, password string, ok bool) {
 }
 
 // basic returns the credential of that part, and how many there are. A part
-// that is empty is none: clients send a user name alone before they ask for the
+// that is empty does not count: clients send a user name alone before they ask for the
 // password.
 func (s *Source) basic(h http.Header) (raw string, n int, _ state) {
 	values := h["Authorization"]

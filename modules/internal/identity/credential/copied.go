@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Copied is a field of a request that forward_auth has copied from the answer
-// of an authentication service: From in the answer, To in the request.
+// Copied is a field of a request that forward_auth has copied from the response
+// of an authentication service: From in the response, To in the request.
 type Copied struct{ From, To string }
 
 // ParseCopied reads a field as copy_headers of forward_auth writes it: one name

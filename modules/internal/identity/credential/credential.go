@@ -23,7 +23,7 @@ type Method interface {
 	Traits() Traits
 
 	// Places says where in the request credentials of this method stand,
-	// without looking at what they are. Each place appears once for each
+	// without looking at what they are. Each location appears once for each
 	// credential found in it.
 	Places(r *http.Request) []Place
 
@@ -31,7 +31,7 @@ type Method interface {
 	// always an *Error.
 	Identify(r *http.Request) (Grant, error)
 
-	// Challenges returns the values of WWW-Authenticate for a refusal. why
+	// Challenges returns the values of WWW-Authenticate for a rejection. why
 	// is nil where another method refused, or where nothing was offered.
 	Challenges(why *Error) []string
 
@@ -41,18 +41,18 @@ type Method interface {
 	Clean(r *http.Request)
 }
 
-// Place is where in a request a credential stands.
+// Place is the location of a credential in a request.
 type Place struct {
-	// Kind is the sort of credential: two of one kind in different places
+	// Kind is the sort of credential: two of one kind in different locations
 	// are one too many.
 	Kind string
 
-	// At names the place, such as "header Authorization" or "cookie id".
+	// At names the location, such as "header Authorization" or "cookie id".
 	At string
 
 	// Known is set where the method knows the credential for its own by its
 	// looks, where other methods would take it for theirs: an API key behind
-	// Bearer is no token, whichever method is listed first.
+	// Bearer is not a token, whichever method is listed first.
 	Known bool
 
 	// Ambient is set where browsers send the credential by themselves,
@@ -63,7 +63,7 @@ type Place struct {
 // Kind is why a credential was not accepted.
 type Kind int
 
-// The kinds of refusal.
+// The kinds of rejection.
 const (
 	// Missing: the request has no credential of this method; the next
 	// method may have its turn.
@@ -91,7 +91,7 @@ const (
 	Unavailable
 )
 
-// The stable codes of refusals. The first three are of RFC 6750 section 3.1.
+// The stable codes of rejections. The first three are of RFC 6750 section 3.1.
 const (
 	CodeInvalidRequest    = "invalid_request"
 	CodeInvalidToken      = "invalid_token"
@@ -124,7 +124,7 @@ type Error struct {
 	// RetryAfter is when to try again, for Unavailable.
 	RetryAfter time.Duration
 
-	// Header is added to the answer: a DPoP-Nonce, for one.
+	// Header is added to the response: a DPoP-Nonce, for one.
 	Header http.Header
 
 	// Caller is whose credential it was, where that is verified although the
@@ -150,7 +150,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// Status returns the HTTP status of the refusal.
+// Status returns the HTTP status of the rejection.
 func (e *Error) Status() int {
 	switch e.Kind {
 	case Malformed:
@@ -167,7 +167,7 @@ func (e *Error) Status() int {
 	return http.StatusUnauthorized
 }
 
-// ErrMissing is the refusal of a request without a credential.
+// ErrMissing rejects a request without a credential.
 var ErrMissing = &Error{Kind: Missing, Code: CodeMissing, Detail: "authentication is required"}
 
 // Forward hands a claim to the upstream in a request header.

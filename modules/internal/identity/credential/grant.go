@@ -19,7 +19,7 @@ type Grant struct {
 	// session that was renewed, for one. It must not be changed any more.
 	Header http.Header
 
-	// Upstream are fields that the request goes on with, in the place of
+	// Upstream are fields that the request goes on with, in place of
 	// what the client has sent under these names.
 	Upstream http.Header
 

@@ -17,7 +17,7 @@ import (
 // Bearer is the authentication scheme of RFC 6750.
 const Bearer = "Bearer"
 
-// Source is a place of a request where a credential may stand. Exactly one of
+// Source is a location in a request where a credential may stand. Exactly one of
 // Header, Cookie, Query, Basic and WebSocket is set. It is ready once Check has
 // accepted it.
 type Source struct {
@@ -81,7 +81,7 @@ func (s *Source) Check() error {
 	return nil
 }
 
-// checkPart is Check of a place that is a part of a field.
+// checkPart is Check of a source that is a part of a field.
 func (s *Source) checkPart() error {
 	if s.Header+s.Scheme+s.Cookie+s.Query != "" || s.Basic != "" && s.WebSocket != "" {
 		return errors.New("exactly one location is needed")
@@ -97,7 +97,7 @@ func (s *Source) checkPart() error {
 	return nil
 }
 
-// field is the header field that is read, "" if it is none or the cookies.
+// field is the header field that is read, "" for other sources and for cookies.
 func (s *Source) field() string {
 	switch {
 	case s.Basic != "":
@@ -108,10 +108,10 @@ func (s *Source) field() string {
 	return s.Header
 }
 
-// At names the place, as in Place.At.
+// At names the location, as in Place.At.
 func (s *Source) At() string { return s.at }
 
-// Key names the place and the scheme, of which there should be one source.
+// Key names the location and the scheme, of which there should be one source.
 func (s *Source) Key() string {
 	if s.Scheme == "" {
 		return s.at
@@ -119,14 +119,14 @@ func (s *Source) Key() string {
 	return s.at + " " + strings.ToLower(s.Scheme)
 }
 
-// Sources are all places where the credential of one method may stand.
+// Sources are all locations where the credential of one method may stand.
 type Sources struct {
 	list                  []Source
 	errSeveral, errUnread *Error
 }
 
 // NewSources returns the sources of a list that Check has accepted. what names
-// the credential in refusals: "token".
+// the credential in rejections: "token".
 func NewSources(what string, list []Source) *Sources {
 	malformed := func(detail string) *Error {
 		return &Error{Kind: Malformed, Code: CodeInvalidRequest, Detail: detail}
@@ -174,7 +174,7 @@ func (l *Sources) Places(r *http.Request) []Place {
 	return places
 }
 
-// Names returns the names of the places that are looked at, such as "header
+// Names returns the names of the locations that are read, such as "header
 // X-API-Key". A nil list has none.
 func (l *Sources) Names() []string {
 	if l == nil {
@@ -217,7 +217,7 @@ func (l *Sources) Remove(r *http.Request) {
 	}
 }
 
-// state is what can be said of a place.
+// state is the state of a location.
 type state uint8
 
 const (
@@ -226,7 +226,7 @@ const (
 	unreadable
 )
 
-// read returns the credential in that place and how many there are.
+// read returns the credential at that location and how many there are.
 func (s *Source) read(r *http.Request) (raw string, n int, _ state) {
 	switch {
 	case s.Header != "":
@@ -330,7 +330,7 @@ func (s *Source) afterScheme(value string) (string, bool) {
 
 // AfterScheme returns what follows an authentication scheme, which is compared
 // without regard to case (RFC 9110 section 11.1), and whether value begins with
-// that scheme. It may be followed by nothing, or by what is no credential.
+// that scheme. It may be followed by nothing, or by what is not a credential.
 func AfterScheme(value, scheme string) (string, bool) {
 	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
 		return "", false

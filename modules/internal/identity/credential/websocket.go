@@ -47,7 +47,7 @@ func readOffer(lines []string, marker string) (o offer) {
 			case hasPrefixFold(item, KubernetesPrefix):
 				o.take(decodeOffer(item[len(KubernetesPrefix):]))
 			default:
-				// A subprotocol is a token; "bearer x" is none.
+				// A subprotocol is a token; "bearer x" is not one.
 				o.odd = o.odd || !httpguts.ValidHeaderFieldName(item)
 				o.rest = append(o.rest, item)
 			}
