@@ -154,10 +154,10 @@ type metadata struct {
 func (p *Provider) bearerMethods() []string {
 	var all []string
 	for _, at := range p.from.Names() {
-		switch {
-		case at == "header Authorization":
+		switch at {
+		case "header Authorization":
 			all = append(all, "header")
-		case at == "query access_token":
+		case "query access_token":
 			all = append(all, "query")
 		}
 	}

@@ -78,7 +78,7 @@ func (e *examination) scopes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 }
 
 func union(policies []scoper, of func(scoper) []string) []string {
-	var all []string
+	all := make([]string, 0, len(policies))
 	for _, p := range policies {
 		all = append(all, of(p)...)
 	}
@@ -143,7 +143,7 @@ func meets(route caddyhttp.Route, r *http.Request) bool {
 			case caddyhttp.RequestMatcherWithError:
 				matched, err := m.MatchWithError(r)
 				yes = matched || err != nil
-			case caddyhttp.RequestMatcher:
+			case interface{ Match(*http.Request) bool }:
 				yes = m.Match(r)
 			}
 			if !yes {

@@ -85,7 +85,7 @@ func (rw *response) tell(message []byte) bool {
 	if rw.mode != events || !rw.restricted || !rw.committed {
 		return false
 	}
-	if _, err := rw.w.Write(append(append([]byte("event: message\ndata: "), message...), "\n\n"...)); err != nil {
+	if _, err := rw.w.Write(append(append([]byte("event: message\ndata: "), message...), "\n\n"...)); err != nil { //nolint:gosec // an event stream
 		return false
 	}
 	return http.NewResponseController(rw.w).Flush() == nil

@@ -38,7 +38,8 @@ func NewEvents(dst io.Writer, s *Stream, maxEvent int) *Events {
 // ErrEventSize is the fault of an event that is too long to be filtered.
 var ErrEventSize = errors.New("an event is longer than max_event")
 
-// Write takes bytes of the stream. After an error of its own nothing of the event
+// Write takes bytes of the stream. An event that no empty line follows at its end
+// never leaves: clients would drop it. After an error of its own nothing of the event
 // that is at fault has left.
 func (e *Events) Write(p []byte) (int, error) {
 	all := len(p)
@@ -88,10 +89,6 @@ func (e *Events) lineFeed() error {
 	e.line = len(e.event)
 	return nil
 }
-
-// Close takes the end of the stream. Clients drop an event that no empty line
-// follows, so it does not leave.
-func (e *Events) Close() error { return nil }
 
 // dispatch filters the event and lets it go.
 func (e *Events) dispatch() error {

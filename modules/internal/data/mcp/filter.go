@@ -27,7 +27,7 @@ const watchRule = "code"
 // confuses its responses shows nobody what he may not see. Names have no case here:
 // some clients do not care about it.
 func newProgram(maxElement int) (*redaction.Program, error) {
-	var rules []redaction.Rule
+	rules := make([]redaction.Rule, 0, 2*len(lists)+2)
 	for _, l := range lists {
 		for _, in := range []string{"$", "$[*]"} { // a message, and a batch of them
 			rules = append(rules, redaction.Rule{Name: l.list, Selector: in + ".result." + l.list + "[*]", Action: redaction.RemoveChosen()})
@@ -95,9 +95,6 @@ func (s *Stream) Write(p []byte) (int, error) { return s.rw.Write(p) }
 
 // End ends the message. Its error says that the message is not complete.
 func (s *Stream) End() error { return s.rw.Close() }
-
-// Offset returns how many bytes of the message were found to be good.
-func (s *Stream) Offset() int64 { return s.rw.Offset() }
 
 // Message filters a whole message, and reports whether anything has changed.
 func (s *Stream) Message(dst *bytes.Buffer, text []byte) (changed bool, err error) {
