@@ -127,7 +127,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision prepares the filter of responses.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.Locate(h)
-	lifecycle.CheckLayers(ctx)
+	if err := lifecycle.CheckLayers(ctx); err != nil {
+		return h.At(err)
+	}
 	return h.At(h.provision(ctx))
 }
 

@@ -340,7 +340,7 @@ func (rw *response) sendFault() {
 		return
 	}
 	doc := errorMessage(rw.unreadable())
-	_, err := rw.w.Write(append(append([]byte("event: message\ndata: "), doc...), "\n\n"...))
+	_, err := rw.w.Write(append(append([]byte("event: message\ndata: "), doc...), "\n\n"...)) //nolint:gosec // an event stream
 	rw.told = err == nil
 	_ = http.NewResponseController(rw.w).Flush()
 }

@@ -65,7 +65,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) error {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(p.Status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(doc)
+		_, _ = w.Write(doc) //nolint:gosec // JSON, without anything from the request
 	}
 	return nil
 }
