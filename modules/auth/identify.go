@@ -99,12 +99,13 @@ type side struct {
 
 // identify finds the method that decides. It returns its index, -1 for none.
 func (s side) identify(r *http.Request) (int, credential.Grant, *credential.Error) {
-	owner, at := 0, ""
+	owner := 0
 	if s.last-s.first > 1 {
 		places := s.places(r)
 		if err := ambiguous(places); err != nil {
 			return -1, credential.Grant{}, err
 		}
+		var at string
 		owner, at = s.recognize(places)
 		for i := s.first; i < owner; i++ {
 			if stands(places[i-s.first], at) || s.h.methods[i].readsBasic(at) {

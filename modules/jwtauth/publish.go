@@ -16,7 +16,7 @@ type published struct {
 // endpoints are those of the public key sets of internal issuers, where they
 // are to be served.
 func (p *Provider) endpoints() []credential.Endpoint {
-	var all []credential.Endpoint
+	all := make([]credential.Endpoint, 0, len(p.publish))
 	for _, pub := range p.publish {
 		all = append(all, credential.Endpoint{
 			Path: pub.path, Methods: []string{http.MethodGet, http.MethodHead}, Rule: "publish", Serve: pub.serve,

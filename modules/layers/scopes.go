@@ -78,10 +78,11 @@ func (e *examination) scopes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 }
 
 func union(policies []scoper, of func(scoper) []string) []string {
-	all := make([]string, 0, len(policies))
+	lists := make([][]string, 0, len(policies))
 	for _, p := range policies {
-		all = append(all, of(p)...)
+		lists = append(lists, of(p))
 	}
+	all := slices.Concat(lists...)
 	slices.Sort(all)
 	return slices.Compact(all)
 }

@@ -101,7 +101,7 @@ func (m *metered) cost(r *budget.Reservation, prompt int64, gone bool) (tokens i
 		total, said = m.meter.Total()
 	}
 	switch gone = gone || m.broken; {
-	case said && !m.plain && !(gone && m.stream):
+	case said && !m.plain && (!gone || !m.stream):
 		return total, byUsage
 	case !said && (m.status >= 400 || m.status == 0 && !gone):
 		return 0, byStatus

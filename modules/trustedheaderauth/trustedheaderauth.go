@@ -268,8 +268,9 @@ func (p *Provider) Traits() credential.Traits {
 
 // believes returns the names of the fields in the request.
 func (p *Provider) believes() []string {
-	var names []string
-	for _, f := range p.copied() {
+	copied := p.copied()
+	names := make([]string, 0, len(copied))
+	for _, f := range copied {
 		names = append(names, f.To)
 	}
 	return names

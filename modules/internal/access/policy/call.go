@@ -158,7 +158,7 @@ func hostOnce(scheme, rest string, hier bool) bool {
 	if strings.HasSuffix(name, ".") {
 		return false
 	}
-	return !has || port != "" && port[0] != '0' && !(scheme == "http" && port == "80" || scheme == "https" && port == "443")
+	return !has || port != "" && port[0] != '0' && (scheme != "http" || port != "80") && (scheme != "https" || port != "443")
 }
 
 // deniable returns the names by which a rule that denies is looked for: how a

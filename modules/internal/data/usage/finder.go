@@ -243,7 +243,7 @@ func (f *finder) step(lead uint64, token string) uint64 {
 	at := len(f.frames) - 1
 	for rest := lead; rest != 0; rest &= rest - 1 {
 		i := bits.TrailingZeros64(rest)
-		if name := f.paths[i][at]; name != token && !(f.fold && strings.EqualFold(name, token)) {
+		if name := f.paths[i][at]; name != token && (!f.fold || !strings.EqualFold(name, token)) {
 			lead &^= 1 << i
 		}
 	}

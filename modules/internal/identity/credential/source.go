@@ -97,17 +97,6 @@ func (s *Source) checkPart() error {
 	return nil
 }
 
-// field is the header field that is read, "" for other sources and for cookies.
-func (s *Source) field() string {
-	switch {
-	case s.Basic != "":
-		return "Authorization"
-	case s.WebSocket != "":
-		return socketField
-	}
-	return s.Header
-}
-
 // At names the location, as in Place.At.
 func (s *Source) At() string { return s.at }
 
