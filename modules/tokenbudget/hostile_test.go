@@ -170,3 +170,31 @@ func TestUpgradeInASecondFieldIsRejected(t *testing.T) {
 		t.Errorf("%d", w.Code)
 	}
 }
+
+// TestAddressesOfOneNetworkShareABudget holds that an anonymous caller has no
+// budget for each of the addresses that come with one connection.
+func TestAddressesOfOneNetworkShareABudget(t *testing.T) {
+	h := zoned(t, t.TempDir(), "limit 100 per day")
+	from := func(address string) int {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(chat))
+		r.RemoteAddr = address
+		w, _ := send(h, r, "", "", model(100))
+		return w.Code
+	}
+	for _, c := range []struct {
+		address string
+		want    int
+	}{
+		{"[2001:db8::1]:1", 200},
+		{"[2001:db8::2]:1", 429},
+		{"[2001:db8::ffff:0:1]:1", 429},
+		{"[2001:db8:0:1::1]:1", 200},
+		{"192.0.2.1:1", 200},
+		{"192.0.2.2:1", 200},
+		{"[::ffff:192.0.2.2]:1", 429},
+	} {
+		if got := from(c.address); got != c.want {
+			t.Errorf("%s: %d, want %d", c.address, got, c.want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ type Handler struct {
 
 	// Who shares a budget: a text with placeholders. Requests for which it is
 	// empty share one budget, too. Default: {http.moat.caller}, the verified
-	// caller, and the client's address if there is none.
+	// caller, and the client's address if there is none, of IPv6 its /64.
 	By string `json:"by,omitempty"`
 
 	// Where responses report their usage: sums of JSON Pointers (RFC 6901). The
@@ -270,12 +271,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			limits = of
 		}
 	}
-	reservation, exceeded := h.zone.ledger.Reserve(repl.ReplaceAll(h.By, ""), limits, estimate, time.Now())
+	reservation, exceeded := h.zone.ledger.Reserve(h.payer(r), limits, estimate, time.Now())
 	if exceeded != nil {
 		return h.exceeded(w, r, exceeded)
 	}
 	h.decided(r, decision.Decision{Layer: Name, Result: decision.Allow})
 	return h.serve(w, r, next, reservation, estimate)
+}
+
+// payer returns who shares the budget of a request. Whoever has one address of IPv6
+// has all of its /64 (RFC 4291 section 2.5.4, RFC 6177), and would have a budget for
+// each of them.
+func (h *Handler) payer(r *http.Request) string {
+	by := reqctx.Replacer(r).ReplaceAll(h.By, "")
+	if h.By != defaultBy || reqctx.Principal(r) != nil {
+		return by
+	}
+	if address, err := netip.ParseAddr(by); err == nil && address.Is6() {
+		if network, err := address.Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return by
 }
 
 // serve runs the rest of the site and settles what the request has cost, also where the
