@@ -31,7 +31,7 @@ func TestManualNamesTheActions(t *testing.T) {
 		}
 	}
 	_, table, _ := strings.Cut(string(manual), "## Actions")
-	table, _, _ = strings.Cut(table, "\n\nWhere several")
+	table, _, _ = strings.Cut(table, "\n## ")
 	rows := regexp.MustCompile("(?m)^\\| `([a-z_]+)").FindAllStringSubmatch(table, -1)
 	for _, row := range rows {
 		if actions[row[1]] == nil {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -178,6 +179,8 @@ type Handler struct {
 	errors    *errorMasker
 	metrics   metrics
 	logger    *zap.Logger
+
+	flushDelay time.Duration // see defaultFlushDelay
 }
 
 // CaddyModule returns the Caddy module information.
@@ -220,6 +223,9 @@ func (h *Handler) setDefaults() {
 	set(&h.MaxValue, defaultMaxValue)
 	set(&h.MaxEvent, defaultMaxEvent)
 	set(&h.Hold, defaultHold)
+	if h.flushDelay == 0 {
+		h.flushDelay = defaultFlushDelay
+	}
 }
 
 // compile makes the programs of all the rules, with the keys they need.

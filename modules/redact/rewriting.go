@@ -65,7 +65,7 @@ func (r *rewriting) write(p []byte) error {
 func (r *rewriting) flush() (leaves bool, err error) {
 	rw := r.rw
 	if !rw.committed && !rw.due && rw.kind == document && !caddyhttp.IsIncremental(rw.w.Header()) {
-		rw.arm(flushDelay)
+		rw.arm(rw.h.flushDelay)
 		return false, nil
 	}
 	return true, nil

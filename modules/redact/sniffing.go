@@ -78,7 +78,7 @@ func (s *sniffing) flush() (leaves bool, err error) {
 	case rw.due:
 		return false, s.spaceLeaves()
 	}
-	rw.arm(flushDelay)
+	rw.arm(rw.h.flushDelay)
 	return false, nil
 }
 

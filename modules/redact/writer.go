@@ -14,11 +14,11 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
 
-// flushDelay is how long a document may still be held after the upstream has
+// defaultFlushDelay is how long a document may still be held after the upstream has
 // flushed. reverse_proxy flushes after every read of a body of unknown length,
 // so nearly all responses are flushed that are complete a moment later; with no
 // delay at all none of them could be refused cleanly.
-const flushDelay = 25 * time.Millisecond
+const defaultFlushDelay = 25 * time.Millisecond
 
 // responseWriter stands between the handlers inside and the client. It is
 // an http.ResponseWriter and what http.ResponseController looks for, except
