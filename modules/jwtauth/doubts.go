@@ -44,12 +44,13 @@ func (p *Provider) doubts() []credential.Doubt {
 // albDoubt returns what is doubtful about reading the header of a load balancer
 // without saying whose it is.
 func (p *Provider) albDoubt() (credential.Doubt, bool) {
+	reads := slices.ContainsFunc(p.From, func(s Source) bool { return strings.EqualFold(s.Header, albHeader) })
+	named := slices.ContainsFunc(p.Issuers, func(i *Issuer) bool { return i.ALB != nil })
 	return credential.Doubt{
-			ID: "alb_missing",
-			Text: "from header " + albHeader + ": load balancers of AWS pad what they put there, and sign it with keys of their own, " +
-				"so that it is never accepted: write alb <arn> in the block of the issuer",
-		}, slices.ContainsFunc(p.From, func(s Source) bool { return strings.EqualFold(s.Header, albHeader) }) &&
-			!slices.ContainsFunc(p.Issuers, func(i *Issuer) bool { return i.ALB != nil })
+		ID: "alb_missing",
+		Text: "from header " + albHeader + ": load balancers of AWS pad what they put there, and sign it with keys of their own, " +
+			"so that it is never accepted: write alb <arn> in the block of the issuer",
+	}, reads && !named
 }
 
 func (i *Issuer) claimDoubts() []credential.Doubt {
