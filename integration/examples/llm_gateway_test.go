@@ -43,7 +43,7 @@ func TestExampleLLMGateway(t *testing.T) {
 	chat(trial, "hello").Want(t, 429, "token_budget_exceeded")
 	chat(full, "hello").Want(t, 200)
 	s.Stop()
-	harness.GrepTree(t, s.Path("llm-gateway.audit"), "hello", "parrot", "4111")
+	harness.GrepTree(t, s.Path("llm-gateway.audit"), "hello", "parrot", "4111 1111")
 	if n := harness.CountRecords(t, s.Path("llm-gateway.audit"), "token_budget_exceeded", "60 per day"); n == 0 {
 		t.Error("the trail does not say which limit was exceeded")
 	}
