@@ -74,6 +74,9 @@ type stream struct {
 	timer  *time.Timer
 	ended  bool // with the right
 	done   bool // the handlers have returned
+
+	leaving sync.Mutex // held while a deadline is set, so that the response stays meanwhile
+	left    bool       // as done
 }
 
 // WriteHeader notes whether the response has an end.
@@ -123,13 +126,8 @@ func (s *stream) next(now time.Time) time.Duration {
 func (s *stream) look() {
 	now := time.Now()
 	over := s.rights[0].Over(now) || s.rights[1].Over(now)
-	if over {
-		// What the client does not read must not keep this from ending.
-		if conn := s.tunnel(); conn != nil {
-			_ = conn.SetWriteDeadline(now.Add(lingering))
-		} else {
-			_ = http.NewResponseController(s.ResponseWriter).SetWriteDeadline(now.Add(lingering)) //nolint:bodyclose // of the controller's
-		}
+	if over && !s.hurry(now.Add(lingering)) {
+		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,6 +136,10 @@ func (s *stream) look() {
 		return
 	case !over:
 		s.timer.Reset(s.next(now))
+		return
+	}
+	s.timer.Reset(lingering) // a deadline is gone once something has been written
+	if s.ended {
 		return
 	}
 	s.ended = true
@@ -149,6 +151,51 @@ func (s *stream) look() {
 		_ = http.NewResponseController(s.ResponseWriter).Flush() //nolint:bodyclose // of the controller's
 	}
 	s.life.end()
+}
+
+// hurry sets a deadline for what is being written: what the client does not read
+// must not keep the stream from ending. It reports false if the handlers have
+// returned, after which the response is not ours any more.
+//
+// The deadline goes past all that stands round the writer of net/http or quic-go,
+// which alone may be told by another goroutine than the handler's.
+func (s *stream) hurry(deadline time.Time) bool {
+	if conn := s.tunnel(); conn != nil {
+		_ = conn.SetWriteDeadline(deadline)
+		return true
+	}
+	s.leaving.Lock()
+	defer s.leaving.Unlock()
+	if s.left {
+		return false
+	}
+	if w, ok := innermost(s.ResponseWriter).(interface{ SetWriteDeadline(time.Time) error }); ok {
+		_ = w.SetWriteDeadline(deadline)
+	}
+	return true
+}
+
+// innermost returns the writer that no other stands in.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = u.Unwrap()
+	}
+}
+
+// FlushError flushes, and not while the end of a WebSocket is being written.
+func (s *stream) FlushError() error {
+	s.begin(http.StatusOK)
+	s.mu.Lock()
+	if s.socket {
+		defer s.mu.Unlock()
+	} else {
+		s.mu.Unlock()
+	}
+	return http.NewResponseController(s.ResponseWriter).Flush() //nolint:bodyclose // of the controller's
 }
 
 func (s *stream) tunnel() *tunnel {
@@ -209,6 +256,9 @@ func (s *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // finish stops looking and reports whether the stream has ended with its right.
 func (s *stream) finish() bool {
+	s.leaving.Lock()
+	s.left = true
+	s.leaving.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done = true

@@ -3,7 +3,10 @@ package auth
 import (
 	"bytes"
 	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestEndsOfFramesAreFound(t *testing.T) {
@@ -44,5 +47,47 @@ func TestResponsesWithAnEndAreNotEndless(t *testing.T) {
 		if got := endless(tc.method, tc.status, tc.header); got != tc.want {
 			t.Errorf("%+v: got %t", tc, got)
 		}
+	}
+}
+
+// guarded is a writer of Caddy's kind, whose own SetWriteDeadline is for the
+// handler's goroutine alone, round one of net/http's kind.
+type guarded struct {
+	http.ResponseWriter
+	t *testing.T
+}
+
+func (g guarded) Unwrap() http.ResponseWriter { return g.ResponseWriter }
+
+func (g guarded) SetWriteDeadline(time.Time) error {
+	g.t.Error("a wrapper was told of a deadline by another goroutine")
+	return nil
+}
+
+// deadlines counts those that are set.
+type deadlines struct {
+	http.ResponseWriter
+	n atomic.Int64
+}
+
+func (d *deadlines) SetWriteDeadline(time.Time) error {
+	d.n.Add(1)
+	return nil
+}
+
+// TestDeadlineIsSetInTheInnermostWriter: wrappers are not made for two
+// goroutines, and nobody is told once the handlers have returned.
+func TestDeadlineIsSetInTheInnermostWriter(t *testing.T) {
+	in := &deadlines{ResponseWriter: httptest.NewRecorder()}
+	s := new(stream)
+	s.ResponseWriter = guarded{guarded{in, t}, t}
+	if !s.hurry(time.Now()) || in.n.Load() != 1 {
+		t.Errorf("%d deadlines were set", in.n.Load())
+	}
+	if s.finish() {
+		t.Error("it ended with its right")
+	}
+	if s.hurry(time.Now()) || in.n.Load() != 1 {
+		t.Errorf("%d deadlines were set after the end", in.n.Load())
 	}
 }

@@ -53,17 +53,19 @@ func FuzzRemovedCookieIsGone(f *testing.F) {
 		if (&Source{Cookie: name}).Check() != nil {
 			return
 		}
-		before := &http.Request{Header: http.Header{"Cookie": {line}}}
 		after := &http.Request{Header: http.Header{"Cookie": {line}}}
 		removeCookie(after.Header, name)
 		if left := after.CookiesNamed(name); len(left) > 0 {
 			t.Fatalf("%q without %q is %q", line, name, after.Header["Cookie"])
 		}
+		// A pair with a comma may be two to somebody, and the space behind a name
+		// that has no value is a part of it to PHP.
 		var want []*http.Cookie
-		for _, c := range before.Cookies() {
-			// A pair with a comma may be two to somebody.
-			if c.Name != name && !isCookieOf(c.Name+"="+c.Value, name) {
-				want = append(want, c)
+		for pair := range strings.SplitSeq(line, ";") {
+			for _, c := range (&http.Request{Header: http.Header{"Cookie": {pair}}}).Cookies() {
+				if c.Name != name && !isCookieOf(pair, name) {
+					want = append(want, c)
+				}
 			}
 		}
 		if got := after.Cookies(); len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {

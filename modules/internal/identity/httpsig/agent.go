@@ -38,6 +38,10 @@ type Agents interface {
 	AgentKey(agent, thumbprint string) (*Key, error)
 }
 
+// hostLetters are those of names and addresses of hosts. Percent-encoded ones, which
+// RFC 3986 section 3.2.2 allows, are a second reading.
+const hostLetters = "abcdefghijklmnopqrstuvwxyz0123456789-._:"
+
 // AgentName returns the name by which directories are told apart: the address in one
 // form (RFC 3986 section 6.2), without query. An origin stands for its well-known
 // directory, as signers wrote it before the draft named the directory itself. ok is
@@ -52,7 +56,7 @@ func AgentName(address string) (name string, ok bool) {
 	ip := net.ParseIP(host)
 	local := host == "localhost" || ip != nil && ip.IsLoopback()
 	switch {
-	case u.Opaque != "" || u.User != nil || host == "" || strings.ContainsAny(host, "%,") || strings.HasSuffix(u.Host, ":"):
+	case u.Opaque != "" || u.User != nil || host == "" || strings.Trim(host, hostLetters) != "" || strings.HasSuffix(u.Host, ":"):
 		return "", false
 	case u.Scheme != "https" && (u.Scheme != "http" || !local):
 		return "", false
