@@ -36,8 +36,14 @@ func startSDK(t testing.TB, args ...string) string {
 	if err != nil {
 		t.Skipf("the Go SDK cannot be built, for want of its modules: %v", err)
 	}
+	return started(t, program, append([]string{"server"}, args...)...)
+}
+
+// started runs a program until the test ends, and returns its first line.
+func started(t testing.TB, program string, args ...string) string {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, program, append([]string{"server"}, args...)...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
