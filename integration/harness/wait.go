@@ -6,8 +6,9 @@ import (
 )
 
 // Patience bounds every wait of this package for something that happens by
-// itself. It is no measure of speed: machines under test may be very busy.
-const Patience = 60 * time.Second
+// itself. It is no measure of speed: machines under test may be very busy, and
+// certmagic tries again after a minute.
+const Patience = 90 * time.Second
 
 // Eventually calls f until it returns nil, and fails the test with its last
 // error otherwise.
