@@ -84,7 +84,7 @@ type room struct {
 
 // tools are engines that know none of the promises. What stands in no room and
 // is no tool is what modules share in being Caddy modules.
-var tools = []string{"filelock", "filewatch", "keyform", "problem", "query", "strictjson", "suggest"}
+var tools = []string{"fileedit", "filelock", "filewatch", "keyform", "problem", "query", "strictjson", "suggest"}
 
 // rooms hold the engines, by what the product promises.
 var rooms = []room{
@@ -118,7 +118,7 @@ func roomOf(dir string) (room, bool) {
 		}
 	}
 	if slices.Contains(tools, strings.TrimPrefix(dir, "modules/internal/")) {
-		return room{why: "a tool knows nothing of what it is used for"}, true
+		return room{may: tools, why: "a tool knows nothing of what it is used for"}, true
 	}
 	return room{}, false
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/revocation"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/ownissuer"
 )
 
 func init() {
@@ -132,7 +133,7 @@ func change(w http.ResponseWriter, r *http.Request, open []*revocation.Store, en
 // announceRequest tells the audit trails what an administrator has revoked, or
 // that he has taken n revocations back.
 func announceRequest(r *http.Request, n int, entries []revocation.Entry) {
-	c := lifecycle.Change{What: whatRevocations, Source: "admin API", By: administrator(r)}
+	c := lifecycle.Change{What: ownissuer.WhatRevocations, Source: "admin API", By: administrator(r)}
 	switch {
 	case r.Method == http.MethodPost:
 		c.Detail = "added: " + revocation.CountEntries(entries...).String()
@@ -141,13 +142,13 @@ func announceRequest(r *http.Request, n int, entries []revocation.Entry) {
 	default:
 		c.Detail = fmt.Sprintf("removed: %d of %s", n, revocation.CountEntries(entries...))
 	}
-	trails.announce(c)
+	ownissuer.Announce(c)
 }
 
 // administrator says whose request it is, as far as the connection tells.
 func administrator(r *http.Request) string {
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		return printable(r.TLS.PeerCertificates[0].Subject.String()) + " at " + r.RemoteAddr
+		return ownissuer.Printable(r.TLS.PeerCertificates[0].Subject.String()) + " at " + r.RemoteAddr
 	}
 	return r.RemoteAddr
 }
@@ -162,7 +163,7 @@ func listRevocations(w http.ResponseWriter, open []*revocation.Store) error {
 	return nil
 }
 
-func openStores() []*revocation.Store { return lifecycle.Shared[*revocation.Store](stores) }
+func openStores() []*revocation.Store { return ownissuer.Revocations() }
 
 func (a *Admin) keysets(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet {

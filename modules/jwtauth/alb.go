@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/ownissuer"
 )
 
 // ALB is an AWS Application Load Balancer that logs users in and signs what the
@@ -104,8 +105,8 @@ func (p *Provider) openALB(a *ALB, t *token.Issuer) error {
 	source.Issuer = t.Name
 	t.Keys, err = lifecycle.Share(&p.held, sets, albKeys{source}, func() (token.KeySource, func(), error) {
 		n := keyset.OpenNamed(source, albAlgorithm, keyset.Options{
-			Report:  report("source", source.String()),
-			Changed: keysChanged(whatKeySet, source.String(), source.Issuer),
+			Report:  ownissuer.Report("source", source.String()),
+			Changed: ownissuer.KeysChanged(ownissuer.WhatKeySet, source.String(), source.Issuer),
 		})
 		return n, n.Close, nil
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/ownissuer"
 )
 
 // recorder is an audit trail.
@@ -49,9 +50,9 @@ func (r *recorder) String() string {
 func listen(t *testing.T, p *Provider) *recorder {
 	t.Helper()
 	r := new(recorder)
-	trails.enlist(listener{p, r.record})
+	ownissuer.Enlist(p, r.record)
 	audited.Store(r)
-	t.Cleanup(func() { trails.drop(p); audited.Store(nil) })
+	t.Cleanup(func() { ownissuer.Drop(p); audited.Store(nil) })
 	return r
 }
 
@@ -99,9 +100,9 @@ func TestTrailsAreToldWhichKeysCameAndLeft(t *testing.T) {
 		until(t, what+" "+detail, func() bool { return trail.find(what, detail) == 1 })
 	}
 	write("one", "two")
-	told(whatKeySet, "came: two")
+	told(ownissuer.WhatKeySet, "came: two")
 	write("two", "a, left: b", strings.Repeat("x", 101))
-	told(whatKeySet, "came: \"a, left: b\", "+strings.Repeat("x", 100)+"…\nleft: one")
+	told(ownissuer.WhatKeySet, "came: \"a, left: b\", "+strings.Repeat("x", 100)+"…\nleft: one")
 	var many []string
 	for i := range 60 {
 		many = append(many, fmt.Sprintf("k%02d", i))
@@ -121,13 +122,13 @@ func TestTrailsAreToldOfANewKeyOfTheInternalIssuer(t *testing.T) {
 	storage := testContext(t).Storage()
 	i, err := issuer.Open(t.Context(), storage, issuer.Options{
 		Now:     func() time.Time { mu.Lock(); defer mu.Unlock(); return now },
-		Changed: keysChanged(whatIssuerKeys, issuer.StorageKey(issuer.DefaultName), issuer.DefaultName),
+		Changed: ownissuer.KeysChanged(ownissuer.WhatIssuerKeys, issuer.StorageKey(issuer.DefaultName), issuer.DefaultName),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	first := i.KeyIDs()[0]
-	if trail.find(whatIssuerKeys, "issuer: "+issuer.DefaultName+"\ncame: "+first) != 1 {
+	if trail.find(ownissuer.WhatIssuerKeys, "issuer: "+issuer.DefaultName+"\ncame: "+first) != 1 {
 		t.Errorf("the first key: got %s", trail)
 	}
 	mu.Lock()
@@ -136,7 +137,7 @@ func TestTrailsAreToldOfANewKeyOfTheInternalIssuer(t *testing.T) {
 	if err := i.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if ids := i.KeyIDs(); len(ids) != 2 || trail.find(whatIssuerKeys, "issuer: "+issuer.DefaultName+"\ncame: "+ids[1]) != 1 {
+	if ids := i.KeyIDs(); len(ids) != 2 || trail.find(ownissuer.WhatIssuerKeys, "issuer: "+issuer.DefaultName+"\ncame: "+ids[1]) != 1 {
 		t.Errorf("the second key: got %s", trail)
 	}
 }
@@ -163,7 +164,7 @@ func TestTrailsAreToldOfRevocationsOnce(t *testing.T) {
 	trail := listen(t, last)
 	write("{\"jti\":\"a\"}\n{\"jti\":\"b\"}\n{\"sub\":\"bob\",\"issued_before\":\"2026-11-22T10:00:00Z\"}\n")
 	until(t, "the change of the file", func() bool {
-		return trail.find(whatRevocations, "added: 2 by jti, 1 by sub, 0 by kid\nremoved: 1 by jti, 0 by sub, 0 by kid") == 1
+		return trail.find(ownissuer.WhatRevocations, "added: 2 by jti, 1 by sub, 0 by kid\nremoved: 1 by jti, 0 by sub, 0 by kid") == 1
 	})
 	if code, body := admin(t, "POST", "/moat/revocations", `{"kid":"k"}`); code != 200 {
 		t.Fatalf("got %d %s", code, body)
@@ -177,8 +178,8 @@ func TestTrailsAreToldOfRevocationsOnce(t *testing.T) {
 	if code, _ := admin(t, "POST", "/moat/revocations", `{"kid":1}`); code == 200 {
 		t.Fatal("garbage is accepted")
 	}
-	if trail.find(whatRevocations, "added: 0 by jti, 0 by sub, 1 by kid") != 1 ||
-		trail.find(whatRevocations, "removed: 1 of 0 by jti, 0 by sub, 1 by kid") != 1 ||
+	if trail.find(ownissuer.WhatRevocations, "added: 0 by jti, 0 by sub, 1 by kid") != 1 ||
+		trail.find(ownissuer.WhatRevocations, "removed: 1 of 0 by jti, 0 by sub, 1 by kid") != 1 ||
 		strings.Count(trail.String(), "What:") != 3 || strings.Count(trail.String(), "By:192.0.2.1:1234") != 2 {
 		t.Errorf("got %s", trail)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
+	"github.com/caddy-moat/caddy-moat/modules/internal/ownissuer"
 )
 
 func init() {
@@ -123,7 +124,7 @@ func (f *tokenFlags) mint(ctx context.Context) (raw, used string, err error) {
 			todo = "the server at " + server.address + " has keys of this issuer (" + strings.Join(server.keys, ", ") + ") in another storage: run this as the user whom it runs as (sudo -u caddy …)"
 		}
 		return "", "", fmt.Errorf("no key of issuer %s is in %s (%s), which is the storage of user %s: %s",
-			name, identity(storage), issuer.StorageKey(name), currentUser(), todo)
+			name, ownissuer.Identity(storage), issuer.StorageKey(name), currentUser(), todo)
 	}
 	if err != nil {
 		return "", "", err
@@ -133,7 +134,7 @@ func (f *tokenFlags) mint(ctx context.Context) (raw, used string, err error) {
 		typ = first(i.Type, "")
 	}
 	raw, err = own.Mint(claims, typ, ttl)
-	used = fmt.Sprintf("signed with key %s of %s", own.Signing(), identity(storage))
+	used = fmt.Sprintf("signed with key %s of %s", own.Signing(), ownissuer.Identity(storage))
 	if answers {
 		if warning := server.rejects(own.Signing()); warning != "" {
 			used += "\n" + warning

@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
+	"github.com/caddy-moat/caddy-moat/modules/internal/ownissuer"
 )
 
 const defaultAnswerLife = time.Minute
@@ -125,7 +126,7 @@ func (p *Provider) introspectionOptions(leeway time.Duration) (o introspection.O
 	p.opaqueIssuer, o.Rules.Same = p.voucher(t.Name, o.Endpoint)
 	o.Rules.Voucher = p.opaqueIssuer
 	o.Now = p.now
-	o.Report = report("endpoint", o.Endpoint)
+	o.Report = ownissuer.Report("endpoint", o.Endpoint)
 	return o, nil
 }
 

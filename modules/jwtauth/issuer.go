@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
+	"github.com/caddy-moat/caddy-moat/modules/internal/ownissuer"
 )
 
 // Issuer is one that tokens are accepted from.
@@ -375,7 +376,7 @@ func (p *Provider) openInternal(i *Issuer, t *token.Issuer) error {
 	if err := rotations.Check("rotate", i.Internal.Rotate); err != nil {
 		return err
 	}
-	own, err := p.sharedIssuer(t.Name, time.Duration(i.Internal.Rotate))
+	own, err := ownissuer.Open(&p.held, p.storage, t.Name, time.Duration(i.Internal.Rotate))
 	if err != nil {
 		return err
 	}

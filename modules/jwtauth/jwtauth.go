@@ -3,7 +3,6 @@ package jwtauth
 
 import (
 	"cmp"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -428,12 +427,6 @@ func (p *Provider) gives() *credential.Grants {
 // Authenticate implements caddyauth.Authenticator, for Caddy's own handler.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
 	return reqctx.Authenticate(p, w, r)
-}
-
-// background is the context of work that no single request or configuration
-// owns.
-func background() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 30*time.Second)
 }
 
 // Interface guards

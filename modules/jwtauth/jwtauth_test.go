@@ -26,6 +26,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/credential"
+	"github.com/caddy-moat/caddy-moat/modules/internal/ownissuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 )
 
@@ -513,7 +514,7 @@ func TestInternalIssuerNeedsNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Cleanup() //nolint:errcheck // always nil
-	own, err := p.sharedIssuer("urn:caddy-moat:internal", 0)
+	own, err := ownissuer.Open(&p.held, p.storage, "urn:caddy-moat:internal", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -602,7 +603,9 @@ func TestUnreachableProviderIsUnavailable(t *testing.T) {
 func TestEverythingSharedIsGivenBack(t *testing.T) {
 	p := provider(t, "issuer http://127.0.0.1:1\nissuer internal")
 	_ = p.Cleanup()
-	for name, pool := range map[string]*caddy.UsagePool{"sets": sets, "issuers": issuers, "stores": stores} {
+	pools := ownissuer.Pools()
+	pools["sets"] = sets
+	for name, pool := range pools {
 		n := 0
 		pool.Range(func(any, any) bool { n++; return true })
 		if n != 0 {

@@ -9,10 +9,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/introspection"
-	"github.com/caddy-moat/caddy-moat/modules/internal/identity/issuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/keyset"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/token"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
+	"github.com/caddy-moat/caddy-moat/modules/internal/ownissuer"
 	"github.com/caddy-moat/caddy-moat/modules/internal/watched"
 )
 
@@ -104,7 +104,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 
 // internalSets returns the state of the internal issuers.
 func internalSets() []keyset.Status {
-	open := lifecycle.Shared[*issuer.Issuer](issuers)
+	open := ownissuer.Issuers()
 	list := make([]keyset.Status, 0, len(open))
 	for _, i := range open {
 		list = append(list, keyset.Status{Source: "internal " + i.Name(), Keys: i.KeyIDs(), Generation: i.Generation()})

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/fileedit"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/keyform"
 )
@@ -477,7 +478,7 @@ func TestReplacedStoreIsInForceAndABadOneIsNot(t *testing.T) {
 	// In place, by rename, and gone.
 	for _, spoil := range []func() error{
 		func() error { return os.WriteFile(s.path, good[:len(good)-5], 0o600) },
-		func() error { return replace(s.path, []byte("{}\n"), nil) },
+		func() error { return fileedit.Replace(s.path, []byte("{}\n"), nil) },
 		func() error { return os.Remove(s.path) },
 	} {
 		if err := spoil(); err != nil {

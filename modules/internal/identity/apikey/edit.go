@@ -1,19 +1,11 @@
 package apikey
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"time"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/filelock"
+	"github.com/caddy-moat/caddy-moat/modules/internal/fileedit"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 )
-
-// patience is how long an edit waits for another one to end. Each takes
-// milliseconds.
-const patience = 10 * time.Second
 
 // Load reads a store once.
 func Load(path string) (*File, error) {
@@ -25,93 +17,25 @@ func Load(path string) (*File, error) {
 }
 
 // Edit changes the store in a file: change gets what is there, nil where
-// there is no file, and returns what shall be. The file is replaced as a whole
-// or not at all, and no two edits overlap, whatever processes they are of; a
-// lock file beside it, <path>.lock, sees to that and stays.
+// there is no file, and returns what shall be. See fileedit.Edit.
 func Edit(path string, change func(*File) (*File, error)) error {
-	// What a link points at is replaced, not the link.
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	unlock, err := lock(path + ".lock")
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	var old *File
-	info, err := os.Stat(path)
-	switch {
-	case err == nil:
-		if old, err = Load(path); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+	return fileedit.Edit(path, MaxSize, func(text []byte) ([]byte, error) {
+		var old *File
+		var err error
+		if text != nil {
+			if old, err = ParseFile(text); err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
 		}
-	case !errors.Is(err, os.ErrNotExist):
-		return err
-	}
-	f, err := change(old)
-	if err != nil {
-		return err
-	}
-	text := f.Append(nil)
-	// What cannot be read again must not be written.
-	if _, err := ParseFile(text); err != nil {
-		return fmt.Errorf("%s would no longer be a store: %w", path, err)
-	}
-	return replace(path, text, info)
-}
-
-func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	deadline := time.Now().Add(patience)
-	for {
-		err = filelock.TryLock(f)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
-		}
-		if !errors.Is(err, filelock.ErrLocked) || time.Now().After(deadline) {
-			_ = f.Close()
-			return nil, fmt.Errorf("locking %s: %w", path, err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// replace puts text in place of the file at path, with the permissions and
-// the owner that the file has: the server must still be able to read it. like
-// is nil for a new file, which only its owner can read.
-func replace(path string, text []byte, like os.FileInfo) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
+		f, err := change(old)
 		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
+			return nil, err
 		}
-	}()
-	if like != nil {
-		if err := keepOwner(f, like); err != nil {
-			return fmt.Errorf("keeping the owner of %s: %w", path, err)
+		after := f.Append(nil)
+		// What cannot be read again must not be written.
+		if _, err := ParseFile(after); err != nil {
+			return nil, fmt.Errorf("%s would no longer be a store: %w", path, err)
 		}
-		if err := f.Chmod(like.Mode().Perm()); err != nil {
-			return err
-		}
-	}
-	if _, err := f.Write(text); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return filelock.SyncDir(filepath.Dir(path))
+		return after, nil
+	})
 }

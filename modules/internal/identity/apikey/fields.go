@@ -4,87 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 
-const (
-	maxText = 256
-	maxList = 256
-)
-
-var errUnknown = errors.New("unknown member")
-
-// members calls f with each member of an object and puts the member's name
-// before the error.
-func members(s *strictjson.Scanner, object []byte, f func(name string, value []byte) error) error {
-	if err := s.Object(object); err != nil {
-		return err
-	}
-	for i := range s.Len() {
-		m := s.Member(i)
-		if err := f(string(m.Name), m.Value); err != nil {
-			return fmt.Errorf("%.40q: %w", m.Name, err)
-		}
-	}
-	return nil
-}
-
-func text(value []byte) (string, error) {
-	b, ok := strictjson.Text(value)
-	if !ok {
-		return "", errors.New("a text is expected")
-	}
-	return string(b), nil
-}
-
-// list reads a list of texts that all differ and that read understands.
-func list[T comparable](value []byte, read func(string) (T, error)) ([]T, error) {
-	elements, ok := strictjson.Array(value)
-	if !ok {
-		return nil, errors.New("a list is expected")
-	}
-	var out []T
-	for v, ok := elements.Next(); ok; v, ok = elements.Next() {
-		s, err := text(v)
-		if err != nil {
-			return nil, err
-		}
-		item, err := read(s)
-		if err != nil {
-			return nil, err
-		}
-		if slices.Contains(out, item) {
-			return nil, errors.New("an element is given twice")
-		}
-		if out = append(out, item); len(out) > maxList {
-			return nil, fmt.Errorf("more than %d elements", maxList)
-		}
-	}
-	// An empty list of what is allowed could be read as nothing or as all.
-	if len(out) == 0 {
-		return nil, errors.New("the list is empty: leave the member out")
-	}
-	return out, nil
-}
-
-// moment reads a time of RFC 3339 in whole seconds and UTC.
-func moment(value []byte) (time.Time, error) {
-	s, err := text(value)
-	if err != nil {
-		return time.Time{}, err
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil || t.Year() < 1970 || t.Year() > 9998 || t.UTC().Format(time.RFC3339) != s {
-		return time.Time{}, errors.New("not a time such as 2026-11-22T10:00:00Z")
-	}
-	return t.UTC(), nil
-}
+const maxText = 256
 
 // CheckName says why a text cannot be an owner, nil if it can. Owners stand in
 // placeholders, records and perhaps in header fields.

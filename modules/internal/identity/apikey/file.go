@@ -133,25 +133,25 @@ func (e *Entry) append(b []byte) []byte {
 	b = strictjson.AppendString(b, e.ID)
 	b = append(b, `,"owner":`...)
 	b = strictjson.AppendString(b, e.Owner)
-	b = appendList(b, "roles", e.Roles)
-	b = appendList(b, "scopes", e.Scopes)
+	b = strictjson.AppendList(b, "roles", e.Roles)
+	b = strictjson.AppendList(b, "scopes", e.Scopes)
 	if e.Plan != "" {
 		b = append(b, `,"plan":`...)
 		b = strictjson.AppendString(b, e.Plan)
 	}
-	b = appendTime(b, "created", e.Created)
-	b = appendTime(b, "not_before", e.NotBefore)
-	b = appendTime(b, "expires", e.Expires)
+	b = strictjson.AppendTime(b, "created", e.Created)
+	b = strictjson.AppendTime(b, "not_before", e.NotBefore)
+	b = strictjson.AppendTime(b, "expires", e.Expires)
 	ranges := make([]string, 0, len(e.Addresses))
 	for _, a := range e.Addresses {
 		ranges = append(ranges, a.String())
 	}
-	b = appendList(b, "addresses", ranges)
-	b = appendList(b, "methods", e.Methods)
+	b = strictjson.AppendList(b, "addresses", ranges)
+	b = strictjson.AppendList(b, "methods", e.Methods)
 	if e.Disabled {
 		b = append(b, `,"disabled":true`...)
 	}
-	b = appendTime(b, "revoked", e.Revoked)
+	b = strictjson.AppendTime(b, "revoked", e.Revoked)
 	b = append(b, `,"secrets":[`...)
 	for i, s := range e.Secrets {
 		if i > 0 {
@@ -160,38 +160,11 @@ func (e *Entry) append(b []byte) []byte {
 		b = append(b, `{"hmac":"`...)
 		b = hex.AppendEncode(b, s.MAC[:])
 		b = append(b, '"')
-		b = appendTime(b, "created", s.Created)
-		b = appendTime(b, "expires", s.Expires)
+		b = strictjson.AppendTime(b, "created", s.Created)
+		b = strictjson.AppendTime(b, "expires", s.Expires)
 		b = append(b, '}')
 	}
 	return append(b, "]}"...)
-}
-
-func appendList(b []byte, name string, list []string) []byte {
-	if len(list) == 0 {
-		return b
-	}
-	b = append(b, `,"`...)
-	b = append(b, name...)
-	b = append(b, `":[`...)
-	for i, s := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strictjson.AppendString(b, s)
-	}
-	return append(b, ']')
-}
-
-func appendTime(b []byte, name string, t time.Time) []byte {
-	if t.IsZero() {
-		return b
-	}
-	b = append(b, `,"`...)
-	b = append(b, name...)
-	b = append(b, `":"`...)
-	b = t.UTC().AppendFormat(b, time.RFC3339)
-	return append(b, '"')
 }
 
 // ParseFile reads a store. The error says which line is wrong.
@@ -224,23 +197,23 @@ func ParseFile(text []byte) (*File, error) {
 func parseHeader(s *strictjson.Scanner, line []byte) (*File, error) {
 	f := new(File)
 	version := false
-	err := members(s, line, func(name string, value []byte) (err error) {
+	err := s.Fields(line, func(name string, value []byte) (err error) {
 		switch name {
 		case "moat_api_keys":
 			if version = string(value) == "1"; !version {
 				err = errors.New("only version 1 is known")
 			}
 		case "prefix":
-			if f.Prefix, err = text(value); err == nil {
+			if f.Prefix, err = strictjson.String(value); err == nil {
 				err = CheckPrefix(f.Prefix)
 			}
 		case "pepper_check":
-			f.PepperCheck, err = text(value)
+			f.PepperCheck, err = strictjson.String(value)
 			if b, hexErr := hex.DecodeString(f.PepperCheck); hexErr != nil || len(b) != 8 || hex.EncodeToString(b) != f.PepperCheck {
 				err = errors.New("16 hex digits are expected")
 			}
 		default:
-			err = errUnknown
+			err = strictjson.ErrUnknown
 		}
 		return err
 	})
@@ -254,44 +227,42 @@ func parseHeader(s *strictjson.Scanner, line []byte) (*File, error) {
 }
 
 func parseEntry(s *strictjson.Scanner, line []byte) (e Entry, err error) {
-	err = members(s, line, func(name string, value []byte) (err error) {
+	err = s.Fields(line, func(name string, value []byte) (err error) {
 		switch name {
 		case "id":
-			if e.ID, err = text(value); err == nil {
+			if e.ID, err = strictjson.String(value); err == nil {
 				err = CheckID(e.ID)
 			}
 		case "owner":
-			if e.Owner, err = text(value); err == nil {
+			if e.Owner, err = strictjson.String(value); err == nil {
 				err = CheckName(e.Owner)
 			}
 		case "plan":
-			if e.Plan, err = text(value); err == nil {
+			if e.Plan, err = strictjson.String(value); err == nil {
 				err = CheckWord(e.Plan)
 			}
 		case "roles":
-			e.Roles, err = list(value, role)
+			e.Roles, err = strictjson.List(value, role)
 		case "scopes":
-			e.Scopes, err = list(value, word)
+			e.Scopes, err = strictjson.List(value, word)
 		case "addresses":
-			e.Addresses, err = list(value, ParseRange)
+			e.Addresses, err = strictjson.List(value, ParseRange)
 		case "methods":
-			e.Methods, err = list(value, ParseMethod)
+			e.Methods, err = strictjson.List(value, ParseMethod)
 		case "created":
-			e.Created, err = moment(value)
+			e.Created, err = strictjson.Moment(value)
 		case "not_before":
-			e.NotBefore, err = moment(value)
+			e.NotBefore, err = strictjson.Moment(value)
 		case "expires":
-			e.Expires, err = moment(value)
+			e.Expires, err = strictjson.Moment(value)
 		case "revoked":
-			e.Revoked, err = moment(value)
+			e.Revoked, err = strictjson.Moment(value)
 		case "disabled":
-			if e.Disabled = string(value) == "true"; !e.Disabled && string(value) != "false" {
-				err = errors.New("true or false is expected")
-			}
+			e.Disabled, err = strictjson.Bool(value)
 		case "secrets":
 			e.Secrets, err = parseSecrets(value)
 		default:
-			err = errUnknown
+			err = strictjson.ErrUnknown
 		}
 		return err
 	})
@@ -326,11 +297,11 @@ func parseSecrets(value []byte) ([]Secret, error) {
 	for v, ok := elements.Next(); ok; v, ok = elements.Next() {
 		var sec Secret
 		var known bool
-		err := members(&s, v, func(name string, value []byte) (err error) {
+		err := s.Fields(v, func(name string, value []byte) (err error) {
 			switch name {
 			case "hmac":
 				var digits string
-				if digits, err = text(value); err != nil {
+				if digits, err = strictjson.String(value); err != nil {
 					return err
 				}
 				b, hexErr := hex.DecodeString(digits)
@@ -338,11 +309,11 @@ func parseSecrets(value []byte) ([]Secret, error) {
 					err = errors.New("64 hex digits are expected")
 				}
 			case "created":
-				sec.Created, err = moment(value)
+				sec.Created, err = strictjson.Moment(value)
 			case "expires":
-				sec.Expires, err = moment(value)
+				sec.Expires, err = strictjson.Moment(value)
 			default:
-				err = errUnknown
+				err = strictjson.ErrUnknown
 			}
 			return err
 		})

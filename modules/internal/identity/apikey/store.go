@@ -309,7 +309,7 @@ func (e *Entry) claims() []byte {
 		b = append(b, `,"plan":`...)
 		b = strictjson.AppendString(b, e.Plan)
 	}
-	b = appendList(b, "roles", e.Roles)
-	b = appendList(b, "scopes", e.Scopes)
+	b = strictjson.AppendList(b, "roles", e.Roles)
+	b = strictjson.AppendList(b, "scopes", e.Scopes)
 	return append(b, '}')
 }

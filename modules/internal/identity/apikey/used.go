@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/fileedit"
 	"github.com/caddy-moat/caddy-moat/modules/internal/filewatch"
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
@@ -48,14 +49,14 @@ func (s *Store) Flush() error {
 	for _, id := range slices.Sorted(maps.Keys(times)) {
 		b = append(b, `{"id":`...)
 		b = strictjson.AppendString(b, id)
-		b = appendTime(b, "used", times[id])
+		b = strictjson.AppendTime(b, "used", times[id])
 		b = append(b, "}\n"...)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
 		info = nil // a new file
 	}
-	return replace(path, b, info)
+	return fileedit.Replace(path, b, info)
 }
 
 // LoadUsed reads the times at which keys were last used. A file that is not
@@ -73,16 +74,16 @@ func LoadUsed(path string) (map[string]time.Time, error) {
 	err = lines.Each(body, func(s *strictjson.Scanner, line []byte) error {
 		var id string
 		var used time.Time
-		err := members(s, line, func(name string, value []byte) (err error) {
+		err := s.Fields(line, func(name string, value []byte) (err error) {
 			switch name {
 			case "id":
-				if id, err = text(value); err == nil {
+				if id, err = strictjson.String(value); err == nil {
 					err = CheckID(id)
 				}
 			case "used":
-				used, err = moment(value)
+				used, err = strictjson.Moment(value)
 			default:
-				err = errUnknown
+				err = strictjson.ErrUnknown
 			}
 			return err
 		})

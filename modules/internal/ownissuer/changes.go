@@ -1,4 +1,4 @@
-package jwtauth
+package ownissuer
 
 import (
 	"fmt"
@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/caddy-moat/caddy-moat/modules/internal/identity/revocation"
 	"github.com/caddy-moat/caddy-moat/modules/internal/lifecycle"
 )
 
@@ -20,48 +19,53 @@ type announcer struct {
 }
 
 type listener struct {
-	owner *Provider
+	owner any
 	tell  func(lifecycle.Change)
 }
 
 // trails is the announcer of the process.
 var trails announcer
 
-func (a *announcer) enlist(l listener) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.listeners = append(a.listeners, l)
+// Enlist has tell hear of changes, until Drop is called with the same owner.
+func Enlist(owner any, tell func(lifecycle.Change)) {
+	trails.mu.Lock()
+	defer trails.mu.Unlock()
+	trails.listeners = append(trails.listeners, listener{owner, tell})
 }
 
-func (a *announcer) drop(owner *Provider) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.listeners = slices.DeleteFunc(a.listeners, func(l listener) bool { return l.owner == owner })
+// Drop has an owner hear of nothing more.
+func Drop(owner any) {
+	trails.mu.Lock()
+	defer trails.mu.Unlock()
+	trails.listeners = slices.DeleteFunc(trails.listeners, func(l listener) bool { return l.owner == owner })
 }
 
-// announce tells one of those who listen: several sites share the trails of
+// Announce tells one of those who listen: several sites share the trails of
 // their configuration, and a reload has two configurations for a while.
-func (a *announcer) announce(c lifecycle.Change) {
-	c.Layer = Name
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if n := len(a.listeners); n > 0 {
-		a.listeners[n-1].tell(c)
+func Announce(c lifecycle.Change) {
+	if c.Layer == "" {
+		c.Layer = jwtAuth
+	}
+	trails.mu.Lock()
+	defer trails.mu.Unlock()
+	if n := len(trails.listeners); n > 0 {
+		trails.listeners[n-1].tell(c)
 	}
 }
 
-// keysChanged returns what announces that keys came and left.
-func keysChanged(what, source, issuer string) func(came, left []string) {
+// KeysChanged returns what announces that keys came and left.
+func KeysChanged(what, source, issuer string) func(came, left []string) {
 	return func(came, left []string) {
-		detail := describeKeys(came, left)
+		detail := DescribeKeys(came, left)
 		if issuer != "" {
-			detail = "issuer: " + printable(issuer) + "\n" + detail
+			detail = "issuer: " + Printable(issuer) + "\n" + detail
 		}
-		trails.announce(lifecycle.Change{What: what, Source: source, Detail: detail})
+		Announce(lifecycle.Change{What: what, Source: source, Detail: detail})
 	}
 }
 
-func describeKeys(came, left []string) string {
+// DescribeKeys says in words which keys came and left.
+func DescribeKeys(came, left []string) string {
 	var lines []string
 	for _, group := range []struct {
 		what string
@@ -87,14 +91,14 @@ func listIDs(ids []string) string {
 	}
 	names := make([]string, len(ids))
 	for i, id := range ids {
-		names[i] = printable(id)
+		names[i] = Printable(id)
 	}
 	return strings.Join(names, ", ") + more
 }
 
-// printable cuts a name that is too long and quotes one that could be taken
+// Printable cuts a name that is too long and quotes one that could be taken
 // for more than one.
-func printable(name string) string {
+func Printable(name string) string {
 	if len(name) > maxName {
 		name = strings.ToValidUTF8(name[:maxName], "") + "…"
 	}
@@ -104,13 +108,9 @@ func printable(name string) string {
 	return name
 }
 
+// What has changed.
 const (
-	whatKeySet      = "key set"
-	whatIssuerKeys  = "issuer keys"
-	whatRevocations = "revocations"
+	WhatKeySet      = "key set"
+	WhatIssuerKeys  = "issuer keys"
+	WhatRevocations = "revocations"
 )
-
-// revocationsChanged says that a list is another.
-func revocationsChanged(source, by string, c revocation.Change) lifecycle.Change {
-	return lifecycle.Change{What: whatRevocations, Source: source, By: by, Detail: c.String()}
-}
