@@ -22,6 +22,7 @@ const protected = `http://:{$PORT} {
 		authenticated {
 			allow GET /me
 			allow POST /both when has_scope("a:one") && has_scope("a:two")
+			allow DELETE /both when acr("2","5m") && has_scope("a:one")
 		}
 		scope orders:read {
 			allow GET /orders/*
@@ -106,6 +107,8 @@ func TestChallengesLeadToTheMetadata(t *testing.T) {
 		{"GET", "/orders/1", tok(resource, "x"), 403, `Bearer error="insufficient_scope", scope="orders:read orders:write", ` + metadata},
 		{"POST", "/orders/1", tok(resource, "orders:read"), 403, `Bearer error="insufficient_scope", scope="orders:write", ` + metadata},
 		{"POST", "/both", tok(resource, "a:one"), 403, `Bearer error="insufficient_scope", scope="a:two", ` + metadata},
+		{"DELETE", "/both", tok(resource, "a:one"), 401, `Bearer error="insufficient_user_authentication", error_description="Another authentication of the user is required", acr_values="2", max_age="300", scope="a:one", ` + metadata},
+		{"DELETE", "/both", "", 401, `Bearer realm="restricted", scope="a:one", ` + metadata},
 		{"DELETE", "/nothing", tok(resource, "orders:write"), 403, `Bearer error="insufficient_scope", ` + metadata},
 	} {
 		header := []string{}

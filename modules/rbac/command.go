@@ -337,7 +337,8 @@ type verdict struct {
 	rule   string
 	d      policy.Decision
 	r      *policy.Request
-	front  bool // it is the authenticator before rbac that refuses
+	front  bool           // it is the authenticator before rbac that refuses
+	stepUp *policy.StepUp // the authentication that would have it allowed, if one would
 }
 
 func (q *probe) decide(p *policy.Policy) (verdict, error) {
@@ -352,6 +353,23 @@ func (q *probe) decide(p *policy.Policy) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
+	d := decideAll(p, r)
+	v := verdict{allow: d.Allow, rule: d.RuleText(), d: d, r: r}
+	switch {
+	case d.Allow:
+	case r.Authenticated:
+		v.status = http.StatusForbidden
+		if up, ok := q.needed(p, r); ok {
+			v.status, v.stepUp = http.StatusUnauthorized, &up
+		}
+	default:
+		v.status = http.StatusUnauthorized
+	}
+	return v, nil
+}
+
+// decideAll decides about a request whose path may have encoded slashes.
+func decideAll(p *policy.Policy, r *policy.Request) policy.Decision {
 	d := p.Decide(r)
 	for _, path := range slashed(r.Path) {
 		env := *r.Env
@@ -362,15 +380,22 @@ func (q *probe) decide(p *policy.Policy) (verdict, error) {
 			d = o
 		}
 	}
-	v := verdict{allow: d.Allow, rule: d.RuleText(), d: d, r: r}
-	switch {
-	case d.Allow:
-	case r.Authenticated:
-		v.status = http.StatusForbidden
-	default:
-		v.status = http.StatusUnauthorized
+	return d
+}
+
+// needed returns the authentication with which the request would be allowed.
+// Where nothing says what the credential is, it is a token.
+func (q *probe) needed(p *policy.Policy, r *policy.Request) (policy.StepUp, bool) {
+	if s := q.source(); s.Kind != "" && !steps(&principal.Principal{Kind: s.Kind}) {
+		return policy.StepUp{}, false
 	}
-	return v, nil
+	return p.NeededStepUp(r, r.Env.Claims, r.Env.Now, func(claims *principal.Claims, scopes []string) bool {
+		env := *r.Env
+		env.Claims, env.Scopes = claims, scopes
+		other := *r
+		other.Scopes, other.Env = scopes, &env
+		return decideAll(p, &other).Allow
+	})
 }
 
 func explainCommand() *cobra.Command {
@@ -460,6 +485,9 @@ func explain(w io.Writer, p *policy.Policy, q *probe, why bool) error {
 		considered(w, p, v)
 	case v.r != nil:
 		fmt.Fprintf(w, "because %s\n", because(v.d))
+		if v.stepUp != nil {
+			fmt.Fprintf(w, "step-up: it would be allowed after %s\n", login(v.stepUp))
+		}
 		considered(w, p, v)
 	}
 	if v.allow {

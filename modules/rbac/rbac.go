@@ -97,6 +97,10 @@ const layer = "rbac"
 //   - 401 missing_credentials: nothing allows it without an identity. The
 //     challenges are those of the authenticators that let the request pass
 //     without one, or else Bearer (RFC 6750 section 3)
+//   - 401 insufficient_user_authentication: a caller with a token would be
+//     allowed it if the user had been authenticated in another way or more
+//     recently, as a condition with acr or max_age asks. The challenge says how:
+//     acr_values, max_age, and scope where the request needs one (RFC 9470)
 //   - 403 forbidden: the policy does not allow it to this caller. The response
 //     says nothing about the policy; where the caller has a bearer token
 //     and the policy has scopes, it carries the challenge insufficient_scope
@@ -292,30 +296,50 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 	if pol.ReadsBody() {
 		b = &body{r: r, max: h.maxBody()}
 	}
+	as := asked{pol: pol, main: main, others: others, body: b}
 	d, address := ask(pol, r, p, main, b)
 	if script != "" && d.Allow && !names(pol, script) {
 		return policy.Decision{Reason: reasonPath}, &problem.Problem{
 			Status: http.StatusBadRequest, Code: "ambiguous_path", Detail: errScript.Error(),
 		}
 	}
-	safe := reqctx.Safe(main.method)
-	for _, other := range others {
-		if !d.Allow {
-			break
-		}
-		o, a := ask(pol, r, p, other, b)
-		if !o.Allow && (!other.denyOnly || o.Reason == policy.RuleDenies || o.Reason == policy.ConditionFails) {
-			d = o
-		}
-		address, safe = address || a, safe && reqctx.Safe(other.method)
-	}
+	d, address = as.rest(r, p, d, address)
 	switch {
 	case !d.Allow:
-		return d, rejection(r, p, pol, main, b)
-	case (p != nil || address || !safe) && reqctx.EarlyData(r):
+		refused := as // a copy, so that what is allowed allocates nothing
+		return d, rejection(r, p, &refused)
+	case (p != nil || address || !as.safe()) && reqctx.EarlyData(r):
 		return policy.Decision{Reason: reasonEarly}, reqctx.TooEarly()
 	}
 	return d, nil
+}
+
+// asked is what the policy is asked about one request: all its readings.
+type asked struct {
+	pol    *policy.Policy
+	main   reading
+	others []reading
+	body   condition.Body
+}
+
+// rest decides on the other readings, where the main one has been allowed.
+func (as *asked) rest(r *http.Request, p *principal.Principal, d policy.Decision, address bool) (policy.Decision, bool) {
+	for _, other := range as.others {
+		if !d.Allow {
+			break
+		}
+		o, a := ask(as.pol, r, p, other, as.body)
+		if !o.Allow && (!other.denyOnly || o.Reason == policy.RuleDenies || o.Reason == policy.ConditionFails) {
+			d = o
+		}
+		address = address || a
+	}
+	return d, address
+}
+
+// safe reports whether no reading changes anything.
+func (as *asked) safe() bool {
+	return reqctx.Safe(as.main.method) && !slices.ContainsFunc(as.others, func(o reading) bool { return !reqctx.Safe(o.method) })
 }
 
 // paths returns the path of the request, and what else it might be read as
@@ -362,10 +386,7 @@ func endow(r *http.Request, pol *policy.Policy) *principal.Principal {
 
 // ask makes one decision, and reports whether it looked at the client's address.
 func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading, b condition.Body) (d policy.Decision, address bool) {
-	q := policy.Request{Method: as.method, Path: as.path}
-	if p != nil {
-		q.Authenticated, q.User, q.Source, q.Roles, q.Scopes = true, p.ID, p.Source(), p.Roles, p.Scopes
-	}
+	q := question(p, as)
 	// Few requests meet a rule with a condition, and the others need not
 	// pay for what conditions can see.
 	d = pol.Decide(&q)
@@ -396,7 +417,7 @@ func method(r *http.Request) string {
 }
 
 // rejection returns the problem of a request that the policy does not allow.
-func rejection(r *http.Request, p *principal.Principal, pol *policy.Policy, as reading, b condition.Body) *problem.Problem {
+func rejection(r *http.Request, p *principal.Principal, as *asked) *problem.Problem {
 	if p == nil {
 		// RFC 9110 section 15.5.2: a 401 has at least one challenge. RFC
 		// 6750 section 3.1: without credentials, it names no error.
@@ -404,33 +425,45 @@ func rejection(r *http.Request, p *principal.Principal, pol *policy.Policy, as r
 		if len(challenges) == 0 {
 			challenges = []string{"Bearer"}
 		}
-		challenges = reqctx.WithParameter(challenges, "scope", strings.Join(firstScopes(r, pol, as), " "))
+		challenges = reqctx.WithParameter(challenges, "scope", strings.Join(firstScopes(r, as.pol, as.main), " "))
 		return &problem.Problem{
 			Status: http.StatusUnauthorized, Code: "missing_credentials",
 			Detail: "this request needs credentials", Challenges: challenges,
 		}
 	}
 	refused := &problem.Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "this request is not allowed to this caller"}
+	if !steps(p) {
+		return refused
+	}
+	if up, ok := stepUp(r, p, as); ok {
+		return challenge(r, up)
+	}
 	// The challenge is the same for every request that is refused, but for the
 	// scopes that would have it allowed: a client can ask for those, and for
 	// nothing else. All of them are in the one challenge, since clients that are
 	// asked for one at a time lose the one before.
-	if bearer := p.Kind == principal.KindJWT || p.Kind == principal.KindOpaque; bearer && len(pol.KnownScopes()) > 0 {
-		refused.Challenges = []string{credential.Challenge(reqctx.ChallengeScheme(r), "error", "insufficient_scope", "scope", strings.Join(neededScopes(r, p, pol, as, b), " "))}
+	if len(as.pol.KnownScopes()) > 0 {
+		refused.Challenges = []string{credential.Challenge(reqctx.ChallengeScheme(r), "error", credential.CodeInsufficientScope, "scope", strings.Join(neededScopes(r, p, as), " "))}
 	}
 	return refused
 }
 
 // neededScopes returns the scopes that would have the request allowed.
-func neededScopes(r *http.Request, p *principal.Principal, pol *policy.Policy, as reading, b condition.Body) []string {
-	q := policy.Request{
-		Method: as.method, Path: as.path,
-		Authenticated: true, User: p.ID, Source: p.Source(), Roles: p.Roles, Scopes: p.Scopes,
-	}
+func neededScopes(r *http.Request, p *principal.Principal, as *asked) []string {
+	q := question(p, as.main)
 	env := environment(r, &q, p)
 	defer release(env)
-	env.Body = b
-	return pol.NeededScopes(&q)
+	env.Body = as.body
+	return as.pol.NeededScopes(&q)
+}
+
+// question is what the policy is asked about one reading of a caller's request.
+func question(p *principal.Principal, as reading) policy.Request {
+	q := policy.Request{Method: as.method, Path: as.path}
+	if p != nil {
+		q.Authenticated, q.User, q.Source, q.Roles, q.Scopes = true, p.ID, p.Source(), p.Roles, p.Scopes
+	}
+	return q
 }
 
 // firstScopes returns the scopes that may have the request allowed of somebody

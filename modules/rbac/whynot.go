@@ -28,6 +28,9 @@ func whyNot(w io.Writer, p *policy.Policy, q *probe, v verdict) error {
 	for _, s := range missing {
 		fmt.Fprintf(w, "  %s\n", s)
 	}
+	if v.stepUp != nil {
+		fmt.Fprintf(w, "  %s\n", login(v.stepUp))
+	}
 	conditions := unmet(p, v)
 	for _, s := range conditions {
 		fmt.Fprintf(w, "  %s\n", s)

@@ -35,12 +35,20 @@
 //	owner("/sub", id, "https://…")       the same, of a caller from there
 //	from("https://…"), from("api_key")   who vouches for the caller: an issuer,
 //	                                     internal, or a kind of credential
+//	acr("2"), acr("phr phrh")            the user was authenticated in one of
+//	                                     these ways: the claim acr
+//	max_age("5m")                        and not longer ago: the claim auth_time
+//	acr("2", "5m")                       both
 //
 // owner compares a claim, named by a JSON Pointer (RFC 6901), with a text:
 // owner("/sub", id) for the path /orders/{id} lets callers have what bears
 // their own name, and owner("/teams", team) what belongs to one of their
 // teams. A claim that is a whole number is compared by its digits, a list by
 // its elements. The empty text belongs to nobody.
+//
+// acr and max_age have no result where the claim is missing, is of another type or
+// is a time in the future. The values of acr have no order: all that will do are
+// written.
 //
 // The body is read when an expression that is evaluated asks for it. It can be
 // read if it is one JSON text of bounded size, in UTF-8, sent as JSON without
@@ -168,7 +176,7 @@ var base = sync.OnceValues(func() (*cel.Env, error) {
 		// A pattern may come from the request.
 		cel.RegexProgramSizeLimit(2000),
 	}
-	return cel.NewEnv(slices.Concat(opts, functions())...)
+	return cel.NewEnv(slices.Concat(opts, functions(), stepUpFunctions())...)
 })
 
 // Var is a path variable: a name for one segment of the path, the first
@@ -188,6 +196,7 @@ type Program struct {
 	call          bool
 	who           bool
 	scopes        []string
+	stepUps       StepUps
 }
 
 // ReadsCall reports whether evaluating p may read the arguments of a call.
@@ -315,7 +324,7 @@ func compile(env *cel.Env, text string, vars []string) (*Program, error) {
 	told := found(expr, func(e ast.Expr) bool { return named(e, "user.issuer") || named(e, "user.kind") || reads(e, "iss") })
 	return &Program{
 		text: text, prg: prg, body: names("body"), headers: names("headers"), who: who && !told,
-		call: slices.Contains(vars, callVar) && names(callName), scopes: scopesIn(expr),
+		call: slices.Contains(vars, callVar) && names(callName), scopes: scopesIn(expr), stepUps: stepUpsIn(expr),
 	}, nil
 }
 

@@ -50,6 +50,7 @@ type Policy struct {
 	fold     bool              // paths are compared in lower case
 	body     bool              // a condition reads the request's body
 	headers  bool              // a condition reads header fields
+	stepUps  condition.StepUps // what conditions ask of the authentication of callers
 	calls    map[Call]*calls   // rules for calls of the Model Context Protocol
 	places   map[string]string // of users
 }
@@ -347,6 +348,7 @@ func (c *compiler) readRule(subject uint32, allow bool, text string) error {
 		}
 		c.p.body = c.p.body || r.when.ReadsBody()
 		c.p.headers = c.p.headers || r.when.ReadsHeaders()
+		c.p.stepUps.Add(r.when.StepUps())
 	}
 	if c.whens[r.text] {
 		return c.doc.fault(where, text, "%s is repeated", oneLine(l.String()))

@@ -15,9 +15,15 @@ func (p *Policy) NeededScopes(q *Request) []string {
 	if len(lacking) == 0 || p.with(q, nil) {
 		return nil
 	}
+	return neededOf(lacking, func(more []string) bool { return p.with(q, more) })
+}
+
+// neededOf returns the scopes of which each will do or, where none does, all that
+// are needed together.
+func neededOf(lacking []string, with func(more []string) bool) []string {
 	var each []string
 	for _, s := range lacking {
-		if p.with(q, []string{s}) {
+		if with([]string{s}) {
 			each = append(each, s)
 		}
 	}
@@ -26,12 +32,12 @@ func (p *Policy) NeededScopes(q *Request) []string {
 	}
 	// Conditions may ask for several at once. Of all that are known, those stay
 	// without which it would not do.
-	if !p.with(q, lacking) {
+	if !with(lacking) {
 		return nil
 	}
 	for i := 0; i < len(lacking); {
 		fewer := slices.Delete(slices.Clone(lacking), i, i+1)
-		if p.with(q, fewer) {
+		if with(fewer) {
 			lacking = fewer
 			continue
 		}

@@ -97,6 +97,10 @@ const (
 	CodeInvalidToken      = "invalid_token"
 	CodeInsufficientScope = "insufficient_scope"
 
+	// CodeInsufficientAuthentication: the user has to be authenticated in another
+	// way, or more recently (RFC 9470 section 3).
+	CodeInsufficientAuthentication = "insufficient_user_authentication"
+
 	// CodeMissing: no credential was offered and one is required.
 	CodeMissing = "missing_credentials"
 

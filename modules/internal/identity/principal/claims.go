@@ -101,6 +101,20 @@ func (c *Claims) Map() map[string]any {
 	return kept.decoded
 }
 
+// With returns the claims with others in place of those of the same names.
+func (c *Claims) With(changes map[string]any) *Claims {
+	m := maps.Clone(c.Map())
+	if m == nil {
+		m = make(map[string]any, len(changes))
+	}
+	maps.Copy(m, changes)
+	raw, err := json.Marshal(m)
+	if err != nil {
+		raw = []byte("{}") // claims that are JSON can be encoded
+	}
+	return NewClaims(raw)
+}
+
 // exact replaces each json.Number below v by the Go type that holds it.
 func exact(v any) any {
 	switch v := v.(type) {
