@@ -39,6 +39,11 @@ func (f front) hide(m *policy.Matrix) *policy.Matrix {
 			}
 		}
 	}
+	for _, row := range m.Calls {
+		if f.rejects(http.MethodPost) {
+			row.Cells[column] = policy.Never
+		}
+	}
 	return m
 }
 

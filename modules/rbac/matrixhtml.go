@@ -44,7 +44,8 @@ td.may { background: #453a17 }
 <p>Policy <code>{{.Digest}}</code>, {{len .Rules}} rules. A row stands for the requests that match its path and no more
 specific path of another row; a column has what its role inherits and what everybody may do. <code>*</code> is every
 method, <code>(other)</code> those that no rule names, and <code>?</code> stands behind what a condition decides about.
-HEAD is not listed where GET is.</p>
+HEAD is not listed where GET is.{{if .Calls}} Rows that begin with tool, resource or prompt stand for calls of an MCP
+server, by those who may send the request.{{end}}</p>
 <table>
 <thead><tr>{{range .Head}}<th scope="col">{{.}}</th>{{end}}</tr></thead>
 <tbody>
@@ -90,7 +91,8 @@ func matrixHTML(w io.Writer, l *loaded) error {
 		Rows   []htmlRow
 		Rules  []htmlRule
 		Users  []htmlUser
-	}{Digest: l.digest, Head: rows[0]}
+		Calls  bool
+	}{Digest: l.digest, Head: rows[0], Calls: l.policy.Calls()}
 	for _, row := range rows[1:] {
 		r := htmlRow{Path: row[0]}
 		for _, text := range row[1:] {

@@ -44,7 +44,11 @@ for everyone is empty: nobody comes to rbac without a credential.
 
 A cell lists the methods that are allowed: * for every method, (other) for those
 that no rule names, and a question mark behind a method that a condition
-decides about. HEAD is not listed where GET is.`,
+decides about. HEAD is not listed where GET is.
+
+For an MCP server there is a row for every name of a tool, resource or prompt in
+a rule, with "allow" for those who may call it if they may send the request: it
+stands for the calls that match it and no more specific name of another row.`,
 		Args: cobra.NoArgs,
 		RunE: run(func(cmd *cobra.Command, _ []string) error {
 			l, err := choose(config, number)
@@ -81,6 +85,14 @@ func matrixRows(m *policy.Matrix) [][]string {
 		row = append(row, r.Path)
 		for _, cell := range r.Cells {
 			row = append(row, cellText(m.Methods, cell))
+		}
+		rows = append(rows, row)
+	}
+	for _, r := range m.Calls {
+		row := make([]string, 0, 1+len(r.Cells))
+		row = append(row, string(r.Call)+" "+r.Name)
+		for _, a := range r.Cells {
+			row = append(row, map[policy.Allowed]string{policy.Always: "allow", policy.Sometimes: "allow?", policy.Never: ""}[a])
 		}
 		rows = append(rows, row)
 	}
@@ -151,8 +163,8 @@ func diffCommand() *cobra.Command {
 		Long: `Shows who gains and who loses access by a change from one policy to another. OLD and NEW
 are configurations (Caddyfiles, or JSON) or policy files (YAML or JSON).
 
-Both policies are compiled and compared by what they decide, for every path
-that a rule of either names; rules that are only written differently make no
+Both policies are compiled and compared by what they decide, for every path and
+every tool, resource or prompt of an MCP server that a rule of either names; rules that are only written differently make no
 difference. Users whose roles change are listed with these roles and with what these allow
 in rbac; a role may also change what redact shows them. "may" is
 where a condition decides. The exit code is 0 if nothing

@@ -283,38 +283,57 @@ func (p *Policy) ListCall(c Call, name string, q *Request) Decision {
 }
 
 func (p *Policy) call(c Call, name string, q *Request, list bool) Decision {
-	known := p.calls[c]
-	if known == nil || CheckCallName(c, name) != nil {
+	if p.calls[c] == nil || CheckCallName(c, name) != nil {
 		return Decision{Reason: NoRule}
 	}
 	var who numbers
 	p.addSubjects(&who, q)
 	subjects := who.list()
-	other := deniable(c, name)
 	var deny, allow []uint32
-	take := func(numbers []uint32) {
-		for _, n := range numbers {
-			r := p.rules[n]
-			if !p.has(subjects, r) {
-				continue
-			}
-			if r.Allow {
-				allow = append(allow, n)
-			} else {
-				deny = append(deny, n)
-			}
+	p.eachForCall(c, name, func(n uint32) {
+		switch r := p.rules[n]; {
+		case !p.has(subjects, r):
+		case r.Allow:
+			allow = append(allow, n)
+		default:
+			deny = append(deny, n)
 		}
+	})
+	return p.settle(p.plainFirst(deny), p.plainFirst(allow), q.Env, list)
+}
+
+// eachForCall calls f with the number of every rule for a call, whoever has it.
+func (p *Policy) eachForCall(c Call, name string, f func(number uint32)) {
+	known := p.calls[c]
+	if known == nil {
+		return
 	}
-	take(known.exact[name])
-	for _, n := range other {
-		take(known.denied[n])
+	for _, n := range known.exact[name] {
+		f(n)
+	}
+	other := deniable(c, name)
+	for _, folded := range other {
+		for _, n := range known.denied[folded] {
+			f(n)
+		}
 	}
 	for _, n := range known.globs {
 		if p.rules[n].forCall(name, other) {
-			take([]uint32{n})
+			f(n)
 		}
 	}
-	return p.settle(p.plainFirst(deny), p.plainFirst(allow), q.Env, list)
+}
+
+// rulesForCall returns the rules for a call, in the order in which rules are named.
+func (p *Policy) rulesForCall(c Call, name string) []*Rule {
+	var found []uint32
+	p.eachForCall(c, name, func(n uint32) { found = append(found, n) })
+	found = inOrder(found)
+	rules := make([]*Rule, 0, len(found))
+	for _, n := range found {
+		rules = append(rules, p.rules[n])
+	}
+	return rules
 }
 
 // has reports whether one of the subjects has a rule.

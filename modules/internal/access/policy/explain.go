@@ -17,14 +17,31 @@ type Considered struct {
 // in the order in which rules are named, whoever has it. It walks all rules:
 // it is for people, not for requests.
 func (p *Policy) Explain(q *Request) []Considered {
-	var found []Considered
-	var who numbers
-	p.addSubjects(&who, q)
+	var rules []*Rule
 	segments := p.split(q.Path)
 	for _, r := range p.rules {
-		if !r.forMethod(q.Method) || !r.matches(segments) {
-			continue
+		if r.forMethod(q.Method) && r.matches(segments) {
+			rules = append(rules, r)
 		}
+	}
+	return p.consider(rules, q)
+}
+
+// ExplainCall is Explain for a call: every rule for its name. There is none for a
+// name that DecideCall does not allow to anybody, see CheckCallName.
+func (p *Policy) ExplainCall(c Call, name string, q *Request) []Considered {
+	if CheckCallName(c, name) != nil {
+		return nil
+	}
+	return p.consider(p.rulesForCall(c, name), q)
+}
+
+// consider says of rules whether the caller has them, and whether they hold.
+func (p *Policy) consider(rules []*Rule, q *Request) []Considered {
+	found := make([]Considered, 0, len(rules))
+	var who numbers
+	p.addSubjects(&who, q)
+	for _, r := range rules {
 		c := Considered{Rule: r, Holds: true}
 		c.Applies = slices.ContainsFunc(p.heirs[r.subject], func(heir uint32) bool { return slices.Contains(who.list(), heir) })
 		if r.when != nil {

@@ -29,22 +29,33 @@ type Matrix struct {
 	Subjects []string // as in Rule.Who
 	Methods  []string // the last, "*", stands for all that no rule names
 	Rows     []Row
+
+	// Who may call which tools, resources and prompts of MCP servers, for those
+	// whose request is allowed. Empty for a policy without rules for calls, which
+	// lets them call everything.
+	Calls []CallRow
 }
 
 // Matrix works out who may do what, for every path that a rule names.
 func (p *Policy) Matrix() *Matrix {
 	m := &Matrix{Subjects: p.subjects, Methods: append(slices.Sorted(slices.Values(p.methods)), "*")}
 	for _, s := range samples(p) {
-		m.Rows = append(m.Rows, Row{Path: s.path, Cells: p.cells(s.of, m.Methods)})
+		m.Rows = append(m.Rows, Row{Path: s.path, Cells: p.cells(s, m.Methods)})
 	}
+	m.Calls = p.callRows()
 	return m
 }
 
 // sample is a path of a rule, as it is written, with a path of a request
-// that matches it and, beside it, only rules that are as wide or wider.
+// that matches it and, beside it, only rules that are as wide or wider. With a
+// call, both are names of what is called.
 type sample struct {
 	path string
 	of   string
+	call Call
+
+	// Of names for which two rules are: those of either.
+	parents []sample
 }
 
 // samples returns one for every path that a rule of any of the policies
@@ -94,13 +105,13 @@ func samples(policies ...*Policy) []sample {
 // another.
 type Gain struct {
 	Who      string // as in Rule.Who
-	Method   string // "*" for all that no rule names
-	Path     string
+	Method   string // "*" for all that no rule names; for a call of an MCP server tool, resource or prompt
+	Path     string // or the name of what is called
 	From, To Allowed
 }
 
 // Compare works out who gains and who loses by a change from one policy to
-// another. It looks at every path that a rule of either names, for every role
+// another. It looks at every path, and every name of a call, that a rule of either names, for every role
 // and scope of either: a caller with a role that only one of them knows has,
 // by the other, what every caller has.
 func Compare(from, to *Policy) []Gain {
@@ -114,16 +125,24 @@ func Compare(from, to *Policy) []Gain {
 		}
 	}
 	var all []Gain
-	for _, s := range samples(from, to) {
-		before, after := from.cells(s.of, methods), to.cells(s.of, methods)
+	compare := func(s sample, methods []string) {
+		before, after := from.cells(s, methods), to.cells(s, methods)
 		for _, who := range subjects {
 			a, b := from.cell(before, who), to.cell(after, who)
 			for i, method := range methods {
-				if a[i] != b[i] {
+				if a[i] != b[i] && !slices.ContainsFunc(s.parents, func(parent sample) bool {
+					return from.cell(from.cells(parent, methods), who)[i] == a[i] && to.cell(to.cells(parent, methods), who)[i] == b[i]
+				}) {
 					all = append(all, Gain{who, method, s.path, a[i], b[i]})
 				}
 			}
 		}
+	}
+	for _, s := range samples(from, to) {
+		compare(s, methods)
+	}
+	for _, s := range callSamples(from, to) {
+		compare(s, []string{string(s.call)})
 	}
 	return all
 }
@@ -137,23 +156,27 @@ func (p *Policy) cell(cells [][]Allowed, who string) []Allowed {
 	return cells[authenticated]
 }
 
-// cells says what each subject may do with a path, by each method.
-func (p *Policy) cells(path string, methods []string) [][]Allowed {
-	rules := p.rulesFor(path)
+// cells says what each subject may do with a path, by each method, or with what
+// is called, by its kind.
+func (p *Policy) cells(s sample, methods []string) [][]Allowed {
+	rules := p.rulesFor(s)
 	cells := make([][]Allowed, len(p.subjects))
-	for s := range cells {
-		cells[s] = make([]Allowed, len(methods))
+	for subject := range cells {
+		cells[subject] = make([]Allowed, len(methods))
 		for i, method := range methods {
-			cells[s][i] = p.ever(rules, wildcardMethod(method), uint32(s))
+			cells[subject][i] = p.may(s, rules, method, uint32(subject))
 		}
 	}
 	return cells
 }
 
-// rulesFor returns the rules for a path.
-func (p *Policy) rulesFor(path string) []*Rule {
+// rulesFor returns the rules for a path, or for what is called.
+func (p *Policy) rulesFor(s sample) []*Rule {
+	if s.call != "" {
+		return p.rulesForCall(s.call, s.of)
+	}
 	var rules []*Rule
-	segments := p.split(path)
+	segments := p.split(s.of)
 	for _, r := range p.rules {
 		if r.matches(segments) {
 			rules = append(rules, r)
@@ -173,13 +196,13 @@ func wildcardMethod(method string) string {
 
 // CompareUsers works out which users are given other roles by a change from one
 // policy to another, one line for each role, and what they gain and lose by that,
-// for every path that a rule of either policy names. What changes for everybody
+// for every path and every name of a call that a rule of either policy names. What changes for everybody
 // who has a role is for Compare to say.
 func CompareUsers(from, to *Policy) (roles []string, gains []Gain) {
 	methods := slices.Concat(from.methods, to.methods)
 	slices.Sort(methods)
 	methods = append(slices.Compact(methods), "*")
-	paths := samples(from, to)
+	paths := append(samples(from, to), callSamples(from, to)...)
 	for _, u := range usersOf(from, to) {
 		before, after := from.given(u), to.given(u)
 		if slices.Equal(before, after) {
@@ -197,10 +220,14 @@ func CompareUsers(from, to *Policy) (roles []string, gains []Gain) {
 			}
 		}
 		for _, s := range paths {
-			was, is := from.rulesFor(s.of), to.rulesFor(s.of)
+			was, is := from.rulesFor(s), to.rulesFor(s)
+			methods := methods
+			if s.call != "" {
+				methods = []string{string(s.call)}
+			}
 			for _, method := range methods {
-				a := from.ever(was, wildcardMethod(method), from.subjectsOf(before)...)
-				b := to.ever(is, wildcardMethod(method), to.subjectsOf(after)...)
+				a := from.may(s, was, method, from.subjectsOf(before)...)
+				b := to.may(s, is, method, to.subjectsOf(after)...)
 				if a != b {
 					gains = append(gains, Gain{who, method, s.path, a, b})
 				}
@@ -250,6 +277,15 @@ func (p *Policy) subjectsOf(roles []string) []uint32 {
 		}
 	}
 	return all
+}
+
+// may says what subjects may do together. A policy without rules for calls lets
+// everybody call everything.
+func (p *Policy) may(s sample, rules []*Rule, method string, subjects ...uint32) Allowed {
+	if s.call != "" && !p.Calls() {
+		return Always
+	}
+	return p.ever(rules, wildcardMethod(method), subjects...)
 }
 
 // ever says what subjects may do together by these rules. A role or scope has the
