@@ -103,10 +103,17 @@ func TestCompareSaysWhoGainsAndLosesWhichCalls(t *testing.T) {
 		"the first rule": {
 			doc(nil, nil), doc([]string{"tool a"}, nil),
 			[]Gain{
-				{"anyone", "tool", "*", Always, Never}, {"authenticated", "tool", "*", Always, Never}, {"role clerk", "tool", "*", Always, Never},
-				{"anyone", "tool", "a", Always, Never}, {"authenticated", "tool", "a", Always, Never},
-				{"anyone", "resource", "*", Always, Never}, {"authenticated", "resource", "*", Always, Never}, {"role clerk", "resource", "*", Always, Never},
-				{"anyone", "prompt", "*", Always, Never}, {"authenticated", "prompt", "*", Always, Never}, {"role clerk", "prompt", "*", Always, Never},
+				{"anyone", "tool", "*", Always, Never},
+				{"authenticated", "tool", "*", Always, Never},
+				{"role clerk", "tool", "*", Always, Never},
+				{"anyone", "tool", "a", Always, Never},
+				{"authenticated", "tool", "a", Always, Never},
+				{"anyone", "resource", "*", Always, Never},
+				{"authenticated", "resource", "*", Always, Never},
+				{"role clerk", "resource", "*", Always, Never},
+				{"anyone", "prompt", "*", Always, Never},
+				{"authenticated", "prompt", "*", Always, Never},
+				{"role clerk", "prompt", "*", Always, Never},
 			},
 		},
 		// Neither name is the more specific: what both are for is lost all the same.
