@@ -1,7 +1,6 @@
 package mcp
 
 import (
-	"errors"
 	"mime"
 	"net/http"
 	"slices"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/mcp"
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/decision"
-	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/reqctx"
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
@@ -78,23 +76,6 @@ func sentAsJSON(h http.Header) bool {
 	}
 	charset, ok := params["charset"]
 	return !ok || strings.EqualFold(charset, "utf-8")
-}
-
-var errArguments = errors.New("the arguments are no object")
-
-// arguments decodes the arguments of a call for conditions.
-func arguments(text []byte) (any, error) {
-	if text == nil {
-		return nil, nil
-	}
-	if _, ok := strictjson.Object(text); !ok {
-		return nil, errArguments
-	}
-	m := principal.NewClaims(text).Map()
-	if m == nil {
-		return nil, errArguments
-	}
-	return m, nil
 }
 
 // originAllowed checks where a page is from that sends the request. A request

@@ -287,7 +287,7 @@ func (h *Handler) decide(r *http.Request, m *mcp.Message, calls reqctx.Calls) (r
 		return "", nil
 	}
 	for i, ref := range m.Refs {
-		call := &condition.Call{Method: m.Method, Name: ref.Name, Arguments: func() (any, error) { return arguments(m.Arguments) }}
+		call := &condition.Call{Method: m.Method, Name: ref.Name, Arguments: func() (any, error) { return condition.DecodeArguments(m.Arguments) }}
 		d := calls.Decide(r, policy.Call(ref.Kind), call)
 		rule = d.RuleText()
 		switch {

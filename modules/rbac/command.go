@@ -140,6 +140,8 @@ type probe struct {
 	Now     string         `yaml:"now" json:"now"` // RFC 3339
 	Body    any            `yaml:"body" json:"body"`
 
+	calling `yaml:",inline"`
+
 	// The application that sends the request beside its user, where auth has
 	// an `all` block.
 	App *application `yaml:"app" json:"app"`
@@ -264,7 +266,7 @@ func (q *probe) user() string {
 // ask makes the policy's request of the probe. The error is that of a
 // path with two readings is a requestpath.Error.
 func (q *probe) ask(p *policy.Policy) (*policy.Request, error) {
-	methodName, target, ok := strings.Cut(strings.TrimSpace(q.Request), " ")
+	methodName, target, ok := strings.Cut(q.target(), " ")
 	if !ok || !strings.HasPrefix(target, "/") {
 		return nil, fmt.Errorf("'%s' is not a method and a path such as: GET /orders/1", q.Request)
 	}
@@ -300,6 +302,9 @@ func (q *probe) ask(p *policy.Policy) (*policy.Request, error) {
 			return nil, fmt.Errorf("body: %w", err)
 		}
 		env.Body = jsonText(text)
+	}
+	if err := q.addTo(env); err != nil {
+		return nil, err
 	}
 	r := &policy.Request{Method: methodName, Path: env.Path, Env: env}
 	if q.anonymous() {
@@ -339,12 +344,14 @@ type verdict struct {
 	r      *policy.Request
 	front  bool           // it is the authenticator before rbac that refuses
 	stepUp *policy.StepUp // the authentication that would have it allowed, if one would
+	called bool           // it is about the call that the request carries
+	scopes []string       // of which each would have the call allowed
 }
 
 func (q *probe) decide(p *policy.Policy) (verdict, error) {
 	r, err := q.ask(p)
 	var two requestpath.Error
-	if method, _, _ := strings.Cut(strings.TrimSpace(q.Request), " "); q.anonymous() && q.front.rejects(method) && (err == nil || errors.As(err, &two)) {
+	if method, _, _ := strings.Cut(q.target(), " "); q.anonymous() && q.front.rejects(method) && (err == nil || errors.As(err, &two)) {
 		return verdict{status: http.StatusUnauthorized, rule: q.front.String(), r: r, front: true}, nil
 	}
 	if errors.As(err, &two) {
@@ -365,7 +372,7 @@ func (q *probe) decide(p *policy.Policy) (verdict, error) {
 	default:
 		v.status = http.StatusUnauthorized
 	}
-	return v, nil
+	return q.decideCall(p, v), nil
 }
 
 // decideAll decides about a request whose path may have encoded slashes.
@@ -400,11 +407,12 @@ func (q *probe) needed(p *policy.Policy, r *policy.Request) (policy.StepUp, bool
 
 func explainCommand() *cobra.Command {
 	var q probe
-	var config, claims, app, body string
+	var config, claims, app, body, arguments string
+	var each []string
 	var number int
 	var why bool
 	cmd := &cobra.Command{
-		Use:   "explain --config FILE [--why-not] [--role ROLE]... [--scope SCOPE]... [--user ID] [--claims JSON] METHOD PATH",
+		Use:   "explain --config FILE [--why-not] [--role ROLE]... [--scope SCOPE]... [--user ID] [--claims JSON] [--tool NAME|--resource URI|--prompt NAME] [METHOD] PATH",
 		Short: "Says what rbac decides about a request, and by which rule",
 		Long: `Shows how the rbac policy of a configuration decides about a request, which
 rule decided, and which other rules apply to this method and path.
@@ -414,11 +422,19 @@ or identity that would be enough, each condition that does not hold, and what th
 caller may do with this path instead.
 
 Without --user, --role, --scope and --claims the request is anonymous. PATH may
-have a query. The exit code is 0 if the request is allowed, 1 if it is rejected
+have a query.
+
+With --tool, --resource or --prompt the request is one to an MCP server, POST
+where no method is named, and the decision is about this call, if the request
+itself is allowed. --argument and --arguments are what conditions see of
+mcp.arguments.
+
+The exit code is 0 if the request is allowed, 1 if it is rejected
 and 2 on an error.`,
 		Example: `  caddy moat explain --config Caddyfile --role clerk GET /orders/1
-  caddy moat explain --config Caddyfile --role manager --claims '{"teams":["red"]}' GET /teams/red/report`,
-		Args: cobra.ExactArgs(2),
+  caddy moat explain --config Caddyfile --role manager --claims '{"teams":["red"]}' GET /teams/red/report
+  caddy moat explain --config Caddyfile --scope orders:write --tool refund --argument amount=50 /mcp`,
+		Args: cobra.RangeArgs(1, 2),
 		RunE: run(func(cmd *cobra.Command, args []string) error {
 			if claims != "" {
 				d := json.NewDecoder(strings.NewReader(claims))
@@ -439,11 +455,15 @@ and 2 on an error.`,
 					return err
 				}
 			}
+			var err error
+			if q.Arguments, err = readArguments(arguments, each); err != nil {
+				return err
+			}
 			l, err := choose(config, number)
 			if err != nil {
 				return err
 			}
-			q.Request, q.front = args[0]+" "+args[1], l.front
+			q.Request, q.front = strings.Join(args, " "), l.front
 			return explain(cmd.OutOrStdout(), l.policy, &q, why)
 		}),
 	}
@@ -460,6 +480,13 @@ and 2 on an error.`,
 	f.StringVar(&app, "app", "", "the application that sends the request beside its user: its id, or a JSON object with id, issuer, kind, roles, scopes, plan and claims")
 	f.StringArrayVar(&q.Headers, "header", nil, "a header field of the request; repeatable")
 	f.StringVar(&body, "body", "", "the request's body, as JSON")
+	f.StringVar(&q.Tool, "tool", "", "the tool of an MCP server that the request calls")
+	f.StringVar(&q.Resource, "resource", "", "the resource of an MCP server that the request reads, by its URI")
+	f.StringVar(&q.Prompt, "prompt", "", "the prompt of an MCP server that the request gets")
+	f.StringArrayVar(&each, "argument", nil, "an argument of the call, name=value; a value that is JSON is what it says; repeatable")
+	f.StringVar(&arguments, "arguments", "", "the arguments of the call, as one JSON object")
+	cmd.MarkFlagsMutuallyExclusive("tool", "resource", "prompt")
+	cmd.MarkFlagsMutuallyExclusive("argument", "arguments")
 	f.StringVar(&q.IP, "ip", "", "the client's address")
 	f.StringVar(&q.Now, "now", "", "the time of the request, in RFC 3339 form (default: now)")
 	return cmd
@@ -471,24 +498,25 @@ func explain(w io.Writer, p *policy.Policy, q *probe, why bool) error {
 	if err != nil {
 		return err
 	}
-	outcome := "ALLOWED"
-	if !v.allow {
-		outcome = fmt.Sprintf("REFUSED with %d", v.status)
+	what := q.target()
+	if kind, _ := q.kind(); kind != "" {
+		what += " for " + q.calling.String()
 	}
-	fmt.Fprintf(w, "%s: %s, for %s\n", outcome, q.Request, q.caller())
+	fmt.Fprintf(w, "%s: %s, for %s\n", v.outcome(), what, q.caller())
 	fmt.Fprintf(w, "by %s\n", place(v.d.Rule, v.rule))
 	for _, s := range unknownNames(p, q) {
 		fmt.Fprintln(w, "note:", s)
 	}
+	q.aboutCall(w, p, v)
 	switch {
 	case v.front && v.r != nil:
-		considered(w, p, v)
+		q.considered(w, p, v)
 	case v.r != nil:
 		fmt.Fprintf(w, "because %s\n", because(v.d))
 		if v.stepUp != nil {
 			fmt.Fprintf(w, "step-up: it would be allowed after %s\n", login(v.stepUp))
 		}
-		considered(w, p, v)
+		q.considered(w, p, v)
 	}
 	if v.allow {
 		return nil
@@ -543,14 +571,14 @@ func because(d policy.Decision) string {
 	return "no rule allows it"
 }
 
-// considered lists the rules that are for the method and path.
-func considered(w io.Writer, p *policy.Policy, v verdict) {
-	all := p.Explain(v.r)
+// considered lists the rules that are for the method and path, or for the call.
+func (q *probe) considered(w io.Writer, p *policy.Policy, v verdict) {
+	all := q.rulesFor(p, v)
 	if len(all) == 0 {
-		fmt.Fprintln(w, "\nno rule is for this method and path")
+		fmt.Fprintf(w, "\nno rule is for %s\n", v.subject())
 		return
 	}
-	fmt.Fprintln(w, "\nrules for this method and path:")
+	fmt.Fprintf(w, "\nrules for %s:\n", v.subject())
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range all {
 		what := "applies"

@@ -30,7 +30,7 @@ import (
 //	    expect: 401
 //
 // Beside roles a test may have user, issuer, kind, scopes, claims, app, headers,
-// body, client_ip and now. Without any of user, roles, scopes and claims the request is
+// body, client_ip and now, and tool, resource or prompt with arguments. Without any of user, roles, scopes and claims the request is
 // anonymous. What is expected is allow, deny, or a rejection's status.
 type expectations struct {
 	Config string        `yaml:"config" json:"config"`
@@ -45,7 +45,7 @@ type expectation struct {
 	Rule   string  `yaml:"rule" json:"rule"`
 }
 
-// outcome is allow, deny, 400, 401 or 403.
+// outcome is allow, deny, 400, 401, 403 or, of a call, -32602.
 type outcome string
 
 // UnmarshalJSON takes a status as a number too.
@@ -54,9 +54,12 @@ func (o *outcome) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// outcomeDenied is deniedCall as it is expected.
+const outcomeDenied outcome = "-32602"
+
 func (o outcome) valid() bool {
 	switch o {
-	case "allow", "deny", "400", "401", "403":
+	case "allow", "deny", "400", "401", "403", outcomeDenied:
 		return true
 	}
 	return false
@@ -99,7 +102,10 @@ func readExpectations(file string) (*expectations, error) {
 	}
 	for i, t := range e.Tests {
 		if !t.Expect.valid() {
-			return nil, fmt.Errorf("%s: test %d: expect '%s' is not allow, deny, 400, 401 or 403", file, i+1, t.Expect)
+			return nil, fmt.Errorf("%s: test %d: expect '%s' is not allow, deny, 400, 401, 403 or -32602", file, i+1, t.Expect)
+		}
+		if kind, _ := t.kind(); kind == "" && t.Expect == outcomeDenied {
+			return nil, fmt.Errorf("%s: test %d: %s is the JSON-RPC error of a call: name a tool, resource or prompt", file, i+1, t.Expect)
 		}
 	}
 	return e, nil
@@ -130,6 +136,16 @@ body, client_ip and now. app is the application that sends the request beside
 its user: an id, or id, issuer, kind, roles, scopes, plan and claims.
 Without any of user, roles, scopes and claims the request is anonymous. What is
 expected is allow, deny, or the status of the response: 400, 401 or 403.
+
+A test of a call to an MCP server has tool, resource or prompt, and arguments;
+its request may be a path alone, for POST. A call that is denied, in a request
+that is allowed, is -32602, the JSON-RPC error in its response:
+
+    - scopes: [orders:write]
+      request: /mcp
+      tool: refund
+      arguments: {amount: 500}
+      expect: -32602
 
 The exit code is 0 if all expectations are met, 1 if one is not, and 2 if they
 could not be tried.`,
@@ -186,7 +202,11 @@ func tryAll(w io.Writer, config string, l *loaded, e *expectations) error {
 		if name == "" {
 			name = t.Request
 		}
-		fmt.Fprintf(w, "FAILED test %d, %s\n  %s, for %s\n  got  %s by %s\n  want %s", i+1, name, t.Request, t.caller(), got, place(v.d.Rule, v.rule), t.Expect)
+		request := t.target()
+		if kind, _ := t.kind(); kind != "" {
+			request += " for " + t.calling.String()
+		}
+		fmt.Fprintf(w, "FAILED test %d, %s\n  %s, for %s\n  got  %s by %s\n  want %s", i+1, name, request, t.caller(), got, place(v.d.Rule, v.rule), t.Expect)
 		if t.Rule != "" {
 			fmt.Fprintf(w, " by %s", t.Rule)
 		}

@@ -31,12 +31,15 @@ func whyNot(w io.Writer, p *policy.Policy, q *probe, v verdict) error {
 	if v.stepUp != nil {
 		fmt.Fprintf(w, "  %s\n", login(v.stepUp))
 	}
-	conditions := unmet(p, v)
+	conditions := unmet(p, q, v)
 	for _, s := range conditions {
 		fmt.Fprintf(w, "  %s\n", s)
 	}
 	if len(missing)+len(conditions) == 0 && v.d.Reason == policy.NoRule {
-		fmt.Fprintln(w, "  a rule: none allows this method and path to anybody")
+		fmt.Fprintf(w, "  a rule: none allows %s to anybody\n", v.subject())
+	}
+	if v.called {
+		return nil
 	}
 	if methods := otherMethods(p, q); len(methods) > 0 {
 		fmt.Fprintf(w, "allowed for this path and caller: %s\n", strings.Join(methods, ", "))
@@ -78,9 +81,9 @@ func enough(p *policy.Policy, q *probe) ([]string, error) {
 
 // unmet returns the conditions that are between the caller and a rule that
 // allows.
-func unmet(p *policy.Policy, v verdict) []string {
+func unmet(p *policy.Policy, q *probe, v verdict) []string {
 	var all []string
-	for _, c := range p.Explain(v.r) {
+	for _, c := range q.rulesFor(p, v) {
 		if !c.Rule.Allow || c.Holds && c.Err == nil {
 			continue
 		}
@@ -104,7 +107,7 @@ func denied(p *policy.Policy, q *probe, v verdict) string {
 		without := *q
 		without.Roles = slices.Delete(slices.Clone(q.Roles), i, i+1)
 		if r, err := without.ask(p); err == nil {
-			if d := p.Decide(r); d.Rule != v.d.Rule {
+			if q.ruleOf(p, v, r) != v.d.Rule {
 				return "it is there because of role " + role
 			}
 		}
@@ -113,7 +116,7 @@ func denied(p *policy.Policy, q *probe, v verdict) string {
 		without := *q
 		without.Scopes = slices.Delete(slices.Clone(q.Scopes), i, i+1)
 		if r, err := without.ask(p); err == nil {
-			if d := p.Decide(r); d.Rule != v.d.Rule {
+			if q.ruleOf(p, v, r) != v.d.Rule {
 				return "it is there because of scope " + scope
 			}
 		}
@@ -123,7 +126,7 @@ func denied(p *policy.Policy, q *probe, v verdict) string {
 
 // otherMethods returns the methods that are allowed for the path.
 func otherMethods(p *policy.Policy, q *probe) []string {
-	asked, target, _ := strings.Cut(strings.TrimSpace(q.Request), " ")
+	asked, target, _ := strings.Cut(q.target(), " ")
 	methods := []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
 	for _, r := range p.Rules() {
 		for _, m := range r.Line.Methods {

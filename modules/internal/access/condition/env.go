@@ -2,6 +2,7 @@ package condition
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 	"github.com/caddy-moat/caddy-moat/modules/internal/query"
+	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
 )
 
 // Env is what expressions see of one request. It is used by one goroutine,
@@ -58,6 +60,24 @@ type Call struct {
 	// Arguments are decoded as [principal.Claims] decode claims; an empty
 	// object where the call has none.
 	Arguments func() (any, error)
+}
+
+var errArguments = errors.New("the arguments are no object")
+
+// DecodeArguments decodes the arguments of a call, a text that has been read
+// strictly. Without any, text is nil.
+func DecodeArguments(text []byte) (any, error) {
+	if text == nil {
+		return nil, nil
+	}
+	if _, ok := strictjson.Object(text); !ok {
+		return nil, errArguments
+	}
+	m := principal.NewClaims(text).Map()
+	if m == nil {
+		return nil, errArguments
+	}
+	return m, nil
 }
 
 // readCall makes what expressions see of a call. Arguments that cannot be read
