@@ -134,7 +134,7 @@ func (e *examination) dropped(name string, routes caddyhttp.RouteList) {
 	if hasLayer(routes) {
 		f.Severity = Refused
 	}
-	e.add(f)
+	e.add(f, "route", name)
 }
 
 // identity looks for what needs an identity where there can be none.

@@ -40,6 +40,9 @@ func (*handler) Provision(ctx caddy.Context) error {
 		if s == server {
 			look := examination{server: name}
 			look.routes(server, server.Routes)
+			if examining.Load() {
+				return nil
+			}
 			return refusal(look.found)
 		}
 	}

@@ -85,9 +85,16 @@ func LoadConfig(file string) ([]byte, error) {
 	if filepath.Ext(file) == ".json" {
 		return body, nil
 	}
-	adapter := caddyconfig.GetAdapter("caddyfile")
+	return Adapt(file, body, "")
+}
+
+// Adapt turns the content of a configuration file into Caddy's JSON by the
+// adapter of that name; "" is that of Caddyfiles.
+func Adapt(file string, body []byte, name string) ([]byte, error) {
+	name = cmp.Or(name, "caddyfile")
+	adapter := caddyconfig.GetAdapter(name)
 	if adapter == nil {
-		return nil, fmt.Errorf("this binary has no Caddyfile adapter")
+		return nil, fmt.Errorf("this binary has no adapter %q", name)
 	}
 	cfg, _, err := adapter.Adapt(body, map[string]any{"filename": file})
 	if err != nil {

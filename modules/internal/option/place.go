@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -62,11 +63,33 @@ func RememberPlace(handler any, file string, line int) {
 		}
 	}
 	// Directives that are written alike cannot be told apart.
-	if known = append(known, place); len(known) > 3 {
-		known = known[len(known)-3:]
+	if known = append(known, place); len(known) > maxAlike {
+		known = known[len(known)-maxAlike:]
 	}
 	places.of[key] = known
 }
+
+// maxAlike bounds the places of directives that are written alike, and
+// shownAlike how many of them an error names.
+const (
+	maxAlike   = 256
+	shownAlike = 3
+)
+
+// Alike returns the places of all directives that are written like the one at a
+// place that PlaceOf has returned.
+func Alike(place string) []string {
+	places.Lock()
+	defer places.Unlock()
+	for _, known := range places.of {
+		if len(known) > 0 && shown(known) == place {
+			return slices.Clone(known)
+		}
+	}
+	return nil
+}
+
+func shown(known []string) string { return strings.Join(known[max(0, len(known)-shownAlike):], " or ") }
 
 // PlaceOf returns where the configuration of a handler is written, "" if that
 // is not known.
@@ -77,7 +100,7 @@ func PlaceOf(handler any) string {
 	}
 	places.Lock()
 	defer places.Unlock()
-	return strings.Join(places.of[key], " or ")
+	return shown(places.of[key])
 }
 
 // placeKey is the same for a handler before and after its way through Caddy's
