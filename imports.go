@@ -1,7 +1,8 @@
 // Package moat is a plugin for the Caddy web server that puts layered API
 // security in front of any HTTP service: authentication (jwt_auth,
 // api_key_auth, signature_auth, client_cert_auth, webhook_auth,
-// trusted_header_auth, auth), authorization (rbac),
+// trusted_header_auth, auth), tokens for clients (token_server),
+// authorization (rbac),
 // redaction of responses (redact) and a tamper-evident audit trail (audit),
 // beside rate limits by mholt/caddy-ratelimit.
 //
@@ -25,6 +26,7 @@ import (
 	_ "github.com/caddy-moat/caddy-moat/modules/redact"
 	_ "github.com/caddy-moat/caddy-moat/modules/signatureauth"
 	_ "github.com/caddy-moat/caddy-moat/modules/tokenbudget"
+	_ "github.com/caddy-moat/caddy-moat/modules/tokenserver"
 	_ "github.com/caddy-moat/caddy-moat/modules/trustedheaderauth"
 	_ "github.com/caddy-moat/caddy-moat/modules/webhookauth"
 )

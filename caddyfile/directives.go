@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/redact"
 	"github.com/caddy-moat/caddy-moat/modules/signatureauth"
 	"github.com/caddy-moat/caddy-moat/modules/tokenbudget"
+	"github.com/caddy-moat/caddy-moat/modules/tokenserver"
 	"github.com/caddy-moat/caddy-moat/modules/trustedheaderauth"
 	"github.com/caddy-moat/caddy-moat/modules/webhookauth"
 )
@@ -51,6 +52,10 @@ var directives = []directive{
 	{
 		"flood_limit", floodLimit, httpcaddyfile.Before, "basicauth",
 		"before authentication: a flood of bad credentials must not buy signature checks",
+	},
+	{
+		tokenserver.Name, setup[tokenserver.Handler](), httpcaddyfile.Before, "basicauth",
+		"before authentication: it authenticates clients itself, and answers those who have no token yet",
 	},
 	{
 		"auth", authDirective, httpcaddyfile.Before, "basicauth",

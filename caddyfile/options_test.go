@@ -295,6 +295,12 @@ var blocks = []block{
 		{good: "write_interval 1m", kind: durationOption, bad: []string{"0s"}, says: "a duration above 0, such as 1m"},
 		{good: "purge_age 1m", kind: durationOption, bad: []string{"0s"}, says: "a duration above 0, such as 1m"},
 	}},
+	{directive: "token_server", before: []string{"clients a.jsonl"}, options: []written{
+		{good: "issuer https://id.example.com", kind: oneOption},
+		{good: "clients a.jsonl", kind: oneOption},
+		{good: "token_lifetime 5m", kind: durationOption, bad: []string{"0s", "1s", "25h", "5"}, says: "a duration from 1m to 24h, such as 15m"},
+		{good: "rotate 48h", kind: durationOption, bad: []string{"1h", "x"}, says: "a duration of at least 24h, such as 30d"},
+	}},
 	{directive: "token_budget", before: []string{"limit 10 per minute"}, options: []written{
 		{good: "limit 10 per day", kind: ownOption, many: true},
 		{good: "plan gold {\nlimit 10 per day\n}", kind: blockOption, many: true},

@@ -46,3 +46,10 @@ func Flip(key string) string {
 	}
 	return key[:len(key)-1] + last
 }
+
+// NewClient registers a client of the token server in the configuration of a
+// server, and returns its secret.
+func (s *Server) NewClient(id string, args ...string) string {
+	s.T.Helper()
+	return strings.TrimSpace(s.Output(append([]string{"moat", "client", "new", "--config", s.Config, "--id", id}, args...)...))
+}

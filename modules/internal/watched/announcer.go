@@ -1,6 +1,7 @@
 package watched
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,7 +29,7 @@ type announcer struct {
 type listener struct{ tell func(lifecycle.Change) }
 
 func newAnnouncer(kind *Kind, path string) *announcer {
-	return &announcer{kind: kind, path: path, log: caddy.Log().Named("http.authentication.providers." + kind.Layer)}
+	return &announcer{kind: kind, path: path, log: caddy.Log().Named(cmp.Or(kind.Logger, "http.authentication.providers."+kind.Layer))}
 }
 
 // enlist has an audit trail hear of changes, until leave is called.

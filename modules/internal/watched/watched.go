@@ -25,6 +25,10 @@ type Kind struct {
 	// signature_auth and keys.
 	Layer, Option string
 
+	// Logger is the name of the logger. Default: that of the authentication
+	// provider that the layer is.
+	Logger string
+
 	// Subject is what the log calls the file, such as "the file of keys".
 	Subject string
 

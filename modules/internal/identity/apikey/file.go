@@ -260,7 +260,7 @@ func parseEntry(s *strictjson.Scanner, line []byte) (e Entry, err error) {
 		case "disabled":
 			e.Disabled, err = strictjson.Bool(value)
 		case "secrets":
-			e.Secrets, err = parseSecrets(value)
+			e.Secrets, err = ParseSecrets(value)
 		default:
 			err = strictjson.ErrUnknown
 		}
@@ -287,7 +287,9 @@ func (e *Entry) Validate() error {
 	return nil
 }
 
-func parseSecrets(value []byte) ([]Secret, error) {
+// ParseSecrets reads a list of secrets, of which there may be one more than
+// MaxSecrets, for the caller to refuse.
+func ParseSecrets(value []byte) ([]Secret, error) {
 	var out []Secret
 	elements, ok := strictjson.Array(value)
 	if !ok {

@@ -43,6 +43,16 @@ func NewPepper(secret []byte) (*Pepper, error) {
 // its keys would be accepted and nobody would know why.
 func (p *Pepper) Check() string { return p.check }
 
+// Of returns the hash of a key, by which it is known where hashes are kept
+// otherwise than in a store. ok is false for what is not a key.
+func (p *Pepper) Of(text string) (mac [32]byte, ok bool) {
+	key, err := ParseKey(text)
+	if err != nil {
+		return mac, false
+	}
+	return p.mac(key.signed), true
+}
+
 // mac returns the hash of a text, which is at most as long as a key.
 func (p *Pepper) mac(text string) [32]byte {
 	s := p.pool.Get().(*scratch)

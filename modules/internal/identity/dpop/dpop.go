@@ -1,6 +1,6 @@
 // Package dpop checks that who carries a token also has the key it is bound
-// to: demonstrating proof of possession, RFC 9449, on the side of the resource
-// server.
+// to, or who asks for one the key that it shall be bound to: demonstrating
+// proof of possession, RFC 9449, on the side of the servers.
 package dpop
 
 import (
@@ -71,19 +71,11 @@ type Checker struct {
 // section 4.3 demands, whose numbers these are; that there is only one, which
 // is number 1, is for the caller to see to.
 func (c *Checker) Check(ctx context.Context, proof string, r Request, now time.Time) error {
-	p, err := token.OpenProof(proof) // 2 to 7
+	p, err := c.open(proof, r, now)
 	if err != nil {
-		return &Error{"proof: " + err.Error()}
+		return err
 	}
 	switch {
-	case p.Method != r.Method: // 8
-		return &Error{"htm is another method"}
-	case !sameURL(p.URI, r.URL): // 9
-		return &Error{"htu is another address"}
-	case p.IssuedAt.After(now.Add(c.Leeway)): // 11
-		return &Error{"iat lies in the future"}
-	case !now.Before(p.IssuedAt.Add(c.MaxAge + c.Leeway)):
-		return &Error{"iat is too long ago"}
 	case !same(p.AccessTokenHash, hash(r.Token)): // 12
 		return &Error{"ath is of another token"}
 	case r.Thumbprint == "" || !same(p.Thumbprint, r.Thumbprint):
@@ -95,6 +87,41 @@ func (c *Checker) Check(ctx context.Context, proof string, r Request, now time.T
 	}
 	// Last, so that nobody without a token and its key can fill the memory.
 	return c.use(ctx, p, now)
+}
+
+// CheckKey checks the one proof that came with a request for a token (RFC 9449
+// section 5), and returns the thumbprint of its key, which the token is to be
+// bound to. Token and Thumbprint of the request do not matter.
+func (c *Checker) CheckKey(ctx context.Context, proof string, r Request, now time.Time) (thumbprint string, err error) {
+	p, err := c.open(proof, r, now)
+	switch {
+	case err != nil:
+		return "", err
+	case p.AccessTokenHash != "":
+		return "", &Error{"ath is of a token, and none is used"}
+	case c.Nonces != nil && !c.Nonces.valid(p.Nonce, now):
+		return "", ErrNonce
+	}
+	return p.Thumbprint, c.use(ctx, p, now)
+}
+
+// open does the checks that need no token.
+func (c *Checker) open(proof string, r Request, now time.Time) (*token.Proof, error) {
+	p, err := token.OpenProof(proof) // 2 to 7
+	if err != nil {
+		return nil, &Error{"proof: " + err.Error()}
+	}
+	switch {
+	case p.Method != r.Method: // 8
+		return nil, &Error{"htm is another method"}
+	case !sameURL(p.URI, r.URL): // 9
+		return nil, &Error{"htu is another address"}
+	case p.IssuedAt.After(now.Add(c.Leeway)): // 11
+		return nil, &Error{"iat lies in the future"}
+	case !now.Before(p.IssuedAt.Add(c.MaxAge + c.Leeway)):
+		return nil, &Error{"iat is too long ago"}
+	}
+	return p, nil
 }
 
 // use notes that the proof has been used.
