@@ -21,6 +21,9 @@ import (
 // needs them to tell which requests have no outcome.
 const anyKind = "*"
 
+// toolsCall is the method by which a tool is called.
+const toolsCall = "tools/call"
+
 // filter selects records. Its zero value selects all.
 type filter struct {
 	since, until          string
@@ -30,6 +33,7 @@ type filter struct {
 	path, method, address string
 	id, site, code, rule  string
 	kind                  string
+	call, called, tool    string // of an MCP server
 
 	from, to time.Time
 	low      int // range of status
@@ -54,6 +58,9 @@ func (f *filter) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.site, "site", "", "site")
 	fs.StringVar(&f.code, "code", "", "error code, such as rate_limited")
 	fs.StringVar(&f.rule, "rule", "", "text in the rule that decided")
+	fs.StringVar(&f.call, "mcp-method", "", "method of a call to an MCP server, such as tools/call")
+	fs.StringVar(&f.called, "mcp-name", "", "tool, prompt or URI of a resource of a call to an MCP server, with * for anything but / and ** for anything")
+	fs.StringVar(&f.tool, "tool", "", "tool that was called, or denied, with * for anything but / and ** for anything")
 	fs.StringVar(&f.kind, "kind", "", "outcome, intent or change (default: outcome and change)")
 }
 
@@ -159,6 +166,10 @@ func (f *filter) literals() [][]byte {
 	member("method", f.method)
 	member("site", f.site)
 	member("code", f.code)
+	member("method", f.call)
+	if f.call != "" || f.called != "" || f.tool != "" {
+		out = append(out, []byte(`"mcp":{`))
+	}
 	if f.kind != anyKind {
 		member("kind", f.kind)
 	}
@@ -203,6 +214,9 @@ func (f *filter) match(r *record.Record) bool {
 		f.site != "" && r.Site != f.site,
 		f.code != "" && r.Code != f.code,
 		f.id != "" && r.ID != f.id && r.Trace != f.id,
+		f.call != "" && r.MCP.Method != f.call,
+		f.called != "" && (r.MCP.Name == "" || !glob(f.called, r.MCP.Name)),
+		f.tool != "" && (r.MCP.Method != toolsCall || !glob(f.tool, r.MCP.Name)),
 		f.path != "" && !glob(f.path, r.Path) && !glob(f.path, r.Upstream.Path):
 		return false
 	}

@@ -119,6 +119,14 @@ func fill(tb testing.TB, n int) string {
 			r.Status, r.Code = 403, "forbidden"
 			r.Decisions[1] = record.Decision{Layer: "rbac", Result: "deny", Rule: "default", Code: "forbidden"}
 		}
+		switch i % 50 {
+		case 7:
+			r.MCP = record.Call{Method: "tools/call", Name: fmt.Sprintf("order_%d", i)}
+		case 8:
+			r.MCP = record.Call{Method: "tools/list"}
+		case 9:
+			r.MCP = record.Call{Method: "resources/read", Name: "file:///docs/a.md"}
+		}
 		buf = r.Append(buf[:0])
 		for tr.Append(buf) != nil { // the queue is full
 			time.Sleep(time.Millisecond)
@@ -152,6 +160,14 @@ func TestLiteralsChangeNothingButSpeed(t *testing.T) {
 		{id: "6f1c0b9e-1d1b-4b1e-9c52-000000000007"},
 		{site: "api.example.com"},
 		{code: "forbidden"},
+		{call: "tools/call"},
+		{call: "GET"},
+		{called: "order_*"},
+		{called: "file:///docs/*"},
+		{called: "**"},
+		{tool: "order_7"},
+		{tool: "*"},
+		{tool: "file:///docs/a.md"},
 		{rule: "default"},
 		{kind: "outcome"},
 		{kind: "intent"},
@@ -181,6 +197,23 @@ func TestLiteralsChangeNothingButSpeed(t *testing.T) {
 		if !slices.Equal(fast, slow) {
 			t.Errorf("%+v: %d found, %d match", f, len(fast), len(slow))
 		}
+	}
+}
+
+func TestCallsOfMCPServersAreFound(t *testing.T) {
+	dir := fill(t, 100)
+	for args, want := range map[string]string{
+		"--tool order_7": "1", "--tool order_*": "2", "--tool *": "2", "--tool search": "0",
+		"--mcp-method tools/list": "2", "--mcp-method resources/read --mcp-name file:///docs/*": "2", "--mcp-name **": "4",
+	} {
+		got, err := run(append(append([]string{"search", "--count"}, strings.Fields(args)...), dir)...)
+		if err != nil || strings.TrimSpace(got) != want {
+			t.Errorf("%s: %v, %s; want %s", args, err, got, want)
+		}
+	}
+	got, err := run("search", "--tool", "order_7", "--format", "text", dir)
+	if err != nil || !strings.Contains(got, "  tools/call order_7") {
+		t.Errorf("%v: %s", err, got)
 	}
 }
 

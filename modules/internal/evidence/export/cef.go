@@ -57,6 +57,10 @@ var cef = []cefField{
 	{"cs5", "site", text(site)},
 	{"fname", "", when(isChange, text(func(e *entry) string { return e.Source }))},
 	{"cs6", "detail", when(isChange, text(func(e *entry) string { return e.Detail }))},
+	// Keys of our own, in the form that the format has for them: all of its are taken.
+	{"CaddyMoatMcpMethod", "", text(calledMethod)},
+	{"CaddyMoatMcpName", "", text(calledName)},
+	{"CaddyMoatMcpError", "", when(hasCallError, number(callError))},
 }
 
 // cefClass returns the class of an event and its severity, of 10.

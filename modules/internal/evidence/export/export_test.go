@@ -74,6 +74,28 @@ func TestApplicationIsExported(t *testing.T) {
 	}
 }
 
+// TestCallIsExported: what a request to an MCP server has called, in a name that
+// is no field and no line of its own.
+func TestCallIsExported(t *testing.T) {
+	r := samples()["refused"]
+	r.MCP = record.Call{Method: "tools/call", Name: "refund outcome=success\nrt=1", Arguments: "sha256:00", Error: -32602, Hidden: 2}
+	const members = `"mcp":{"method":"tools/call","name":"refund outcome=success\nrt=1","arguments":"sha256:00","error":-32602,"hidden":2}`
+	for format, want := range map[string]string{
+		"ocsf": `,"unmapped":{"kind":"outcome","trace":"4bf92f3577b34da6a3ce929d0e0e4736","tls":"1.3","credential":"jwt",` + members + `}}`,
+		"ecs":  members + `,"decisions":[`,
+		"cef":  ` CaddyMoatMcpMethod=tools/call CaddyMoatMcpName=refund outcome\=success\nrt\=1 CaddyMoatMcpError=-32602`,
+	} {
+		f, err := Format(format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := f(nil, "trail", 5, r.Append(nil))
+		if err != nil || !strings.Contains(string(got), want) {
+			t.Errorf("%s: %v\ngot  %s\nwant %s", format, err, got, want)
+		}
+	}
+}
+
 func TestUnknownFormatAndBadLineAreRefused(t *testing.T) {
 	if _, err := Format("xml"); err == nil {
 		t.Error("xml was accepted")
@@ -88,7 +110,7 @@ func TestUnknownFormatAndBadLineAreRefused(t *testing.T) {
 	}
 }
 
-const cefKeys = " flexString1Label flexString1 flexString2Label flexString2 rt externalId deviceExternalId src spt dhost dpt suser spriv requestMethod request app cn1Label cn1 in out outcome act cs1Label cs1 cs2Label cs2 reason cs3Label cs3 cs4Label cs4 cs5Label cs5 "
+const cefKeys = " flexString1Label flexString1 flexString2Label flexString2 rt externalId deviceExternalId src spt dhost dpt suser spriv requestMethod request app cn1Label cn1 in out outcome act cs1Label cs1 cs2Label cs2 reason cs3Label cs3 cs4Label cs4 cs5Label cs5 CaddyMoatMcpMethod CaddyMoatMcpName "
 
 // The law: whatever a client sent, a record stays one line; JSON stays JSON,
 // and in CEF no new field begins and no header field ends.
@@ -98,6 +120,7 @@ func FuzzExport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path, user, rule string) {
 		r := samples()["refused"]
 		r.Path, r.User.ID, r.Decisions[0].Rule, r.Method = path, user, rule, path
+		r.MCP = record.Call{Method: path, Name: rule}
 		line := r.Append(nil)
 		for _, name := range Names {
 			convert, _ := Format(name)

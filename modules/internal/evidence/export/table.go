@@ -115,6 +115,10 @@ func millis(e *entry) int64                     { return e.Micros / 1000 }
 func hasDuration(e *entry) bool                 { return e.Micros > 0 }
 func ruleName(e *entry) string                  { return e.rule.Rule }
 func ruleLayer(e *entry) string                 { return e.rule.Layer }
+func calledMethod(e *entry) string              { return e.MCP.Method }
+func calledName(e *entry) string                { return e.MCP.Name }
+func hasCallError(e *entry) bool                { return e.MCP.Error != 0 }
+func callError(e *entry) int64                  { return int64(e.MCP.Error) }
 func redactedFields(e *entry) int64             { return int64(e.Redacted) }
 func requestText(v func(e *entry) string) value { return when(isRequest, text(v)) }
 
@@ -136,6 +140,11 @@ func further(below string) []field {
 		{below + ".old", text(func(e *entry) string { return e.Old })},
 		{below + ".new", text(func(e *entry) string { return e.New })},
 		{below + ".detail", text(func(e *entry) string { return e.Detail })},
+		{below + ".mcp.method", text(calledMethod)},
+		{below + ".mcp.name", text(calledName)},
+		{below + ".mcp.arguments", text(func(e *entry) string { return e.MCP.Arguments })},
+		{below + ".mcp.error", when(hasCallError, number(callError))},
+		{below + ".mcp.hidden", positive(func(e *entry) int64 { return int64(e.MCP.Hidden) })},
 	}
 }
 

@@ -125,6 +125,7 @@ type Counter struct {
 	paths   *top
 	slow    *top
 	fields  *top
+	calls   *top              // of MCP servers
 	seconds map[int64]*Bucket // by start, all of one width
 	width   int64             // of a bucket in seconds
 	times   histogram
@@ -136,7 +137,7 @@ type Counter struct {
 // NewCounter returns a counter of nothing.
 func NewCounter() *Counter {
 	return &Counter{
-		users: newTop(), apps: newTop(), sites: newTop(), refused: newTop(), rules: newTop(), codes: newTop(), status: newTop(), paths: newTop(), slow: newTop(), fields: newTop(),
+		users: newTop(), apps: newTop(), sites: newTop(), refused: newTop(), rules: newTop(), codes: newTop(), status: newTop(), paths: newTop(), slow: newTop(), fields: newTop(), calls: newTop(),
 		seconds: make(map[int64]*Bucket), width: 1, open: make(map[string]bool), walks: newWalks(),
 	}
 }
@@ -184,6 +185,9 @@ func (c *Counter) AddChange(r *record.Record) {
 // match is a request for the list.
 func match(index int64, r *record.Record) Match {
 	m := Match{Index: index, Time: r.Time, User: userKey(&r.User), Client: r.Client, Site: r.Site, Route: r.Method + " " + r.Path, Status: r.Status, Why: r.End}
+	if r.MCP.Method != "" {
+		m.Route += " " + called(r)
+	}
 	if d, ok := r.Refused(); ok {
 		m.Why = d.Layer + ": " + r.Code
 		if d.Rule != "" {
@@ -242,6 +246,9 @@ func (c *Counter) request(r *record.Record) {
 	route := r.Method + " " + Route(r.Path)
 	c.paths.add(route, 1, 0)
 	c.slow.add(route, r.Micros/1000, 1)
+	if r.MCP.Method != "" {
+		c.call(r)
+	}
 	s.Redacted += int64(r.Redacted)
 	if r.Redacted > 0 {
 		// How many values each rule changed is not recorded, only by
@@ -253,6 +260,18 @@ func (c *Counter) request(r *record.Record) {
 	c.times.add(r.Micros)
 	c.walks.add(who, r)
 }
+
+// call counts what a request to an MCP server has called.
+func (c *Counter) call(r *record.Record) {
+	denied := int64(0)
+	if d, ok := r.Refused(); ok && d.Layer == "mcp" {
+		denied = 1
+	}
+	c.calls.add(called(r), 1, denied)
+}
+
+// called names what was called: tools/call refund.
+func called(r *record.Record) string { return strings.TrimSpace(r.MCP.Method + " " + r.MCP.Name) }
 
 // bucket returns the bucket of a time. When there are too many, neighbours
 // are joined.
@@ -316,6 +335,9 @@ func (c *Counter) Summary() *Summary {
 		c.slow.table("Time spent", "method and path", "ms", "requests"),
 		c.sites.table("Sites", "site", "requests", ""),
 		namesOf(c.apps).table(c.apps.table("Applications", "application", "requests", "")),
+	}
+	if len(c.calls.counts) > 0 {
+		s.Tables = append(s.Tables, c.calls.table("Calls of MCP servers", "method and name", "calls", "denied"))
 	}
 	s.Matches = slices.Clone(s.Matches)
 	for i := range s.Matches {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,52 @@ func TestCounterCounts(t *testing.T) {
 	}
 	if r := s.Tables[3].Rows; len(r) != 1 || r[0].Count != 66 {
 		t.Errorf("masked: %+v", r)
+	}
+}
+
+func TestCallsOfMCPServersAreCounted(t *testing.T) {
+	c := NewCounter()
+	c.List = true
+	call := func(name string, denied bool) {
+		r := outcome(0, "alice", "/mcp", 200)
+		r.MCP = record.Call{Method: "tools/call", Name: name}
+		if denied {
+			r.MCP.Error, r.Code = -32602, "mcp_call_denied"
+			r.Decisions = []record.Decision{{Layer: "mcp", Result: "deny", Rule: "default: deny", Code: "mcp_call_denied"}}
+		}
+		c.Add(0, r)
+	}
+	call("search", false)
+	call("search", false)
+	call("refund", true)
+	call("refund", true)
+	call("refund", false)
+	call(`=cmd()<script>alert(1)</script>`, true)
+	s := c.Summary()
+	last := s.Tables[len(s.Tables)-1]
+	want := []Row{{"tools/call refund", 3, 2}, {"tools/call search", 2, 0}, {`tools/call =cmd()<script>alert(1)</script>`, 1, 1}}
+	if last.Title != "Calls of MCP servers" || last.Second != "denied" || !slices.Equal(last.Rows, want) {
+		t.Errorf("got %+v", last)
+	}
+	if len(s.Matches) == 0 || s.Matches[0].Route != "GET /mcp tools/call search" {
+		t.Errorf("the list of requests: %+v", s.Matches)
+	}
+	var page, figures bytes.Buffer
+	if err := errors.Join(s.WriteHTML(&page), s.WriteCSV(&figures)); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(page.String(), "<script") || !strings.Contains(page.String(), "tools/call =cmd()&lt;script&gt;") {
+		t.Error("the page has the name as it is, or not at all")
+	}
+	if !strings.Contains(figures.String(), "Calls of MCP servers,tools/call refund,3,2\n") {
+		t.Errorf("the figures lack the calls:\n%s", figures.String())
+	}
+	c = NewCounter()
+	c.Add(0, outcome(0, "alice", "/", 200))
+	for _, table := range c.Summary().Tables {
+		if table.Title == last.Title {
+			t.Error("a trail without calls has a table of them")
+		}
 	}
 }
 
