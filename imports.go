@@ -19,6 +19,7 @@ import (
 	_ "github.com/caddy-moat/caddy-moat/modules/auth"
 	_ "github.com/caddy-moat/caddy-moat/modules/clientcertauth"
 	_ "github.com/caddy-moat/caddy-moat/modules/earlydata"
+	_ "github.com/caddy-moat/caddy-moat/modules/guard"
 	_ "github.com/caddy-moat/caddy-moat/modules/jwtauth"
 	_ "github.com/caddy-moat/caddy-moat/modules/layers"
 	_ "github.com/caddy-moat/caddy-moat/modules/mcp"

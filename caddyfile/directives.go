@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/apikeyauth"
 	"github.com/caddy-moat/caddy-moat/modules/clientcertauth"
+	"github.com/caddy-moat/caddy-moat/modules/guard"
 	"github.com/caddy-moat/caddy-moat/modules/jwtauth"
 	moatlayers "github.com/caddy-moat/caddy-moat/modules/layers"
 	"github.com/caddy-moat/caddy-moat/modules/mcp"
@@ -48,6 +49,10 @@ var directives = []directive{
 	{
 		"audit", auditDirective, httpcaddyfile.Before, "header",
 		"outside every handler that responds, rejects or rewrites: one record for every request, with its final status",
+	},
+	{
+		guard.Name, setup[guard.Handler](), httpcaddyfile.Before, "header",
+		"right inside audit, so that what it rejects is recorded, and outside everything that rejects requests: a ban costs nothing, and what the layers decide is what it counts",
 	},
 	{
 		"flood_limit", floodLimit, httpcaddyfile.Before, "basicauth",

@@ -22,6 +22,7 @@ var layers = []string{
 // further are layers that most sites do not have, in their order. All orders
 // with them would take too long.
 var further = []string{
+	"guard {\n\ttrap /.env\n}",
 	"token_server {\n\tissuer https://id.example.com\n\tclients clients.jsonl\n}",
 	"mcp",
 	"token_budget {\n\tlimit 100000 per day\n}",
@@ -35,7 +36,7 @@ func TestEveryPermutationAdaptsToTheSameLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, names := handlers(t, want), []string{"audit", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit", "rbac", "mcp", "redact", "token_budget", "reverse_proxy"}; !slices.Equal(got, names) {
+	if got, names := handlers(t, want), []string{"audit", "guard", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit", "rbac", "mcp", "redact", "token_budget", "reverse_proxy"}; !slices.Equal(got, names) {
 		t.Fatalf("the layers stand as %v, want %v", got, names)
 	}
 	n := 0
@@ -77,7 +78,7 @@ func TestLayersStandRightAmongCaddysOwn(t *testing.T) {
 	}
 	order := handlers(t, got)
 	want := []string{
-		"audit", "headers", "static_response", "rewrite", "rewrite", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit",
+		"audit", "guard", "headers", "static_response", "rewrite", "rewrite", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit",
 		"authentication", "rbac", "mcp", "headers", "encode", "redact", "intercept", "token_budget", "reverse_proxy",
 	}
 	if !slices.Equal(order, want) {

@@ -2,14 +2,17 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/record"
 	"github.com/caddy-moat/caddy-moat/modules/internal/evidence/trail"
 )
 
@@ -17,12 +20,13 @@ func proveCommand() *cobra.Command {
 	var out, plain string
 	var consistency int64
 	cmd := &cobra.Command{
-		Use:   "prove [-o <file>] [--proof <file>] <trail> <record number>",
+		Use:   "prove [-o <file>] [--proof <file>] <trail> <record number or ID>",
 		Short: "Proves that one record is in a trail, without showing the others",
 		Long: `
 Writes the record on one line and, below it, the proof that it is in the
 trail: hashes and a signed checkpoint (C2SP tlog-proof). Whoever has the
-verifier key can check it with "caddy moat audit check-proof".
+verifier key can check it with "caddy moat audit check-proof". The ID of a
+request, as "caddy moat ban explain" shows it, stands for its outcome.
 
 With --proof the proof alone is written to a file, as other tools for C2SP
 tlog-proof read it, and --output has the record alone, without a newline, of
@@ -62,9 +66,9 @@ empty line the checkpoint, as witnesses take it (C2SP tlog-witness).
 		if len(args) < 2 {
 			return errors.New("give the number of a record, or --consistency")
 		}
-		index, err := strconv.ParseInt(args[1], 10, 64)
-		if err != nil || index < 0 {
-			return fmt.Errorf("%q is not the number of a record", args[1])
+		index, err := recordNumber(cmd.Context(), dir, args[1])
+		if err != nil {
+			return err
 		}
 		rec, proof, err := trail.ProveRecord(dir, index)
 		if err != nil {
@@ -83,6 +87,36 @@ empty line the checkpoint, as witnesses take it (C2SP tlog-witness).
 	}
 	return cmd
 }
+
+// recordNumber returns the number of a record: it is given, or that of the outcome of
+// the request with this ID.
+func recordNumber(ctx context.Context, dir, text string) (int64, error) {
+	index, err := strconv.ParseInt(text, 10, 64)
+	if err == nil && index >= 0 {
+		return index, nil
+	}
+	if !requestID.MatchString(text) {
+		return 0, fmt.Errorf("%q is not the number of a record, nor the ID of a request", text)
+	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	index = -1
+	var r record.Record
+	_, err = trail.Scan(ctx, dir, trail.ScanOptions{Contains: [][]byte{[]byte(`"id":"` + text + `"`)}}, func(rec trail.Record) error {
+		if record.Decode(rec.Line, &r) == nil && r.ID == text && r.Kind == record.Outcome {
+			index = rec.Index
+		}
+		return nil
+	})
+	if err == nil && index < 0 {
+		err = fmt.Errorf("the trail has no outcome of a request with the ID %s", text)
+	}
+	return index, err
+}
+
+// requestID is the form of the ID of a request (RFC 9562 section 4).
+var requestID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 func checkProofCommand() *cobra.Command {
 	var keys []string

@@ -48,6 +48,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, won int, err *c
 	if err.Caller != nil {
 		reqctx.Decisions(r).SetCaller(err.Caller)
 	}
+	if err.Kind == credential.Bad {
+		reqctx.Of(r).SetRejected(r, h.placesOf(r, won))
+	}
 	h.logRejection(err, rule, conceal.Tokens(why))
 	if err.Kind == credential.Missing || err.Kind == credential.Bad {
 		for i := range h.methods {
@@ -107,4 +110,13 @@ func (h *Handler) challenges(r *http.Request, won int, err *credential.Error) []
 		all = append(all, m.foreign.challenges(r)...)
 	}
 	return all
+}
+
+// placesOf returns where the credentials of the method won stand, none where that is not
+// known.
+func (h *Handler) placesOf(r *http.Request, won int) []credential.Place {
+	if won < 0 || h.methods[won].Method == nil {
+		return nil
+	}
+	return h.methods[won].Places(r)
 }

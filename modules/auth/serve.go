@@ -93,6 +93,9 @@ func (h *Handler) authenticate(w http.ResponseWriter, r *http.Request, next cadd
 		c.SetChallenges(h.challenges(r, won.user, err))
 		return next.ServeHTTP(w, r)
 	}
+	if refusal := c.Admit(p); refusal != nil {
+		return reqctx.Refuse(w, r, refusal)
+	}
 	if err := setForwarded(r, c, p, h.forward); err != nil {
 		return h.refuse(w, r, won.user, err)
 	}

@@ -228,6 +228,9 @@ func (h *Handler) Cleanup() error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	reqctx.EndToEnd(r)
 	c := reqctx.Of(r)
+	if refusal := c.Admit(c.Principal()); refusal != nil {
+		return reqctx.Refuse(w, r, refusal)
+	}
 	in := h.active.Load()
 	// Which fields a condition looks at may depend on the request.
 	reqctx.DropTrailers(r, func(name string) bool {
@@ -298,6 +301,9 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 	}
 	as := asked{pol: pol, main: main, others: others, body: b}
 	d, address := ask(pol, r, p, main, b)
+	if d.Rule != nil {
+		reqctx.Of(r).SetRoute(d.Rule.Line.Path, main.path)
+	}
 	if script != "" && d.Allow && !names(pol, script) {
 		return policy.Decision{Reason: reasonPath}, &problem.Problem{
 			Status: http.StatusBadRequest, Code: "ambiguous_path", Detail: errScript.Error(),

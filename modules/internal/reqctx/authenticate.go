@@ -31,6 +31,9 @@ func Authenticate(m credential.Method, w http.ResponseWriter, r *http.Request, b
 		if !errors.As(err, &ce) || ce.Kind == credential.Unavailable {
 			return caddyauth.User{}, false, errors.New("the credential cannot be checked at the moment")
 		}
+		if ce.Kind == credential.Bad {
+			c.SetRejected(r, m.Places(r))
+		}
 		for _, c := range m.Challenges(ce) {
 			w.Header().Add("WWW-Authenticate", c)
 		}
@@ -40,6 +43,9 @@ func Authenticate(m credential.Method, w http.ResponseWriter, r *http.Request, b
 		return caddyauth.User{}, false, nil
 	}
 	if principal.CheckID(grant.Principal.ID) != nil {
+		return caddyauth.User{}, false, nil
+	}
+	if c.Admit(grant.Principal) != nil {
 		return caddyauth.User{}, false, nil
 	}
 	c.Identify(grant.Principal)

@@ -35,6 +35,8 @@ type Context struct {
 	removed []removed
 	pass    int // through handlers that remove fields
 
+	watch watch // see Gate
+
 	kept  []kept
 	space [2]kept // kept starts here, so that usual requests allocate nothing more
 }
