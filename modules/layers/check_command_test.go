@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"github.com/caddy-moat/caddy-moat/modules/internal/findings"
 )
 
@@ -309,5 +311,74 @@ func TestThousandLinesTakeLessThanASecond(t *testing.T) {
 	}
 	if took > 10*time.Second { // the goal is one; a busy machine has its own mind
 		t.Errorf("took %s", took)
+	}
+}
+
+// TestSARIFFollowsItsSchema validates what the command writes by the schema of
+// OASIS, and compares where it says that things are.
+func TestSARIFFollowsItsSchema(t *testing.T) {
+	t.Setenv("MOAT_TEST_SECRET", "r4Qz9VbN2kLx7TfWc5YhJm8PsDg3RaEu6XoKtCvB1nHiZyMw")
+	schema, err := jsonschema.NewCompiler().Compile("testdata/sarif/sarif-schema-2.1.0.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	t.Chdir(dir)
+	write(t, filepath.Join(dir, "a b", "Caddyfile"), weak)
+	write(t, filepath.Join(dir, "clean"), "api.example.com {\n\treverse_proxy app:8080\n}\n")
+	for _, file := range []string{"a b/Caddyfile", filepath.Join(dir, "a b", "Caddyfile"), "clean"} {
+		out, _ := run(t, "--config", file, "--format", "sarif")
+		log, err := jsonschema.UnmarshalJSON(strings.NewReader(out))
+		if err != nil {
+			t.Fatalf("%v in %s", err, out)
+		}
+		if err := schema.Validate(log); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		if file != "clean" && (!strings.Contains(out, `"uri": "a%20b/Caddyfile"`) || !strings.Contains(out, `"startLine": 3`)) {
+			t.Errorf("%s: no location in %s", file, out)
+		}
+	}
+	if log, err := jsonschema.UnmarshalJSON(strings.NewReader(`{"version":"2.1.0","runs":[{"results":[]}]}`)); err != nil || schema.Validate(log) == nil {
+		t.Error("the schema accepts a log without a tool")
+	}
+}
+
+func TestBaselineLeavesOutWhatIsKnown(t *testing.T) {
+	t.Setenv("MOAT_TEST_SECRET", "r4Qz9VbN2kLx7TfWc5YhJm8PsDg3RaEu6XoKtCvB1nHiZyMw")
+	dir := t.TempDir()
+	known := filepath.Join(dir, "baseline.json")
+	file := write(t, filepath.Join(dir, "Caddyfile"), weak)
+	if out, err := run(t, "--config", file, "--baseline", known); exitCode(err) != 1 || !strings.Contains(out, "--write-baseline") {
+		t.Errorf("a baseline that is not there: %v %s", err, out)
+	}
+	if out, err := run(t, "--config", file, "--write-baseline"); exitCode(err) != 1 || !strings.Contains(out, "needs --baseline") {
+		t.Errorf("no file to write: %v %s", err, out)
+	}
+	if out, err := run(t, "--config", file, "--baseline", known, "--write-baseline"); err != nil {
+		t.Fatal(err, out)
+	}
+	check := func(what, text string, code int, wants ...string) {
+		t.Helper()
+		write(t, file, text)
+		out, err := run(t, "--config", file, "--baseline", known, "--fail-on", "note")
+		if exitCode(err) != code {
+			t.Errorf("%s: %v, want %d\n%s", what, err, code, out)
+		}
+		for _, want := range wants {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: no %q in\n%s", what, want, out)
+			}
+		}
+	}
+	check("nothing new", weak, 0, "in the baseline")
+	check("lines above", "# moved\n\n\n"+weak, 0)
+	check("a new finding", strings.Replace(weak, "rbac {", "rbac {\n\t\tdry_run", 1), 2, "MOAT-145")
+	check("the same line twice in the site", strings.Replace(weak, "\trbac", "\tredact {\n\t\tremove x\n\t\tunreadable pass\n\t}\n\trbac", 1), 2, "MOAT-151")
+	check("what start refuses", "api.example.com {\n\trbac {\n", 2, "MOAT-100")
+	check("what is gone", "api.example.com {\n\treverse_proxy app:8080\n}\n", 0, "not found any more")
+	for _, text := range []string{"", "{}", `{"version":2}`, "[]"} {
+		write(t, known, text)
+		check("baseline "+text, weak, 1)
 	}
 }
