@@ -29,5 +29,6 @@ import (
 	_ "github.com/caddy-moat/caddy-moat/modules/tokenbudget"
 	_ "github.com/caddy-moat/caddy-moat/modules/tokenserver"
 	_ "github.com/caddy-moat/caddy-moat/modules/trustedheaderauth"
+	_ "github.com/caddy-moat/caddy-moat/modules/validate"
 	_ "github.com/caddy-moat/caddy-moat/modules/webhookauth"
 )

@@ -332,7 +332,7 @@ func TestRecordMembersAreDocumented(t *testing.T) {
 	same(t, "docs/reference.md, Record members", rows(section(t, page(t, "reference.md"), "Record members")), recordMembers(t, product(t)))
 }
 
-var placeholderForm = regexp.MustCompile(`^\{?(http\.(?:auth\.user|auth\.app|moat|rbac|redact|audit|mcp|guard|limit)\.[a-z0-9_.]*)\}?$`)
+var placeholderForm = regexp.MustCompile(`^\{?(http\.(?:auth\.user|auth\.app|moat|rbac|redact|audit|mcp|guard|limit|validate)\.[a-z0-9_.]*)\}?$`)
 
 // TestPlaceholdersAreDocumented compares the table with the names that the
 // code sets or answers for: literals that begin like one of ours. A literal

@@ -14,6 +14,7 @@ import (
 	_ "github.com/mholt/caddy-ratelimit"
 
 	"github.com/caddy-moat/caddy-moat/modules/apikeyauth"
+	"github.com/caddy-moat/caddy-moat/modules/audit"
 	"github.com/caddy-moat/caddy-moat/modules/clientcertauth"
 	"github.com/caddy-moat/caddy-moat/modules/guard"
 	"github.com/caddy-moat/caddy-moat/modules/jwtauth"
@@ -25,6 +26,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/tokenbudget"
 	"github.com/caddy-moat/caddy-moat/modules/tokenserver"
 	"github.com/caddy-moat/caddy-moat/modules/trustedheaderauth"
+	"github.com/caddy-moat/caddy-moat/modules/validate"
 	"github.com/caddy-moat/caddy-moat/modules/webhookauth"
 )
 
@@ -47,7 +49,7 @@ type directive struct {
 // after it by the accident of which package is initialised first.
 var directives = []directive{
 	{
-		"audit", auditDirective, httpcaddyfile.Before, "header",
+		"audit", setupWithFile[audit.Handler](), httpcaddyfile.Before, "header",
 		"outside every handler that responds, rejects or rewrites: one record for every request, with its final status",
 	},
 	{
@@ -94,6 +96,10 @@ var directives = []directive{
 	{
 		"rbac", setup[rbac.Handler](), httpcaddyfile.Before, "request_header",
 		"after every authenticator, basic_auth and forward_auth included, and after all rewrites: it decides on the path the upstream will see",
+	},
+	{
+		"validate", setupWithFile[validate.Handler](), httpcaddyfile.Before, "request_header",
+		"behind rbac, so that callers without a right learn nothing of the API, and after all rewrites; outside redact and encode, so that every layer behind gets requests of one reading",
 	},
 	{
 		"mcp", setup[mcp.Handler](), httpcaddyfile.Before, "request_header",

@@ -241,6 +241,14 @@ var blocks = []block{
 		{good: "max_body 1KiB", kind: sizeOption, bad: size64M, says: "a size from 1B to 64MiB, such as 1MiB"},
 		{good: "max_event 1KiB", kind: sizeOption, bad: size64M, says: "a size from 1B to 64MiB, such as 1MiB"},
 	}},
+	{directive: "validate openapi.yaml", options: append([]written{
+		{good: "unenforced warn", kind: wordOption, bad: []string{"ignore"}, says: "warn"},
+		{good: "base /v1 /v2", kind: listOption},
+		{good: "max_body 1KiB", kind: sizeOption, bad: size64M, says: "a size from 1B to 64MiB, such as 1MiB"},
+		{good: "max_depth 10", kind: countOption, bad: []string{"0", "513", "1h"}, says: "a number from 1 to 512"},
+		{good: "max_values 10", kind: countOption, bad: []string{"0", "5000001", "1h"}, says: "a number from 1 to 5000000"},
+		{good: "max_members 10", kind: countOption, bad: []string{"0", "5000001", "1h"}, says: "a number from 1 to 5000000"},
+	}, flags("open", "preflight", "dry_run")...)},
 	{directive: "jwt_auth", around: []string{"resource https://api.example.com/mcp {"}, options: append([]written{
 		{good: "authorization_servers https://a.example https://b.example", kind: listOption},
 		{good: "scopes a b", kind: listOption},

@@ -24,6 +24,7 @@ var layers = []string{
 var further = []string{
 	"guard {\n\ttrap /.env\n}",
 	"token_server {\n\tissuer https://id.example.com\n\tclients clients.jsonl\n}",
+	"validate /etc/moat/openapi.yaml",
 	"mcp",
 	"token_budget {\n\tlimit 100000 per day\n}",
 }
@@ -36,7 +37,7 @@ func TestEveryPermutationAdaptsToTheSameLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, names := handlers(t, want), []string{"audit", "guard", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit", "rbac", "mcp", "redact", "token_budget", "reverse_proxy"}; !slices.Equal(got, names) {
+	if got, names := handlers(t, want), []string{"audit", "guard", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit", "rbac", "validate", "mcp", "redact", "token_budget", "reverse_proxy"}; !slices.Equal(got, names) {
 		t.Fatalf("the layers stand as %v, want %v", got, names)
 	}
 	n := 0
@@ -79,7 +80,7 @@ func TestLayersStandRightAmongCaddysOwn(t *testing.T) {
 	order := handlers(t, got)
 	want := []string{
 		"audit", "guard", "headers", "static_response", "rewrite", "rewrite", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit",
-		"authentication", "rbac", "mcp", "headers", "encode", "redact", "intercept", "token_budget", "reverse_proxy",
+		"authentication", "rbac", "validate", "mcp", "headers", "encode", "redact", "intercept", "token_budget", "reverse_proxy",
 	}
 	if !slices.Equal(order, want) {
 		t.Errorf("got  %v\nwant %v", order, want)

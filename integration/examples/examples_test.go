@@ -165,6 +165,11 @@ func TestExampleMCPServerReadmeReplays(t *testing.T) {
 	replay(t, s, "mcp-server")
 }
 
+func TestExampleContractReadmeReplays(t *testing.T) {
+	s := startExample(t, "contract", "UPSTREAM_PORT="+harness.FreePorts(t, 1)[0])
+	replay(t, s, "contract")
+}
+
 func TestExampleKeycloakStyle(t *testing.T) {
 	signer := harness.NewSigner(t)
 	idp := harness.StartProvider(t, "")

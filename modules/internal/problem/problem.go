@@ -20,6 +20,9 @@ type Problem struct {
 	Code   string // stable, lower case with underscores: invalid_token
 	Detail string // one sentence, without anything from the request
 
+	// Faults are what is wrong with the request, one by one.
+	Faults []Fault
+
 	// Challenges are the values of WWW-Authenticate, one field line each.
 	Challenges []string
 
@@ -28,6 +31,15 @@ type Problem struct {
 
 	// Cause is for the log alone. It is neither shown nor part of Error.
 	Cause error
+}
+
+// Fault is one thing that is wrong with a request. It holds no value of the request.
+type Fault struct {
+	In       string `json:"in"`                // body, query, path, header or cookie
+	Name     string `json:"name,omitempty"`    // of the parameter
+	Pointer  string `json:"pointer,omitempty"` // RFC 6901, to a value inside of the body or parameter
+	Keyword  string `json:"keyword"`           // of JSON Schema, or a word of ours
+	Expected string `json:"expected"`          // what would be right
 }
 
 // Error returns the code and the detail.
@@ -59,12 +71,13 @@ func (p *Problem) SetHeader(h http.Header) {
 // extension member "code".
 func (p *Problem) Document() []byte {
 	doc, err := json.Marshal(struct {
-		Type   string `json:"type"`
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Code   string `json:"code"`
-		Detail string `json:"detail,omitempty"`
-	}{"about:blank", http.StatusText(p.Status), p.Status, p.Code, p.Detail})
+		Type   string  `json:"type"`
+		Title  string  `json:"title"`
+		Status int     `json:"status"`
+		Code   string  `json:"code"`
+		Detail string  `json:"detail,omitempty"`
+		Errors []Fault `json:"errors,omitempty"`
+	}{"about:blank", http.StatusText(p.Status), p.Status, p.Code, p.Detail, p.Faults})
 	if err != nil {
 		return nil // strings and an int: cannot happen
 	}
