@@ -31,15 +31,14 @@ var datePattern = regexp.MustCompile(`^(?:(\d{4})-(\d\d)-(\d\d)|(\d{4})/(\d\d)/(
 
 var dateForms = [...]string{"%04d-%02d-%02d", "%04d/%02d/%02d", "%04d%02d%02d", "%04d年%d月%d日"}
 
-// ShiftDate appends text with its date shifted by that many days. All else,
-// the time of day and the time zone, stays as it is written. It reports false if
-// text is not a date, or the result is not within the years 1 to 9999.
-func ShiftDate(dst, text []byte, days int) ([]byte, bool) {
+// parseDate reads a date and where in text it ends. It reports false if text is not a
+// date, alone or with a time of day.
+func parseDate(text []byte) (date time.Time, form, end int, ok bool) {
 	m := datePattern.FindSubmatchIndex(text)
 	if m == nil {
-		return dst, false
+		return date, 0, 0, false
 	}
-	for form, layout := range dateForms {
+	for form = range dateForms {
 		at := 2 + form*6
 		if m[at] < 0 {
 			continue
@@ -49,39 +48,59 @@ func ShiftDate(dst, text []byte, days int) ([]byte, bool) {
 			return v
 		}
 		year, month, day := part(0), part(1), part(2)
-		date := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
+		date = time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
 		if date.Year() != year || int(date.Month()) != month || date.Day() != day {
-			return dst, false // such as 30 February
+			return date, 0, 0, false // such as 30 February
 		}
-		date = date.AddDate(0, 0, days)
-		if date.Year() < 1 || date.Year() > 9999 {
-			return dst, false
-		}
-		end := m[at+5]
+		end = m[at+5]
 		if form == 3 {
 			end += len("日")
 		}
-		dst = fmt.Appendf(dst, layout, date.Year(), date.Month(), date.Day())
-		return append(dst, text[end:]...), true
+		return date, form, end, true
 	}
-	return dst, false
+	return date, 0, 0, false
+}
+
+// ShiftDate appends text with its date shifted by that many days. All else,
+// the time of day and the time zone, stays as it is written. It reports false if
+// text is not a date, or the result is not within the years 1 to 9999.
+func ShiftDate(dst, text []byte, days int) ([]byte, bool) {
+	date, form, end, ok := parseDate(text)
+	if !ok {
+		return dst, false
+	}
+	date = date.AddDate(0, 0, days)
+	if date.Year() < 1 || date.Year() > 9999 {
+		return dst, false
+	}
+	dst = fmt.Appendf(dst, dateForms[form], date.Year(), date.Month(), date.Day())
+	return append(dst, text[end:]...), true
+}
+
+// parseUnix reads a number of seconds or milliseconds since 1970, and how many
+// of them are in a second. It reports false if text is neither: seconds have 9 or 10
+// digits, milliseconds 12 or 13.
+func parseUnix(text []byte) (v, unit int64, ok bool) {
+	v, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil || v < 0 {
+		return 0, 0, false
+	}
+	switch len(text) {
+	case 9, 10:
+		return v, 1, true
+	case 12, 13:
+		return v, 1000, true
+	}
+	return 0, 0, false
 }
 
 // ShiftUnix appends a number of seconds or milliseconds since 1970 shifted by
 // that many days. It reports false if text is neither: seconds have 9 or 10
 // digits, milliseconds 12 or 13.
 func ShiftUnix(dst, text []byte, days int) ([]byte, bool) {
-	v, err := strconv.ParseInt(string(text), 10, 64)
-	if err != nil || v < 0 {
+	v, unit, ok := parseUnix(text)
+	if !ok {
 		return dst, false
 	}
-	day := int64(24 * 60 * 60)
-	switch len(text) {
-	case 9, 10:
-	case 12, 13:
-		day *= 1000
-	default:
-		return dst, false
-	}
-	return strconv.AppendInt(dst, v+day*int64(days), 10), true
+	return strconv.AppendInt(dst, v+24*60*60*unit*int64(days), 10), true
 }

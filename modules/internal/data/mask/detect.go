@@ -233,22 +233,29 @@ func IsIDCard(text []byte) bool {
 	if len(text) != 18 {
 		return false
 	}
-	sum := 0
-	for i, c := range text[:17] {
+	for _, c := range text[:17] {
 		if !isDigit(c) {
 			return false
 		}
-		sum += int(c-'0') * (1 << (17 - i) % 11)
 	}
 	last := text[17]
 	if last == 'x' {
 		last = 'X'
 	}
-	if "10X98765432"[sum%11] != last || text[0] == '0' {
+	if idCardCheck(text) != last || text[0] == '0' {
 		return false
 	}
 	_, err := time.Parse("20060102", string(text[6:14]))
 	return err == nil
+}
+
+// idCardCheck returns the check character of the 17 digits before it.
+func idCardCheck(digits []byte) byte {
+	sum := 0
+	for i, c := range digits[:17] {
+		sum += int(c-'0') * (1 << (17 - i) % 11)
+	}
+	return "10X98765432"[sum%11]
 }
 
 // mobile is a number that begins with a plus sign.

@@ -8,6 +8,8 @@ import (
 	"hash"
 	"strconv"
 	"sync"
+
+	"github.com/emmansun/gmsm/sm3"
 )
 
 // Pseudonym gives each text another name: the same text has the same one, and
@@ -23,10 +25,15 @@ const pseudonymSize = 16
 
 var pseudonymText = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
-// NewPseudonym returns the pseudonyms that belong to key.
-func NewPseudonym(key []byte) *Pseudonym {
+// NewPseudonym returns the pseudonyms that belong to key, by HMAC-SHA-256.
+func NewPseudonym(key []byte) *Pseudonym { return newPseudonym(key, sha256.New) }
+
+// NewPseudonymSM3 returns those by HMAC-SM3 (GB/T 32905, GB/T 15852.2).
+func NewPseudonymSM3(key []byte) *Pseudonym { return newPseudonym(key, sm3.New) }
+
+func newPseudonym(key []byte, h func() hash.Hash) *Pseudonym {
 	key = bytes.Clone(key)
-	return &Pseudonym{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+	return &Pseudonym{macs: sync.Pool{New: func() any { return hmac.New(h, key) }}}
 }
 
 // Append appends the pseudonym of text, 26 digits and lower-case letters. The
