@@ -83,7 +83,11 @@ var rules = []written{
 	{good: "truncate 3 a", kind: ownOption, many: true},
 	{good: "round 1 a", kind: ownOption, many: true},
 	{good: "shift_dates 3 a", kind: ownOption, many: true},
+	{good: "bucket 10 a", kind: ownOption, many: true},
+	{good: "generalize month a", kind: ownOption, many: true},
+	{good: "noise 3 a", kind: ownOption, many: true},
 	{good: "encrypt a", kind: ownOption, many: true},
+	{good: "tokenize digits a", kind: ownOption, many: true},
 	{good: "placeholder a", kind: ownOption, many: true}, // in requests
 	{good: "detect email remove", kind: ownOption, many: true},
 }
@@ -275,6 +279,8 @@ var blocks = []block{
 		{good: "xssi_prefix", kind: ownOption},
 		{good: "hash_key {env.K}", kind: oneOption},
 		{good: "encrypt_key {env.K}", kind: ownOption, many: true},
+		{good: "sm4_key {env.K}", kind: ownOption, many: true},
+		{good: "tokenize_key {env.K}", kind: ownOption, many: true},
 	})},
 	{directive: "redact", around: []string{"requests {"}, before: []string{"remove zz"}, options: slices.Concat(rules, []written{
 		{good: "except role a {\nremove b\n}", kind: blockOption, many: true},
@@ -408,7 +414,7 @@ func TestSameMistakeHasSameSentence(t *testing.T) {
 	}
 }
 
-var lists = regexp.MustCompile(`(?:; it has|It has) ([a-z_, ]+) and ([a-z_]+), at Caddyfile`)
+var lists = regexp.MustCompile(`(?:; it has|It has) ([a-z0-9_, ]+) and ([a-z0-9_]+), at Caddyfile`)
 
 // complete compares the options of the table with those that the block has.
 func (b block) complete(t *testing.T, where string) {

@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/mask"
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 )
 
@@ -11,10 +12,14 @@ import (
 type action struct {
 	name     string
 	args     int    // that have to stand before the selectors
-	optional int    // and so many that may
+	optional int    // and so many that may, in Rule.Args
 	words    string // how the arguments are written
 	tail     string // the selectors, if they may be left out
 	rank     int    // of several on one value, the lowest wins
+
+	// more returns how many of the words behind the arguments are arguments,
+	// too; alone tells that no selector has to follow them.
+	more func(words []string, alone bool) (int, error)
 
 	build func(r *Rule, keys *keyring) (redaction.Action, error)
 }
@@ -22,8 +27,12 @@ type action struct {
 // The ranks of actions. The first three apply to objects and arrays as a whole.
 const (
 	rankWhole    = 2
-	rankTruncate = 6
-	rankDetect   = 7
+	rankSecret   = 3
+	rankToken    = 4
+	rankMask     = 5
+	rankCoarse   = 6
+	rankTruncate = 7
+	rankDetect   = 8
 )
 
 // actionList is in the order of the manual.
@@ -39,34 +48,32 @@ func init() { // not in a declaration: detect builds another action
 		{name: "replace", args: 1, words: "<text>", rank: rankWhole, build: func(r *Rule, _ *keyring) (redaction.Action, error) {
 			return redaction.Replace(r.Args[0]), nil
 		}},
-		{name: "mask", args: 1, words: "<preset>", rank: 4, build: func(r *Rule, _ *keyring) (redaction.Action, error) {
+		{name: "mask", args: 1, words: "<preset>", rank: rankMask, build: func(r *Rule, _ *keyring) (redaction.Action, error) {
 			return redaction.Mask(r.Args[0])
 		}},
-		{name: "keep", args: 2, optional: 1, words: "<first> <last> [<char>|char=<char>]", rank: 4, build: (*Rule).buildKeep},
-		{name: "hash", rank: 3, build: func(_ *Rule, keys *keyring) (redaction.Action, error) {
-			key, err := keys.hashKey()
-			if err != nil {
-				return redaction.Action{}, err
-			}
-			return redaction.Hash(key), nil
-		}},
+		{name: "keep", args: 2, optional: 1, words: "<first> <last> [<char>|char=<char>]", rank: rankMask, build: (*Rule).buildKeep},
+		{name: "hash", optional: 1, words: "[sha256|sm3]", rank: rankSecret, more: algorithm("sha256", "sm3"), build: (*Rule).buildHash},
 		{name: "truncate", args: 1, words: "<characters>", rank: rankTruncate, build: func(r *Rule, _ *keyring) (redaction.Action, error) {
 			n, err := number(r.Args[0], 0, 1<<20)
 			return redaction.Truncate(n), err
 		}},
-		{name: "round", args: 1, words: "<places>", rank: 5, build: func(r *Rule, _ *keyring) (redaction.Action, error) {
+		{name: "round", args: 1, words: "<places>", rank: rankCoarse, build: func(r *Rule, _ *keyring) (redaction.Action, error) {
 			n, err := number(r.Args[0], -100, 100)
 			return redaction.Round(n), err
 		}},
-		{name: "shift_dates", args: 1, words: "<most days>", rank: 5, build: (*Rule).buildShift},
-		{name: "encrypt", rank: 3, build: func(_ *Rule, keys *keyring) (redaction.Action, error) {
-			seal, err := keys.sealer()
-			if err != nil {
-				return redaction.Action{}, err
-			}
-			return redaction.Encrypt(seal), nil
+		{name: "shift_dates", args: 1, words: "<most days>", rank: rankCoarse, build: (*Rule).buildShift},
+		{name: "bucket", optional: mask.MaxBounds, words: "<width>|<bound>...", rank: rankCoarse, more: numbers, build: func(r *Rule, _ *keyring) (redaction.Action, error) {
+			b, err := mask.NewBuckets(r.Args)
+			return redaction.Bucket(b), err
 		}},
-		{name: "placeholder", rank: 3, build: simple(redaction.Placeholder)},
+		{name: "generalize", args: 1, words: "<to>", rank: rankCoarse, build: func(r *Rule, _ *keyring) (redaction.Action, error) {
+			g, err := mask.Generalize(r.Args[0])
+			return redaction.Generalize(g), err
+		}},
+		{name: "noise", args: 1, words: "<most>", rank: rankCoarse, build: (*Rule).buildNoise},
+		{name: "encrypt", optional: 1, words: "[aes|sm4]", rank: rankSecret, more: algorithm("aes", "sm4"), build: (*Rule).buildEncrypt},
+		{name: "tokenize", args: 1, optional: 1, words: "<format> [key=<id>]", rank: rankToken, more: keyID, build: (*Rule).buildTokenize},
+		{name: "placeholder", rank: rankSecret, build: simple(redaction.Placeholder)},
 		{name: "detect", words: "<kind>... <action>", tail: "[<selector>...]", rank: rankDetect, build: (*Rule).buildDetect},
 	}
 	for _, a := range actionList {

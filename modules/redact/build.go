@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/mask"
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 )
 
@@ -83,6 +85,77 @@ func (r *Rule) build(keys *keyring) (redaction.Action, error) {
 		return none, errors.New("only detect has kinds and then")
 	}
 	return a.build(r, keys)
+}
+
+func (r *Rule) buildHash(keys *keyring) (redaction.Action, error) {
+	var none redaction.Action
+	hash := redaction.Hash
+	switch {
+	case len(r.Args) == 0 || r.Args[0] == "sha256":
+	case r.Args[0] == "sm3":
+		hash = redaction.HashSM3
+	default:
+		return none, fmt.Errorf("'%s' is not sha256 or sm3", r.Args[0])
+	}
+	key, err := keys.hashKey()
+	if err != nil {
+		return none, err
+	}
+	return hash(key), nil
+}
+
+func (r *Rule) buildEncrypt(keys *keyring) (redaction.Action, error) {
+	var none redaction.Action
+	cipher := &aesKeys
+	if len(r.Args) > 0 {
+		if cipher = cipherOf(r.Args[0]); cipher == nil {
+			return none, fmt.Errorf("'%s' is not aes or sm4", r.Args[0])
+		}
+	}
+	all, err := keys.openers(cipher)
+	if err != nil {
+		return none, err
+	}
+	return redaction.Encrypt(all[0]), nil
+}
+
+// buildTokenize makes the action of tokenize.
+func (r *Rule) buildTokenize(keys *keyring) (redaction.Action, error) {
+	t, err := r.tokenizer(keys)
+	if err != nil {
+		return redaction.Action{}, err
+	}
+	return redaction.Tokenize(t), nil
+}
+
+func (r *Rule) tokenizer(keys *keyring) (*mask.Tokenizer, error) {
+	// What is wrong with a format is found whatever the keys are.
+	if _, err := mask.NewTokenizer(r.Args[0], make([]byte, mask.TokenKeySize)); err != nil {
+		return nil, err
+	}
+	id := ""
+	if len(r.Args) > 1 {
+		id = strings.TrimPrefix(r.Args[1], keyPrefix)
+	}
+	key, err := keys.tokenKey(id)
+	if err != nil {
+		return nil, err
+	}
+	return mask.NewTokenizer(r.Args[0], key)
+}
+
+func (r *Rule) buildNoise(keys *keyring) (redaction.Action, error) {
+	var none redaction.Action
+	// As with tokenize.
+	if _, err := mask.NewNoise(nil, r.Args[0]); err != nil {
+		return none, fmt.Errorf("'%s': %w", r.Args[0], err)
+	}
+	key, err := keys.hashKey()
+	if err != nil {
+		return none, err
+	}
+	n, err := mask.NewNoise(key, r.Args[0])
+	return redaction.Noise(n), err
 }
 
 func (r *Rule) buildShift(keys *keyring) (redaction.Action, error) {

@@ -17,11 +17,15 @@ import (
 //		replace     <text> <selector>...
 //		mask        <preset> <selector>...
 //		keep        <first> <last> [<char>|char=<char>] <selector>...
-//		hash        <selector>...
+//		hash        [sha256|sm3] <selector>...
 //		truncate    <characters> <selector>...
 //		round       <places> <selector>...
 //		shift_dates <most days> <selector>...
-//		encrypt     <selector>...
+//		bucket      <width>|<bound>... <selector>...
+//		generalize  <to> <selector>...
+//		noise       <most> <selector>...
+//		encrypt     [aes|sm4] <selector>...
+//		tokenize    <format> [key=<id>] <selector>...
 //		placeholder <selector>...
 //		detect      <kind>... <action> [<selector>...]
 //
@@ -51,19 +55,24 @@ import (
 //		xssi_prefix [<text>...]
 //		hash_key    <key>|internal
 //		encrypt_key <key>|internal [<id>]
+//		sm4_key     <key>|internal [<id>]
+//		tokenize_key <key>|internal [<id>]
 //	}
 //
 // A selector is the name of a member, at any depth, or a path of RFC 9535
 // (names, indices, wildcards, slices and descendants). The presets of mask
 // are last4, first3last4, mobile, landline, id_card, bank_card, name, address,
-// email, plate and ip. A name with spaces is written in quotes; from is for
+// email, plate and ip. The formats of tokenize are digits, bank_card,
+// bank_card_bin, mobile, id_card, letters, alphanumeric and
+// alphabet=<characters>; generalize takes region, city, day, month, year, ip24
+// and ip16. A name with spaces is written in quotes; from is for
 // users, and says who has to vouch for them.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if err := option.NoArgs(d); err != nil {
 		return err
 	}
-	if err := option.Block(d, append([]string{"except", "only", "pass", "encrypt_key"}, actionNames()...), h.unmarshalOption); err != nil {
+	if err := option.Block(d, append([]string{"except", "only", "pass", "encrypt_key", "sm4_key", "tokenize_key"}, actionNames()...), h.unmarshalOption); err != nil {
 		return err
 	}
 	if err := h.placeholdersInRequests(); err != nil {
@@ -88,7 +97,11 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "pass":
 		return unmarshalPass(d, &h.Pass)
 	case "encrypt_key":
-		return unmarshalEncryptKey(d, &h.EncryptKeys)
+		return unmarshalKey(d, &h.EncryptKeys)
+	case "sm4_key":
+		return unmarshalKey(d, &h.SM4Keys)
+	case "tokenize_key":
+		return unmarshalKey(d, &h.TokenizeKeys)
 	case "requests":
 		return h.unmarshalRequests(d)
 	case "unreadable":
@@ -124,7 +137,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "hash_key":
 		return option.OneArg(d, &h.HashKey)
 	}
-	return option.Unrecognized(d, "redact", actionNames(), []string{"except", "only", "requests", "unreadable", "pass", "hold", "max_depth", "max_value", "max_event", "hide_errors", "websocket", "etag", "graphql_names", "xssi_prefix", "hash_key", "encrypt_key"})
+	return option.Unrecognized(d, "redact", actionNames(), []string{"except", "only", "requests", "unreadable", "pass", "hold", "max_depth", "max_value", "max_event", "hide_errors", "websocket", "etag", "graphql_names", "xssi_prefix", "hash_key", "encrypt_key", "sm4_key", "tokenize_key"})
 }
 
 func unmarshalRule(d *caddyfile.Dispenser, to *[]Rule) error {
@@ -218,10 +231,11 @@ func unmarshalPass(d *caddyfile.Dispenser, to *[]string) error {
 	return nil
 }
 
-func unmarshalEncryptKey(d *caddyfile.Dispenser, to *[]EncryptKey) error {
+func unmarshalKey(d *caddyfile.Dispenser, to *[]EncryptKey) error {
+	name := d.Val()
 	args := d.RemainingArgs()
 	if len(args) < 1 || len(args) > 2 || args[0] == "" {
-		return option.Takes(d, "encrypt_key", "{env.NAME}, {file.PATH} or internal, and an id for it if there are several")
+		return option.Takes(d, name, "{env.NAME}, {file.PATH} or internal, and an id for it if there are several")
 	}
 	k := EncryptKey{Key: args[0]}
 	if len(args) == 2 {
@@ -229,7 +243,7 @@ func unmarshalEncryptKey(d *caddyfile.Dispenser, to *[]EncryptKey) error {
 	}
 	for _, other := range *to {
 		if other.id() == k.id() {
-			return d.Errf("encrypt_key: there are two keys with the id %s: write an id after each key", k.id())
+			return d.Errf("%s: there are two keys with the id %s: write an id after each key", name, k.id())
 		}
 	}
 	*to = append(*to, k)

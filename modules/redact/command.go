@@ -23,6 +23,7 @@ import (
 func init() {
 	cli.RegisterCommand(redactCommand)
 	cli.RegisterCommand(decryptCommand)
+	cli.RegisterCommand(detokenizeCommand)
 }
 
 // choice is the flags that find a handler in a configuration.
@@ -67,7 +68,7 @@ func (c *choice) open(ctx context.Context) (h *Handler, keys *keyring, done func
 		return nil, nil, nil, err
 	}
 	closeStorage := func() {}
-	keys = &keyring{ctx: ctx, hash: h.HashKey, encrypt: h.EncryptKeys}
+	keys = h.keyring(ctx)
 	keys.storage = func() (certmagic.Storage, error) {
 		storage, opened, err := cli.OpenStorage(ctx, config)
 		if err == nil {
@@ -78,15 +79,29 @@ func (c *choice) open(ctx context.Context) (h *Handler, keys *keyring, done func
 	return h, keys, func() { closeStorage() }, nil
 }
 
-// preview is the flags of `caddy moat redact`.
-type preview struct {
-	choice
+// someone is the flags that say for whom a body is.
+type someone struct {
 	user, kind    string
 	issuer        string
 	roles, scopes []string
-	contentType   string
-	request       bool
-	explain       bool
+}
+
+func (s *someone) flags(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringArrayVar(&s.roles, "role", nil, "role of the caller, repeatable")
+	fl.StringArrayVar(&s.scopes, "scope", nil, "scope of the caller, repeatable")
+	fl.StringVar(&s.user, "user", "", "ID of the caller")
+	fl.StringVar(&s.issuer, "issuer", "", "the issuer of the caller's credential: its name, or internal")
+	fl.StringVar(&s.kind, "kind", "", "kind of the caller's credential (default: jwt)")
+}
+
+// preview is the flags of `caddy moat redact`.
+type preview struct {
+	choice
+	someone
+	contentType string
+	request     bool
+	explain     bool
 }
 
 func redactCommand() *cobra.Command {
@@ -111,24 +126,21 @@ A body that the server would reject is an error.`,
 			return p.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
-	p.flags(cmd)
+	p.choice.flags(cmd)
+	p.someone.flags(cmd)
 	fl := cmd.Flags()
-	fl.StringArrayVar(&p.roles, "role", nil, "role of the caller, repeatable")
-	fl.StringArrayVar(&p.scopes, "scope", nil, "scope of the caller, repeatable")
-	fl.StringVar(&p.user, "user", "", "ID of the caller")
-	fl.StringVar(&p.issuer, "issuer", "", "the issuer of the caller's credential: its name, or internal")
-	fl.StringVar(&p.kind, "kind", "", "kind of the caller's credential (default: jwt)")
 	fl.StringVar(&p.contentType, "content-type", "application/json", "media type of the body")
 	fl.BoolVar(&p.request, "request", false, "the body is one of a request: apply the rules in requests")
 	fl.BoolVar(&p.explain, "explain", false, "list which rule changed which value")
 	return cmd
 }
 
-func (p *preview) caller() *principal.Principal {
-	if p.user == "" && p.issuer == "" && p.kind == "" && len(p.roles) == 0 && len(p.scopes) == 0 {
+// caller returns nil where no flag was given: anonymous.
+func (s *someone) caller() *principal.Principal {
+	if s.user == "" && s.issuer == "" && s.kind == "" && len(s.roles) == 0 && len(s.scopes) == 0 {
 		return nil
 	}
-	c := &principal.Principal{ID: p.user, Issuer: p.issuer, Kind: p.kind, Roles: p.roles, Scopes: p.scopes}
+	c := &principal.Principal{ID: s.user, Issuer: s.issuer, Kind: s.kind, Roles: s.roles, Scopes: s.scopes}
 	if c.Kind == "" {
 		c.Kind = principal.KindJWT
 	}
@@ -262,11 +274,7 @@ does not decrypt (another key, caller or position, or an altered value) is an er
 				return err
 			}
 			defer done()
-			openers, err := keys.openers()
-			if err != nil {
-				return err
-			}
-			o := opening{openers, u.user}
+			o := opening{keys, u.user}
 			if len(args) == 1 {
 				plain, err := o.open(args[0], u.path)
 				if err != nil {
@@ -289,18 +297,26 @@ does not decrypt (another key, caller or position, or an altered value) is an er
 
 // opening decrypts for one caller.
 type opening struct {
-	keys []*mask.Sealer
+	keys *keyring
 	user string
 }
 
 // open returns the JSON of a value that stood at pointer.
 func (o opening) open(sealed, pointer string) ([]byte, error) {
-	for _, k := range o.keys {
+	prefix, id, _ := mask.SealedBy(sealed)
+	cipher := &aesKeys
+	if prefix == sm4Keys.prefix {
+		cipher = &sm4Keys
+	}
+	openers, err := o.keys.openers(cipher)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range openers {
 		if plain, err := k.Open(sealed, pointer, o.user); err == nil {
 			return plain, nil
 		}
 	}
-	id, _ := mask.KeyID(sealed)
 	return nil, fmt.Errorf("the value at %q (key %q) cannot be decrypted: it is for another caller, path or key, or was altered", pointer, id)
 }
 

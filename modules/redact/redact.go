@@ -158,7 +158,7 @@ type Handler struct {
 	// Default: drop.
 	ETag string `json:"etag,omitempty"`
 
-	// The key of the hash action: at least 16 bytes, or "internal", which is
+	// The key of the hash, shift_dates and noise actions: at least 16 bytes, or "internal", which is
 	// a random key made on first use and kept in Caddy's storage. {env.*}
 	// and {file.*} are resolved when the configuration is loaded. Default:
 	// internal.
@@ -168,6 +168,16 @@ type Handler struct {
 	// for `caddy moat decrypt`, which finds the right one by its ID. Default:
 	// one that is made on first use and kept in Caddy's storage.
 	EncryptKeys []EncryptKey `json:"encrypt_keys,omitempty"`
+
+	// The keys of the encrypt action with SM4, of 16 bytes. Otherwise as
+	// encrypt_keys.
+	SM4Keys []EncryptKey `json:"sm4_keys,omitempty"`
+
+	// The keys of the tokenize action. The first one is used unless a rule
+	// names another; `caddy moat detokenize` must be told which one, since
+	// nothing of it is in a token. Default: one that is made on first use and
+	// kept in Caddy's storage.
+	TokenizeKeys []EncryptKey `json:"tokenize_keys,omitempty"`
 
 	prefixes  []string
 	responses *views
@@ -271,7 +281,7 @@ func (h *Handler) tagKey(keys *keyring) (*tagKey, error) {
 	if h.ETag != "seal" {
 		return nil, nil
 	}
-	key, err := keys.internal("etag_key")
+	key, err := keys.internal("etag_key", keyLen)
 	if err != nil {
 		return nil, err
 	}
@@ -445,14 +455,14 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem.Prob
 	return reqctx.Refuse(w, r, p)
 }
 
-// EncryptKey is a key of the encrypt action.
+// EncryptKey is a key of the encrypt or tokenize action.
 type EncryptKey struct {
-	// What the key is called in encrypted values: up to 64 letters, digits,
+	// What the key is called, in encrypted values too: up to 64 letters, digits,
 	// dots, dashes and underscores. Default: 1, or internal.
 	ID string `json:"id,omitempty"`
 
-	// 32 bytes, in base64 or hexadecimal, or "internal". Placeholders as
-	// with hash_key.
+	// 32 bytes (of SM4: 16), in base64 or hexadecimal, or "internal".
+	// Placeholders as with hash_key.
 	Key string `json:"key"`
 }
 

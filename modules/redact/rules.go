@@ -23,23 +23,39 @@ type Rule struct {
 	//     mobile, landline, id_card, bank_card, name, address, email, plate, ip
 	//   - keep: as many first and last characters are kept as args specify; the
 	//     others become a star, or the third of args
-	//   - hash: it becomes a pseudonym, keyed HMAC-SHA-256 (see hash_key);
-	//     equal values have equal pseudonyms
-	//   - encrypt: it is encrypted with AES-256-GCM (see encrypt_keys) for this
-	//     position and this caller; `caddy moat decrypt` reverses it
+	//   - hash: it becomes a pseudonym, keyed HMAC-SHA-256, or HMAC-SM3 if args
+	//     has sm3 (see hash_key); equal values have equal pseudonyms
+	//   - encrypt: it is encrypted with AES-256-GCM (see encrypt_keys), or with
+	//     SM4-GCM if args has sm4 (see sm4_keys), for this position and this
+	//     caller; `caddy moat decrypt` reverses it
+	//   - tokenize: it becomes a token of the format in args (digits, bank_card,
+	//     bank_card_bin, mobile, id_card, letters, alphanumeric or
+	//     alphabet=<characters>) by FF1 (NIST SP 800-38G) with AES-256, under the
+	//     first of tokenize_keys or that of the ID in args (key=<id>);
+	//     `caddy moat detokenize` reverses it. What is not of the format is
+	//     replaced by ****
 	//   - truncate: it keeps as many first characters as args specify
 	//   - round: a number keeps as many digits after the decimal point as
 	//     args specify; a negative number zeroes as many digits before it
 	//   - shift_dates: a date moves by a number of days derived from hash_key, at
 	//     most as many as args specify: the time between two dates stays
+	//   - bucket: a number becomes its bucket, such as [30,40): args are the width
+	//     of the buckets, or their bounds
+	//   - generalize: a value becomes less exact: a region code that of its
+	//     province (region) or prefecture (city), a date its day, month or
+	//     year, an IP address its network (ip24: /24, and /48 of IPv6; ip16: /16
+	//     and /32)
+	//   - noise: to a number is added at most as much, to either side, as args
+	//     specify: always the same for a caller and a number (see hash_key)
 	//   - placeholder: in requests alone, it becomes a name such as
 	//     <EMAIL_1_K7Q2ZD>, which becomes the value again in the response
 	//   - detect: every string value is searched for the kinds listed, and
 	//     each match is treated by the action in then
 	//
 	// If several rules match one value, the strictest action applies, in
-	// this order: remove, null, replace, hash, encrypt and placeholder, mask
-	// and keep, round and shift_dates, truncate, detect.
+	// this order: remove, null, replace, hash, encrypt and placeholder, tokenize,
+	// mask and keep, round, shift_dates, bucket, generalize and noise, truncate,
+	// detect; among those of one place the rule that is written first.
 	Action string `json:"action"`
 
 	// The arguments of the action.
@@ -186,6 +202,13 @@ func parseAction(words []string, alone bool) (rule Rule, rest []string, err erro
 			rule.Args = append(rule.Args, char)
 		}
 	}
+	if a.more != nil {
+		n, err := a.more(rest, alone)
+		if err != nil {
+			return rule, nil, err
+		}
+		rule.Args, rest = append(rule.Args, rest[:n]...), rest[n:]
+	}
 	if slices.Contains(rest, "") {
 		return rule, nil, fmt.Errorf("empty selector: write %s", a.usage())
 	}
@@ -216,6 +239,44 @@ func takeChar(words []string, alone bool) (char string, rest []string, err error
 		return "", nil, fmt.Errorf("'%s' may be a character or a selector: write char=%s for the character, or $..%s for members of that name", word, word, word)
 	}
 	return "", words, nil
+}
+
+// algorithm takes the name of an algorithm. By itself it could as well be the
+// name of a member.
+func algorithm(names ...string) func([]string, bool) (int, error) {
+	return func(words []string, alone bool) (int, error) {
+		switch {
+		case len(words) == 0 || !slices.Contains(names, words[0]):
+			return 0, nil
+		case len(words) == 1 && !alone:
+			return 0, fmt.Errorf("'%s' is the algorithm, and a selector must follow it: write $..%s for members of that name", words[0], words[0])
+		}
+		return 1, nil
+	}
+}
+
+// keyPrefix begins the argument that names a key.
+const keyPrefix = "key="
+
+func keyID(words []string, _ bool) (int, error) {
+	if len(words) > 0 && strings.HasPrefix(words[0], keyPrefix) {
+		if words[0] == keyPrefix {
+			return 0, fmt.Errorf("'%s': write the ID of a tokenize_key behind it, such as key=2", words[0])
+		}
+		return 1, nil
+	}
+	return 0, nil
+}
+
+// numbers takes all numbers at the beginning.
+func numbers(words []string, _ bool) (n int, err error) {
+	for n < len(words) && n < mask.MaxBounds {
+		if _, ok := mask.ParseDecimal([]byte(words[n])); !ok {
+			break
+		}
+		n++
+	}
+	return n, nil
 }
 
 func parseDetect(words []string) (Rule, error) {

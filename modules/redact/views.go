@@ -67,6 +67,7 @@ func newViews(rules []Rule, groups []Group, keys *keyring, l limits, tags *tagKe
 	}
 	v.rules = append(v.rules, last...)
 	v.lines = lines(rules, "")
+	v.depends = v.depends || v.does(0, "noise") // which is different for each caller
 	for _, g := range groups {
 		c := compiledGroup{Group: g}
 		if g.Mode != "except" && g.Mode != "only" {
@@ -145,8 +146,9 @@ func (v *views) make(key uint64) (*view, error) {
 	if err != nil || v.tags == nil {
 		return made, err
 	}
-	// With encrypted values no two responses have the same bytes.
-	weak := v.does(key, "encrypt")
+	// With encrypted values no two responses have the same bytes, and with noise
+	// those to two callers.
+	weak := v.does(key, "encrypt") || v.does(key, "noise")
 	id := append([]byte(nil), v.tags.salt...)
 	for i := range rules {
 		id = append(append(id, rules[i].Name...), 0)

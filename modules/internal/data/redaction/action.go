@@ -44,16 +44,18 @@ const (
 	actRemove actionKind = iota
 	actNull
 	actReplace
-	actHash // and encrypt
+	actHash     // and encrypt
+	actTokenize // which tells the form of a value
 	actMask
-	actRound // and shifted dates
+	actRound // and shifted dates, buckets, generalization and noise
 	actTruncate
 	actDetect
 )
 
 // stricter reports whether action a of rule i wins over action b of rule j:
-// remove, null, replace, hash and encrypt, mask and keep, round and shift,
-// truncate, in this order; among equals the rule that was written first.
+// remove, null, replace, hash and encrypt, tokenize, mask and keep, round and
+// all else that makes a value less exact, truncate, in this order; among equals
+// the rule that was written first.
 func stricter(a *Action, i int32, b *Action, j int32) bool {
 	if a.kind != b.kind {
 		return a.kind < b.kind
@@ -110,8 +112,12 @@ func masking(f mask.Func) Action {
 // Hash puts a pseudonym in place of a scalar: the same for equal values,
 // another for the string "1" than for the number 1, and without the key of no
 // use. Numbers are equal if their values are: 1.0 and 1e0.
-func Hash(key []byte) Action {
-	p := mask.NewPseudonym(key)
+func Hash(key []byte) Action { return pseudonyms(mask.NewPseudonym(key)) }
+
+// HashSM3 is Hash with HMAC-SM3.
+func HashSM3(key []byte) Action { return pseudonyms(mask.NewPseudonymSM3(key)) }
+
+func pseudonyms(p *mask.Pseudonym) Action {
 	return Action{kind: actHash, scalar: func(dst []byte, v *value) ([]byte, bool) {
 		domain, text := "string", v.text
 		switch v.kind {

@@ -12,9 +12,9 @@
 //
 // Selectors match on decoded names: the spelling "s\u0073n" is the name ssn.
 // Of duplicate names each is redacted. Where several rules name one value the
-// strictest wins: remove, null, replace, hash and encrypt, mask and keep, round
-// and shift, truncate, detect, in this order; among equals the one that is
-// written first. A rule whose action works on scalars also applies to every
+// strictest wins: remove, null, replace, hash and encrypt, tokenize, mask and
+// keep, round and all else that makes a value less exact, truncate, detect, in
+// this order; among equals the one that is written first. A rule whose action works on scalars also applies to every
 // scalar inside the objects and arrays it names. Names themselves are never
 // rewritten.
 //
