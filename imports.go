@@ -14,6 +14,7 @@ import (
 	_ "github.com/mholt/caddy-ratelimit"
 
 	_ "github.com/caddy-moat/caddy-moat/caddyfile"
+	_ "github.com/caddy-moat/caddy-moat/modules/access"
 	_ "github.com/caddy-moat/caddy-moat/modules/apikeyauth"
 	_ "github.com/caddy-moat/caddy-moat/modules/audit"
 	_ "github.com/caddy-moat/caddy-moat/modules/auth"

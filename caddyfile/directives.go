@@ -13,6 +13,7 @@ import (
 	// the table below is registered, whatever the order of imports.
 	_ "github.com/mholt/caddy-ratelimit"
 
+	"github.com/caddy-moat/caddy-moat/modules/access"
 	"github.com/caddy-moat/caddy-moat/modules/apikeyauth"
 	"github.com/caddy-moat/caddy-moat/modules/audit"
 	"github.com/caddy-moat/caddy-moat/modules/clientcertauth"
@@ -53,8 +54,12 @@ var directives = []directive{
 		"outside every handler that responds, rejects or rewrites: one record for every request, with its final status",
 	},
 	{
+		access.Name, setup[access.Handler](), httpcaddyfile.Before, "header",
+		"inside audit, which records what it rejects, and before everything that costs something",
+	},
+	{
 		guard.Name, setup[guard.Handler](), httpcaddyfile.Before, "header",
-		"right inside audit, so that what it rejects is recorded, and outside everything that rejects requests: a ban costs nothing, and what the layers decide is what it counts",
+		"inside audit, so that what it rejects is recorded, and access, whose lists say whom to leave alone; outside everything that rejects requests: a ban costs nothing, and what the layers decide is what it counts",
 	},
 	{
 		"flood_limit", floodLimit, httpcaddyfile.Before, "basicauth",
@@ -92,6 +97,10 @@ var directives = []directive{
 	{
 		"trusted_header_auth", credentials[trustedheaderauth.Provider](), httpcaddyfile.Before, "request_header",
 		"right behind forward_auth, whose response it reads, and before rbac; rate_limit orders itself before forward_auth, so limits by user need `order forward_auth before auth` and this method in auth { … }, or a route block",
+	},
+	{
+		access.CallerName, setup[access.CallerHandler](), httpcaddyfile.Before, "request_header",
+		"after every authenticator, basic_auth and forward_auth included, since nobody is known before",
 	},
 	{
 		"rbac", setup[rbac.Handler](), httpcaddyfile.Before, "request_header",

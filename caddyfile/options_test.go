@@ -309,6 +309,18 @@ var blocks = []block{
 		{good: "write_interval 1m", kind: durationOption, bad: []string{"0s"}, says: "a duration above 0, such as 1m"},
 		{good: "purge_age 1m", kind: durationOption, bad: []string{"0s"}, says: "a duration above 0, such as 1m"},
 	}},
+	{directive: "access", before: []string{"deny country DE"}, options: []written{
+		{good: "deny 192.0.2.1 2001:db8::/32 private_ranges ./list.txt", kind: ownOption, many: true},
+		{good: "allow file list", kind: ownOption, many: true},
+		{good: "exempt asn AS64500", kind: ownOption, many: true},
+		{good: "by peer", kind: wordOption, bad: []string{"remote", "Peer"}, says: "client or peer"},
+		{good: "database a.mmdb", kind: listOption, many: true},
+	}},
+	{directive: "caller_access", before: []string{"deny api_key 1"}, options: []written{
+		{good: "deny caller basic alice", kind: ownOption, many: true},
+		{good: "allow api_key a b", kind: ownOption, many: true},
+		{good: "exempt file list", kind: ownOption, many: true},
+	}},
 	{directive: "token_server", before: []string{"clients a.jsonl"}, options: []written{
 		{good: "issuer https://id.example.com", kind: oneOption},
 		{good: "clients a.jsonl", kind: oneOption},

@@ -22,8 +22,10 @@ var layers = []string{
 // further are layers that most sites do not have, in their order. All orders
 // with them would take too long.
 var further = []string{
+	"access {\n\tdeny 192.0.2.0/24\n}",
 	"guard {\n\ttrap /.env\n}",
 	"token_server {\n\tissuer https://id.example.com\n\tclients clients.jsonl\n}",
+	"caller_access {\n\tdeny api_key 1\n}",
 	"validate /etc/moat/openapi.yaml",
 	"mcp",
 	"token_budget {\n\tlimit 100000 per day\n}",
@@ -37,7 +39,7 @@ func TestEveryPermutationAdaptsToTheSameLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, names := handlers(t, want), []string{"audit", "guard", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit", "rbac", "validate", "mcp", "redact", "token_budget", "reverse_proxy"}; !slices.Equal(got, names) {
+	if got, names := handlers(t, want), []string{"audit", "access", "guard", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit", "caller_access", "rbac", "validate", "mcp", "redact", "token_budget", "reverse_proxy"}; !slices.Equal(got, names) {
 		t.Fatalf("the layers stand as %v, want %v", got, names)
 	}
 	n := 0
@@ -79,8 +81,8 @@ func TestLayersStandRightAmongCaddysOwn(t *testing.T) {
 	}
 	order := handlers(t, got)
 	want := []string{
-		"audit", "guard", "headers", "static_response", "rewrite", "rewrite", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit",
-		"authentication", "rbac", "validate", "mcp", "headers", "encode", "redact", "intercept", "token_budget", "reverse_proxy",
+		"audit", "access", "guard", "headers", "static_response", "rewrite", "rewrite", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit",
+		"authentication", "caller_access", "rbac", "validate", "mcp", "headers", "encode", "redact", "intercept", "token_budget", "reverse_proxy",
 	}
 	if !slices.Equal(order, want) {
 		t.Errorf("got  %v\nwant %v", order, want)

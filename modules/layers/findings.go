@@ -88,6 +88,7 @@ func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 			Text: "handle_errors hands requests to an upstream as they came, past this layer: write rewrite to a fixed path before its reverse_proxy or file_server, so that it serves error pages alone, or the layer in handle_errors too",
 		}, "layer", layer)
 	}
+	e.addresses(server, routes)
 	e.doubts(routes)
 	e.fields(server, routes)
 	for _, site := range sites(routes) {
@@ -158,6 +159,14 @@ func (e *examination) identity(routes caddyhttp.RouteList) {
 			Text: "rbac (" + h.String() + "): nothing before it authenticates and it has no rule for anyone, so that it would refuse every request: write jwt_auth or auth { … }, or an anyone block",
 		})
 	}
+	meet(routes, func(h caddyhttp.MiddlewareHandler, known bool) {
+		if n, ok := h.(interface{ NeedsIdentity() bool }); ok && !known && n.NeedsIdentity() {
+			e.add(Finding{
+				ID: "callers_unknown", Severity: Refused, Place: placeOf(h),
+				Text: nameOf(h) + ": nothing before it authenticates, so that it knows no callers: write jwt_auth or auth { … }, or access for addresses",
+			})
+		}
+	}, nil)
 	for _, matcher := range blind(routes) {
 		e.add(Finding{
 			ID: "matcher_before_identity", Severity: Warning,

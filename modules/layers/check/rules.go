@@ -66,6 +66,16 @@ var rules = []findings.Rule{
 	rule("MOAT-151", "redact_passes_unreadable", findings.Warning, "a response that redact cannot read leaves as it is", "unreadable block"),
 	rule("MOAT-152", "redact_unknown_name", findings.Warning, "redact names a role or scope that nobody can have"),
 
+	// Whom lists let in.
+	rule("MOAT-153", "access_empty_list", findings.Warning, "a list has no entries"),
+	rule("MOAT-154", "access_lists_all", findings.Warning, "a list of who is let in has every address"),
+	rule("MOAT-155", "access_shadowed", findings.Warning, "what allow lists is in deny, which is stronger"),
+	rule("MOAT-156", "callers_unknown", findings.Error, "callers are listed and nothing authenticates"),
+	rule("MOAT-157", "no_address", findings.Error, "lists of addresses are for connections without an address"),
+	rule("MOAT-158", "client_address_forgeable", findings.Error, "a list lets in or rejects by an address that each client can choose", "trusted_proxies static <addresses of your load balancer>"),
+	rule("MOAT-159", "client_address_leftmost", findings.Warning, "a list lets in or rejects by an address that a client may write itself", "trusted_proxies_strict"),
+	rule("MOAT-169", "client_address_of_proxy", findings.Warning, "a list is probably asked about the address of a proxy"),
+
 	// How often.
 	rule("MOAT-160", "rate_limit_without_zone", findings.Error, "a rate limit has no zone"),
 	rule("MOAT-161", "rate_limit_one_key", findings.Warning, "all callers share one bucket", "key {http.moat.caller}"),
