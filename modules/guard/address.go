@@ -114,10 +114,11 @@ func (h *Handler) trapped(p string) *trap {
 	if len(h.traps) == 0 {
 		return nil
 	}
+	directory := strings.HasSuffix(p, "/")
 	p = lower(cleaned(p))
 	for i := range h.traps {
 		t := &h.traps[i]
-		if p == t.path || t.below && len(p) > len(t.path) && p[len(t.path)] == '/' && p[:len(t.path)] == t.path {
+		if p == t.path && (!t.below || directory) || t.below && len(p) > len(t.path) && p[len(t.path)] == '/' && p[:len(t.path)] == t.path {
 			return t
 		}
 	}

@@ -311,7 +311,7 @@ func (h *Handler) compileTrap(t Trap) error {
 	for _, p := range t.Paths {
 		made := trap{alert: t.Alert, ladder: durations(ban)}
 		made.path, made.below = strings.CutSuffix(lower(p), "/*")
-		if !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "?#%{} \\") || strings.Contains(made.path, "*") || made.path == "" || cleaned(made.path) != made.path {
+		if !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "?#%{} \\") || strings.Contains(made.path, "*") || made.path == "" || made.path == "/" || cleaned(made.path) != made.path {
 			return fmt.Errorf("'%s' must be a path such as /.env, or /wp-admin/* for everything below; / and /* would ban everybody", p)
 		}
 		if slices.ContainsFunc(h.traps, func(o trap) bool { return o.path == made.path && o.below == made.below }) {
@@ -404,6 +404,35 @@ func durations(list []caddy.Duration) []time.Duration {
 // zoneName reports whether a name can be that of a file everywhere.
 func zoneName(name string) bool {
 	return len(name) <= 64 && name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+}
+
+// Bans reports whether the handler bans or slows down by address, and by caller or
+// key, for the check of the layers.
+func (h *Handler) Bans() (addresses, callers bool) {
+	addresses = slices.ContainsFunc(h.Traps, func(t Trap) bool { return !t.Alert })
+	for i := range h.rules {
+		if r := &h.rules[i]; r.action() != actionAlert {
+			kind := r.counter.Rule().By.Kind
+			addresses = addresses || kind == engine.Network
+			callers = callers || kind == engine.Caller || kind == engine.Key
+		}
+	}
+	return addresses, callers
+}
+
+// BansPrivate reports whether private addresses may be banned, for the check of the layers.
+func (h *Handler) BansPrivate() bool { return h.BanPrivate || h.DryRun }
+
+// Variables returns the variables of paths that rules count without a pattern of their
+// own, for the check of the layers.
+func (h *Handler) Variables() []string {
+	var all []string
+	for i := range h.rules {
+		if r := h.rules[i].counter.Rule(); len(r.Paths) == 0 && strings.HasPrefix(r.Distinct, "{") {
+			all = append(all, r.Distinct)
+		}
+	}
+	return all
 }
 
 // Cleanup gives the zone back.

@@ -93,6 +93,7 @@ func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 	e.fields(server, routes)
 	for _, site := range sites(routes) {
 		e.site(site)
+		e.abuse(server, site)
 	}
 }
 

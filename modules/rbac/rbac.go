@@ -215,6 +215,14 @@ func wouldRefuse(ctx caddy.Context) (*prometheus.CounterVec, error) {
 	}, []string{"rule", "code"}))
 }
 
+// HasVariable reports whether the path of a rule has the variable, which stands in
+// braces, for the check of the layers.
+func (h *Handler) HasVariable(name string) bool {
+	return slices.ContainsFunc(h.active.Load().policy.Rules(), func(r *policy.Rule) bool {
+		return strings.Contains(r.Line.Path+"/", "/"+name+"/")
+	})
+}
+
 // Cleanup ends the watch.
 func (h *Handler) Cleanup() error {
 	if h.file != nil {

@@ -74,8 +74,7 @@ func (b *Book) Impose(m Moment, ban Ban, ladder []time.Duration) (_ Ban, fresh b
 	}
 	ban.For = ladder[min(ban.Level, len(ladder)-1)]
 	ban.Level++
-	b.put(m, ban)
-	return ban, true
+	return b.put(m, ban), true
 }
 
 // Set bans somebody as an administrator says, in place of a ban that there is.
@@ -89,14 +88,15 @@ func (b *Book) Set(m Moment, ban Ban) {
 	b.put(m, ban)
 }
 
-// put adds a ban that begins now. Callers hold mu.
-func (b *Book) put(m Moment, ban Ban) {
+// put adds a ban that begins now, and returns it. Callers hold mu.
+func (b *Book) put(m Moment, ban Ban) Ban {
 	ban.Since, ban.until = m.Wall, m.Since+ban.For
 	if b.bans[ban.Subject] == nil && len(b.bans) >= b.max {
 		b.evict()
 	}
 	b.insert(ban)
 	b.changed = true
+	return ban
 }
 
 // insert adds a ban. Callers hold mu.

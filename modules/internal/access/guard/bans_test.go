@@ -15,7 +15,7 @@ func TestBansEscalateAndAreForgotten(t *testing.T) {
 	now := time.Duration(0)
 	for i, want := range []time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour, 24 * time.Hour} {
 		ban, fresh := b.Impose(at(now), Ban{Subject: s, Rule: "r"}, ladder)
-		if !fresh || ban.For != want || ban.Level != i+1 {
+		if !fresh || ban.For != want || ban.Level != i+1 || ban.Left(at(now)) != want {
 			t.Fatalf("ban %d: %v %d %t", i, ban.For, ban.Level, fresh)
 		}
 		// Requests that cross the line together do not escalate it.

@@ -281,7 +281,7 @@ const (
 var codes = []string{
 	"ambiguous_path", "api_key_restricted", "client_certificate_not_allowed", "content_digest_mismatch", "cross_origin",
 	"forbidden", "forbidden_origin", "graphql_name", "idempotency_key_used", "insufficient_scope", "invalid_api_key",
-	"invalid_client_certificate", "invalid_credentials", "invalid_dpop_proof", "invalid_mcp_message", "invalid_request",
+	"invalid_client", "invalid_client_certificate", "invalid_credentials", "invalid_dpop_proof", "invalid_grant", "invalid_mcp_message", "invalid_request",
 	"invalid_request_body", "invalid_signature", "invalid_token", "invalid_webhook_signature", "mcp_header_mismatch",
 	"mcp_message_too_large", "missing_credentials", "request_body_too_large", "signature_replayed", "token_budget_exceeded",
 	"unsupported_request_body", "webhook_replayed", "webhook_too_large",
@@ -306,7 +306,7 @@ func ofCodes(codes ...string) (all Signals) {
 }
 
 // Credentials are the signals of credentials that were checked and are wrong.
-var Credentials = ofCodes("content_digest_mismatch", "invalid_api_key", "invalid_client_certificate", "invalid_credentials",
+var Credentials = ofCodes("content_digest_mismatch", "invalid_api_key", "invalid_client", "invalid_client_certificate", "invalid_credentials",
 	"invalid_dpop_proof", "invalid_signature", "invalid_token", "invalid_webhook_signature") | Foreign401
 
 var missing = OfCode("missing_credentials")
