@@ -321,7 +321,9 @@ var blocks = []block{
 		{good: "allow api_key a b", kind: ownOption, many: true},
 		{good: "exempt file list", kind: ownOption, many: true},
 	}},
-	{directive: "token_server", before: []string{"clients a.jsonl"}, options: []written{
+	{directive: "token_server", before: []string{"clients a.jsonl", "users a.jsonl"}, options: []written{
+		{good: "users a.jsonl", kind: oneOption},
+		{good: "refresh_lifetime 7d", kind: durationOption, bad: []string{"0s", "59m", "366d"}, says: "a duration from 1h to 365d, such as 30d"},
 		{good: "issuer https://id.example.com", kind: oneOption},
 		{good: "clients a.jsonl", kind: oneOption},
 		{good: "token_lifetime 5m", kind: durationOption, bad: []string{"0s", "1s", "25h", "5"}, says: "a duration from 1m to 24h, such as 15m"},

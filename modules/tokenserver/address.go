@@ -18,6 +18,8 @@ const (
 	pathIntrospect = "/introspect"
 	pathRevoke     = "/revoke"
 	pathKeys       = "/jwks.json"
+	pathAuthorize  = "/authorize"
+	pathPush       = "/par"
 
 	// pathOpenID is where the metadata of an OpenID provider would be.
 	pathOpenID = "/.well-known/openid-configuration"
@@ -31,6 +33,12 @@ type address struct {
 	name string // as it stands in tokens
 	path string // of the URL, without a slash at its end
 }
+
+// origin returns scheme and host of the issuer, as browsers name it in Origin.
+func (a *address) origin() string { return strings.TrimSuffix(a.name, a.path) }
+
+// secure reports whether browsers reach it by https.
+func (a *address) secure() bool { return strings.HasPrefix(a.name, "https:") }
 
 // url returns the address of an endpoint.
 func (a *address) url(path string) string { return strings.TrimSuffix(a.name, "/") + path }

@@ -11,10 +11,12 @@ import (
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	token_server [<matcher>] {
-//		issuer         <url>
-//		clients        <file>
-//		token_lifetime <duration>
-//		rotate         <duration>
+//		issuer           <url>
+//		clients          <file>
+//		users            <file>
+//		token_lifetime   <duration>
+//		refresh_lifetime <duration>
+//		rotate           <duration>
 //	}
 //
 // clients is required. issuer may be left out where the site has one name and
@@ -48,12 +50,16 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		return nil
 	case "clients":
 		return option.OneArg(d, &h.Clients)
+	case "users":
+		return option.OneArg(d, &h.Users)
+	case "refresh_lifetime":
+		return option.Duration(d, &h.RefreshLifetime, refreshes)
 	case "token_lifetime":
 		return option.Duration(d, &h.TokenLifetime, lifetimes)
 	case "rotate":
 		return option.Duration(d, &h.Rotate, rotations)
 	}
-	return option.Unrecognized(d, Name, []string{"issuer", "clients", "token_lifetime", "rotate"})
+	return option.Unrecognized(d, Name, []string{"issuer", "clients", "users", "token_lifetime", "refresh_lifetime", "rotate"})
 }
 
 // Interface guard

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/cli"
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/apikey"
+	"github.com/caddy-moat/caddy-moat/modules/internal/identity/oauth"
 	"github.com/caddy-moat/caddy-moat/modules/internal/option"
 	"github.com/caddy-moat/caddy-moat/modules/internal/ownissuer"
 )
@@ -22,7 +23,7 @@ type place struct {
 }
 
 // find returns the one token_server of a configuration, by its files.
-func find(file, clients string) (*place, error) {
+func find(file, clients, users string) (*place, error) {
 	if file == "" {
 		return nil, errors.New("--config is required: the configuration with the token_server")
 	}
@@ -40,10 +41,16 @@ func find(file, clients string) (*place, error) {
 		if err := json.Unmarshal(raw, h); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", Name, err)
 		}
-		if found != nil && found.Clients != h.Clients && clients == "" {
+		if found != nil && found.Clients != h.Clients && clients == "" && users == "" {
 			return nil, fmt.Errorf("%s has several files of clients: name one of them with --clients", file)
 		}
+		if found != nil && found.Users != h.Users && users == "" && clients == "" {
+			return nil, fmt.Errorf("%s has several files of users: name one of them with --users", file)
+		}
 		found = h
+	}
+	if users != "" && found != nil {
+		found.Users = users
 	}
 	if found == nil {
 		return nil, fmt.Errorf("%s has no %s", file, Name)
@@ -51,8 +58,26 @@ func find(file, clients string) (*place, error) {
 	return &place{config, found}, nil
 }
 
-// pepper returns that of the secrets, from the storage of the configuration.
+// pepper returns that of the secrets.
 func (p *place) pepper(ctx context.Context) (*apikey.Pepper, error) {
+	secret, err := p.secret(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return apikey.NewPepper(secret)
+}
+
+// vault returns that of second factors.
+func (p *place) vault(ctx context.Context) (*oauth.Vault, error) {
+	secret, err := p.secret(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return oauth.NewVault(secret)
+}
+
+// secret returns the secret in the storage of the configuration.
+func (p *place) secret(ctx context.Context) ([]byte, error) {
 	storage, done, err := cli.OpenStorage(ctx, p.config)
 	if err != nil {
 		return nil, err
@@ -64,7 +89,7 @@ func (p *place) pepper(ctx context.Context) (*apikey.Pepper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the pepper of client secrets: %w", err)
 	}
-	return apikey.NewPepper(secret)
+	return secret, nil
 }
 
 // path resolves the path of a file.

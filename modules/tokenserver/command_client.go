@@ -26,11 +26,11 @@ func init() {
 
 // clientFlags are the flags of `caddy moat client` and its subcommands.
 type clientFlags struct {
-	config, clients                               string
-	id, name, lifetime, expires, bound, overlap   string
-	jwks, certificate                             string
-	grants, scopes, audiences, roles, introspects []string
-	asJSON                                        bool
+	config, clients                                          string
+	id, name, lifetime, expires, bound, overlap              string
+	jwks, certificate                                        string
+	grants, scopes, audiences, roles, introspects, redirects []string
+	asJSON, public                                           bool
 
 	now func() time.Time
 }
@@ -67,6 +67,9 @@ func (f *clientFlags) newCommand() *cobra.Command {
 		Short: "Registers a client and prints its secret, once",
 		Long: `Register a client. Its secret goes to standard output, once.
 
+A client with --redirect sends users to log in, and comes back to that address; with
+--public it has no secret, and PKCE alone.
+
 A client with --jwks authenticates with assertions that its private key signs
 (private_key_jwt), one with --certificate with its TLS client certificate; neither has
 a secret.
@@ -93,11 +96,13 @@ for that audience.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.id, "id", "", "client_id: letters, digits and -._~:/")
 	fl.StringVar(&f.name, "name", "", "name for people")
-	fl.StringArrayVar(&f.grants, "grant", nil, "grant type, repeatable (default client_credentials)")
+	fl.StringArrayVar(&f.grants, "grant", nil, "grant type, repeatable (default client_credentials, or with --redirect authorization_code and refresh_token)")
 	fl.StringArrayVar(&f.audiences, "audience", nil, "service that its tokens are for, repeatable")
 	fl.StringArrayVar(&f.scopes, "scope", nil, "scope that it may ask for, repeatable")
 	fl.StringArrayVar(&f.roles, "role", nil, "role of tokens that it gets for itself, repeatable")
 	fl.StringArrayVar(&f.introspects, "introspects", nil, "audience whose tokens it may ask about, repeatable")
+	fl.StringArrayVar(&f.redirects, "redirect", nil, "address that browsers are sent back to after a login, repeatable; exactly as the client sends it")
+	fl.BoolVar(&f.public, "public", false, "the client cannot keep a secret: an application in a browser or on a phone")
 	fl.StringVar(&f.lifetime, "lifetime", "", "lifetime of its access tokens, such as 5m (default: the server's)")
 	fl.StringVar(&f.expires, "expires", "", "when the client expires: a duration such as 90d, or a time (default: never)")
 	fl.StringVar(&f.bound, "bound", "", "what its tokens must be bound to: dpop or tls")
@@ -130,7 +135,7 @@ func (f *clientFlags) make(ctx context.Context) (secret string, err error) {
 		case all.Find(c.ID) != nil:
 			return nil, fmt.Errorf("there is a client %s already", c.ID)
 		}
-		if c.JWKS == nil && c.Certificate.Sort == "" {
+		if c.JWKS == nil && c.Certificate.Sort == "" && !c.Public {
 			if secret, err = c.NewSecret(pepper, c.Created, 0); err != nil {
 				return nil, err
 			}
@@ -148,10 +153,13 @@ func (f *clientFlags) make(ctx context.Context) (secret string, err error) {
 func (f *clientFlags) client() (c *oauth.Client, err error) {
 	c = &oauth.Client{
 		ID: f.id, Name: f.name, Bound: f.bound, Created: f.now().UTC().Truncate(time.Second),
-		Grants: f.grants, Scopes: f.scopes, Audiences: f.audiences, Roles: f.roles, Introspects: f.introspects,
+		Grants: f.grants, Scopes: f.scopes, Audiences: f.audiences, Roles: f.roles, Introspects: f.introspects, Redirects: f.redirects, Public: f.public,
 	}
 	if f.id == "" {
 		return nil, errors.New("--id is required: the client_id, such as billing")
+	}
+	if len(c.Grants) == 0 && len(c.Redirects) > 0 {
+		c.Grants = []string{oauth.GrantCode, oauth.GrantRefresh}
 	}
 	if len(c.Grants) == 0 && len(c.Introspects) == 0 || len(c.Grants) == 0 && len(c.Audiences) > 0 {
 		c.Grants = []string{oauth.GrantClientCredentials}
@@ -168,6 +176,7 @@ func (f *clientFlags) client() (c *oauth.Client, err error) {
 		{"grant", c.Grants, oauth.CheckGrant},
 		{"audience", c.Audiences, oauth.CheckAudience},
 		{"introspects", c.Introspects, oauth.CheckAudience},
+		{"redirect", c.Redirects, oauth.CheckRedirect},
 		{"scope", c.Scopes, oauth.CheckScope},
 		{"role", c.Roles, apikey.CheckRole},
 	} {
@@ -399,7 +408,7 @@ func (f *clientFlags) stateCommand(name, short string, disabled bool) *cobra.Com
 
 // locate returns the token_server and the path of its file of clients.
 func (f *clientFlags) locate() (*place, string, error) {
-	p, err := find(f.config, f.clients)
+	p, err := find(f.config, f.clients, "")
 	if err != nil {
 		return nil, "", err
 	}

@@ -19,7 +19,7 @@ func (h *Handler) describe() {
 		"token_endpoint": h.issuer.url(pathToken),
 		"jwks_uri":       h.issuer.url(pathKeys),
 
-		"grant_types_supported":    oauth.Grants,
+		"grant_types_supported":    []string{oauth.GrantClientCredentials},
 		"response_types_supported": []string{},
 
 		"token_endpoint_auth_methods_supported":            methods,
@@ -35,6 +35,18 @@ func (h *Handler) describe() {
 		"dpop_signing_alg_values_supported":          algorithms, // RFC 9449 section 5.1
 		"tls_client_certificate_bound_access_tokens": true,       // RFC 8705 section 3.3
 	}
+	if h.server.Users != nil {
+		doc["grant_types_supported"] = oauth.Grants
+		doc["response_types_supported"] = []string{"code"}
+		doc["response_modes_supported"] = []string{"query"}
+		doc["authorization_endpoint"] = h.issuer.url(pathAuthorize)
+		doc["pushed_authorization_request_endpoint"] = h.issuer.url(pathPush)
+		doc["code_challenge_methods_supported"] = []string{"S256"}
+		doc["authorization_response_iss_parameter_supported"] = true // RFC 9207 section 3
+		doc["acr_values_supported"] = []string{"1", "2"}
+		doc["token_endpoint_auth_methods_supported"] = append([]string{oauth.MethodNone}, methods...)
+		doc["revocation_endpoint_auth_methods_supported"] = append([]string{oauth.MethodNone}, methods...)
+	}
 	h.metadata, _ = json.Marshal(doc) // texts and lists of texts: cannot fail
 	read, write := []string{http.MethodGet, http.MethodHead}, []string{http.MethodPost}
 	h.endpoints = make(map[string]*endpoint)
@@ -47,6 +59,10 @@ func (h *Handler) describe() {
 		{h.issuer.path + pathRevoke, write, h.revoke},
 	} {
 		h.endpoints[e.path] = e
+	}
+	if h.server.Users != nil {
+		h.endpoints[h.issuer.path+pathAuthorize] = &endpoint{h.issuer.path + pathAuthorize, []string{http.MethodGet, http.MethodPost}, h.authorize}
+		h.endpoints[h.issuer.path+pathPush] = &endpoint{h.issuer.path + pathPush, write, h.push}
 	}
 }
 

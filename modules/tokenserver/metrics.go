@@ -15,6 +15,12 @@ var clientMetrics = watched.Metrics{
 	Unusable: prometheus.NewDesc("caddy_moat_clients_unusable", watched.UnusableHelp, []string{"clients"}, nil),
 }
 
+// userMetrics are those of the file of users.
+var userMetrics = watched.Metrics{
+	Entries:  prometheus.NewDesc("caddy_moat_users", "Users in the file, whatever their state.", []string{"users"}, nil),
+	Unusable: prometheus.NewDesc("caddy_moat_users_unusable", watched.UnusableHelp, []string{"users"}, nil),
+}
+
 type metrics struct {
 	tokens  *prometheus.CounterVec
 	decided *prometheus.CounterVec

@@ -40,20 +40,23 @@ const pepperKey = "moat/token_server/pepper"
 // `issuer internal` with the same name on this server.
 //
 // It answers its own paths, below the path of the issuer: /token, /introspect
-// (RFC 7662), /revoke (RFC 7009), /jwks.json, and the metadata at
-// /.well-known/oauth-authorization-server. Other requests go on to the next
-// handler.
+// (RFC 7662), /revoke (RFC 7009), /jwks.json, the metadata at
+// /.well-known/oauth-authorization-server, and with users /authorize and /par
+// (RFC 9126). Other requests go on to the next handler.
 //
 // Clients stand in a file that `caddy moat client` writes. They authenticate with
 // a secret, a signed assertion (RFC 7523) or a certificate (RFC 8705), and get
 // tokens by client_credentials, within the scopes and audiences of their entry.
+// Users, who stand in a file that `caddy moat user` writes, log in to applications
+// by authorization_code with PKCE (RFC 7636), and stay so by refresh_token.
 // A token is bound to the key of a DPoP proof (RFC 9449) that comes with the
 // request, and to the client's certificate where the entry says so.
 //
-// Errors are those of RFC 6749 section 5.2: invalid_request, invalid_grant,
+// Errors are those of RFC 6749: invalid_request, invalid_grant,
+// unsupported_response_type, access_denied, login_required,
 // unauthorized_client, unsupported_grant_type, invalid_scope, invalid_target (RFC
 // 8707), invalid_dpop_proof (400), invalid_client (401), and
-// temporarily_unavailable (503) where something cannot be looked up or noted:
+// too_many_attempts (429, of the login page), and temporarily_unavailable (503) where something cannot be looked up or noted:
 // nothing is granted then.
 type Handler struct {
 	// The issuer identifier, an https URL without query and fragment: the `iss` of
@@ -68,6 +71,14 @@ type Handler struct {
 	// valid clients in force. At load it must exist and be valid. Global placeholders
 	// are replaced at load.
 	Clients string `json:"clients,omitempty"`
+
+	// The file with the users who can log in, as `caddy moat user` writes it, watched
+	// like that of the clients. Default: none, and no logins.
+	Users string `json:"users,omitempty"`
+
+	// How long after a login its refresh tokens are valid, from 1h to 365d, however
+	// often they are used. Default: 30d
+	RefreshLifetime caddy.Duration `json:"refresh_lifetime,omitempty"`
 
 	// How long access tokens are valid, from 1m to 24h, where the entry of the client
 	// does not say. Default: 10m
@@ -86,10 +97,14 @@ type Handler struct {
 	option.Placed
 }
 
-const defaultLifetime = 10 * time.Minute
+const (
+	defaultLifetime = 10 * time.Minute
+	defaultRefresh  = 30 * 24 * time.Hour
+)
 
 var (
 	lifetimes = option.Durations{Min: oauth.MinLifetime, Max: oauth.MaxLifetime, Example: "15m"}
+	refreshes = option.Durations{Min: time.Hour, Max: 365 * 24 * time.Hour, Example: "30d"}
 	rotations = option.Durations{Min: 24 * time.Hour, Example: "30d"}
 )
 
@@ -145,7 +160,10 @@ func (h *Handler) check() error {
 	if h.Clients == "" {
 		return errors.New("no clients: write clients <file>, which `caddy moat client new` makes")
 	}
-	return cmp.Or(lifetimes.Check("token_lifetime", h.TokenLifetime), rotations.Check("rotate", h.Rotate))
+	if h.Users == "" && h.RefreshLifetime != 0 {
+		return errors.New("refresh_lifetime has no effect without users: write users <file>, or remove it")
+	}
+	return cmp.Or(lifetimes.Check("token_lifetime", h.TokenLifetime), refreshes.Check("refresh_lifetime", h.RefreshLifetime), rotations.Check("rotate", h.Rotate))
 }
 
 // clientFiles are the files of clients.
@@ -197,6 +215,9 @@ func (h *Handler) open(ctx caddy.Context) error {
 		err = fmt.Errorf("%w: run `caddy moat client` as the user whom the server runs as, so that both have the storage %s", err, ownissuer.Identity(storage))
 	}
 	if err != nil {
+		return err
+	}
+	if err := h.openUsers(ctx, secret); err != nil {
 		return err
 	}
 	return h.server.Prepare()

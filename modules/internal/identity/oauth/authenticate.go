@@ -208,6 +208,8 @@ func (s *Server) checkAssertion(ctx context.Context, c *registered, assertion st
 // client (RFC 8705 section 2).
 func checkCertificate(c *registered, r *Request) error {
 	switch {
+	case c != nil && c.Public:
+		return nil
 	case c == nil || c.Certificate.Sort == "":
 		return errClient.because(errors.New("no credential of the client"))
 	case r.Certificate == nil:

@@ -20,6 +20,7 @@ import (
 // How clients authenticate, as the metadata name it (RFC 7591 section 2, RFC
 // 8705 section 2). A client has one of these, and for a secret both of the first.
 const (
+	MethodNone       = "none" // a public client
 	MethodBasic      = "client_secret_basic"
 	MethodPost       = "client_secret_post"
 	MethodPrivateKey = "private_key_jwt"
@@ -71,7 +72,14 @@ type Client struct {
 	// own tokens: it is the resource server.
 	Introspects []string
 
-	// How it authenticates: one of the three.
+	// Redirects are the addresses that browsers may be sent back to, as texts.
+	Redirects []string
+
+	// Public says that it cannot keep a secret (RFC 6749 section 2.1), such as an
+	// application in a browser or on a phone.
+	Public bool
+
+	// How it authenticates: one of the three, if it is not public.
 	Secrets     []apikey.Secret
 	JWKS        []byte // a key set (RFC 7517 section 5)
 	Certificate Certificate
@@ -101,6 +109,8 @@ func (c *Client) Methods() []string {
 	switch {
 	case len(c.Secrets) > 0:
 		return []string{MethodBasic, MethodPost}
+	case c.Public:
+		return []string{MethodNone}
 	case c.JWKS != nil:
 		return []string{MethodPrivateKey}
 	case c.Certificate.Sort == SHA256Sort:
@@ -172,6 +182,28 @@ func CheckLifetime(d time.Duration) error {
 	return nil
 }
 
+// CheckRedirect says why a text cannot be a redirect URI, nil if it can: https, http
+// on this machine alone (RFC 8252 section 7.3), or a scheme of an application's own,
+// which is the name of a domain in reverse (RFC 8252 section 7.1).
+func CheckRedirect(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || len(s) > 2048 || strings.ContainsAny(s, "*#\\ \"<>") || u.User != nil || u.Opaque != "" && !strings.Contains(u.Scheme, "."):
+		return errors.New("a redirect URI is absolute, without fragment, user and wildcard, such as https://app.example.com/callback")
+	case u.Scheme == "https" && u.Hostname() != "" || strings.Contains(u.Scheme, "."):
+	case u.Scheme == "http" && (u.Hostname() == "127.0.0.1" || u.Hostname() == "::1" || u.Hostname() == "localhost"):
+	default:
+		return errors.New("a redirect URI is https, or http on localhost, or has a scheme such as com.example.app")
+	}
+	for name := range u.Query() {
+		if slices.Contains([]string{"code", "state", "iss", "error", "error_description"}, name) {
+			return fmt.Errorf("a redirect URI must not have the parameter %s, which the response has", name)
+		}
+	}
+	return nil
+}
+
+func redirect(s string) (string, error) { return s, CheckRedirect(s) }
 func scope(s string) (string, error)    { return s, CheckScope(s) }
 func audience(s string) (string, error) { return s, CheckAudience(s) }
 func grant(s string) (string, error)    { return s, CheckGrant(s) }
@@ -180,7 +212,7 @@ func role(s string) (string, error)     { return s, apikey.CheckRole(s) }
 // Validate says what is wrong with a client as a whole.
 func (c *Client) Validate() error {
 	kinds := 0
-	for _, has := range []bool{len(c.Secrets) > 0, c.JWKS != nil, c.Certificate.Sort != ""} {
+	for _, has := range []bool{len(c.Secrets) > 0, c.JWKS != nil, c.Certificate.Sort != "", c.Public} {
 		if has {
 			kinds++
 		}
@@ -189,13 +221,19 @@ func (c *Client) Validate() error {
 	case c.ID == "" || c.Created.IsZero():
 		return errors.New("id and created are required")
 	case kinds != 1:
-		return errors.New("one of secrets, jwks and certificate is needed, and one alone")
+		return errors.New("one of secrets, jwks, certificate and public is needed, and one alone")
 	case len(c.Secrets) > apikey.MaxSecrets:
 		return fmt.Errorf("a client has 1 to %d secrets", apikey.MaxSecrets)
 	case len(c.Grants) == 0 && len(c.Introspects) == 0:
 		return errors.New("grants or introspects is required: what is the client for?")
 	case len(c.Grants) > 0 && len(c.Audiences) == 0:
 		return errors.New("audiences is required: the services that its tokens are for")
+	case c.Public && (c.Has(GrantClientCredentials) || len(c.Introspects) > 0):
+		return errors.New("a public client has no secret: it gets no tokens for itself, and does not introspect")
+	case c.Has(GrantCode) != (len(c.Redirects) > 0):
+		return errors.New("authorization_code and redirects go together")
+	case c.Has(GrantRefresh) && !c.Has(GrantCode):
+		return errors.New("refresh_token goes with authorization_code")
 	}
 	return nil
 }
@@ -266,6 +304,7 @@ func (c *Client) append(b []byte) []byte {
 	b = strictjson.AppendList(b, "audiences", c.Audiences)
 	b = strictjson.AppendList(b, "roles", c.Roles)
 	b = strictjson.AppendList(b, "introspects", c.Introspects)
+	b = strictjson.AppendList(b, "redirects", c.Redirects)
 	if c.Lifetime != 0 {
 		b = append(b, `,"lifetime":`...)
 		b = strictjson.AppendString(b, c.Lifetime.String())
@@ -275,6 +314,8 @@ func (c *Client) append(b []byte) []byte {
 		b = strictjson.AppendString(b, c.Bound)
 	}
 	switch {
+	case c.Public:
+		b = append(b, `,"public":true`...)
 	case c.JWKS != nil:
 		b = append(b, `,"jwks":`...)
 		b = append(b, c.JWKS...)
@@ -338,6 +379,10 @@ func (c *Client) set(name string, value []byte) (err error) {
 		c.Roles, err = strictjson.List(value, role)
 	case "introspects":
 		c.Introspects, err = strictjson.List(value, audience)
+	case "redirects":
+		c.Redirects, err = strictjson.List(value, redirect)
+	case "public":
+		c.Public, err = strictjson.Bool(value)
 	case "lifetime":
 		c.Lifetime, err = lifetime(value)
 	case "bound":

@@ -142,6 +142,10 @@ func targets(r *Request, allowed []string) ([]string, error) {
 
 // clientCredentials issues a token to the client itself (RFC 6749 section 4.4).
 func (s *Server) clientCredentials(_ context.Context, r *Request, bound *Binding) (*Response, error) {
+	if s.Users != nil && s.Users.Find(r.Client.ID) != nil {
+		// Nobody could tell their tokens apart (RFC 9700 section 4.15).
+		return nil, refuse(CodeUnauthorizedClient, "a user has the name of the client")
+	}
 	scopes, err := scopes(r, r.Client.Scopes)
 	if err != nil {
 		return nil, err

@@ -22,10 +22,12 @@ import (
 // Grant types, as requests name them.
 const (
 	GrantClientCredentials = "client_credentials"
+	GrantCode              = "authorization_code"
+	GrantRefresh           = "refresh_token"
 )
 
 // Grants are the grant types that a client can have.
-var Grants = []string{GrantClientCredentials}
+var Grants = []string{GrantClientCredentials, GrantCode, GrantRefresh}
 
 // Leeway is how far the clocks of clients may be off.
 const Leeway = 30 * time.Second
@@ -47,6 +49,12 @@ type Server struct {
 
 	// Revoked is where revoked tokens are noted.
 	Revoked *revocation.Store
+
+	// Users are those who can log in, nil for none. State is what is remembered of
+	// logins, RefreshLifetime how long one lasts.
+	Users           *Users
+	State           *State
+	RefreshLifetime time.Duration
 
 	// Lifetime is how long an access token is valid, where the client's entry
 	// does not say.
@@ -86,6 +94,8 @@ type Response struct {
 	TokenType   string `json:"token_type"`
 	ExpiresIn   int64  `json:"expires_in"`
 	Scope       string `json:"scope,omitempty"`
+
+	RefreshToken string `json:"refresh_token,omitempty"`
 }
 
 // Prepare makes the server ready.
@@ -128,6 +138,14 @@ func (s *Server) grants(name string) func(context.Context, *Request, *Binding) (
 	switch name {
 	case GrantClientCredentials:
 		return s.clientCredentials
+	case GrantCode:
+		if s.Users != nil {
+			return s.exchangeCode
+		}
+	case GrantRefresh:
+		if s.Users != nil {
+			return s.refresh
+		}
 	}
 	return nil
 }

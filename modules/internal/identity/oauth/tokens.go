@@ -17,6 +17,9 @@ func (s *Server) Introspect(ctx context.Context, r *Request) (map[string]any, er
 	if err := s.authenticate(ctx, r); err != nil {
 		return nil, err
 	}
+	if r.Client.Public {
+		return nil, errClient // RFC 7662 section 2.1
+	}
 	raw, err := r.Form.Required("token")
 	if err != nil {
 		return nil, err
@@ -76,6 +79,11 @@ func (s *Server) Revoke(ctx context.Context, r *Request) error {
 	raw, err := r.Form.Required("token")
 	if err != nil {
 		return err
+	}
+	if s.State != nil {
+		if id, _, ok := s.State.parseRefresh(raw); ok {
+			return s.revokeRefresh(ctx, r, id)
+		}
 	}
 	t, err := s.verifier.Verify(ctx, raw, s.Now())
 	switch {

@@ -1,0 +1,82 @@
+package oauth
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	attemptWindow = 5 * time.Minute
+	userAttempts  = 10
+	addrAttempts  = 50
+	maxAttempts   = 100_000 // keys that are counted
+)
+
+// Attempts limits how often somebody may try to log in. Every attempt counts until a
+// login succeeds. When there are too many keys to count, attempts by new ones are
+// refused.
+type Attempts struct {
+	mu   sync.Mutex
+	seen map[string]*tried
+}
+
+type tried struct {
+	n     int
+	since time.Time
+}
+
+// NewAttempts returns what has counted nothing.
+func NewAttempts() *Attempts { return &Attempts{seen: make(map[string]*tried)} }
+
+// Take counts an attempt under each key, or says how long to wait.
+func (a *Attempts) Take(keys []string, now time.Time) (wait time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.seen)+len(keys) > maxAttempts {
+		for key, t := range a.seen {
+			if !now.Before(t.since.Add(attemptWindow)) {
+				delete(a.seen, key)
+			}
+		}
+		if len(a.seen)+len(keys) > maxAttempts {
+			return attemptWindow
+		}
+	}
+	for _, key := range keys {
+		t := a.seen[key]
+		if t == nil || !now.Before(t.since.Add(attemptWindow)) {
+			t = &tried{since: now}
+			a.seen[key] = t
+		}
+		limit := userAttempts
+		if strings.HasPrefix(key, "address") {
+			limit = addrAttempts
+		}
+		if t.n >= limit {
+			wait = max(wait, t.since.Add(attemptWindow).Sub(now))
+		}
+	}
+	if wait > 0 {
+		return wait
+	}
+	for _, key := range keys {
+		a.seen[key].n++
+	}
+	return 0
+}
+
+// Forgive takes back the attempt that has succeeded, and for the user those before.
+// The address keeps those before: who knows one password must not buy guesses at
+// others by it.
+func (a *Attempts) Forgive(keys []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, key := range keys {
+		if strings.HasPrefix(key, "user") {
+			delete(a.seen, key)
+		} else if t := a.seen[key]; t != nil {
+			t.n--
+		}
+	}
+}
