@@ -212,16 +212,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.answer(w, r, fault.code, "message", fault.err)
 	}
 	reqctx.SetMessage(r, m)
-	call := &decision.Call{Method: m.Method, Name: conceal.Tokens(m.Name()), Arguments: digest(m.Arguments)}
+	e := &exchange{m, decision.Call{Method: m.Method, Name: conceal.Tokens(m.Name()), Arguments: digest(m.Arguments)}}
 	if rule, err := h.decide(r, m, calls); err != nil {
-		call.Error = err.Code
-		reqctx.Decisions(r).SetCall(call)
+		e.call.Error = err.Code
+		reqctx.Decisions(r).SetCall(&e.call)
 		return h.answer(w, r, CodeDenied, rule, err)
 	}
 	if !m.IsResponse() {
-		reqctx.Decisions(r).SetCall(call)
+		reqctx.Decisions(r).SetCall(&e.call)
 	}
-	return h.pass(w, r, next, &exchange{message: m, call: call}, calls)
+	return h.pass(w, r, next, e, calls)
 }
 
 // fault is why a message is not accepted.
@@ -248,7 +248,7 @@ func (h *Handler) read(r *http.Request) (*mcp.Message, *fault) {
 	case err != nil:
 		return nil, refused(http.StatusBadRequest, mcp.CodeParse, "the body cannot be read")
 	}
-	m, bad := mcp.Parse(body)
+	m, bad := reqctx.ReadMessage(r, body)
 	if bad != nil {
 		version, _ := mcp.CheckVersion(r.Header)
 		if bad.Status == http.StatusNotFound && version < mcp.Stateless {

@@ -25,7 +25,7 @@ import (
 // exchange is the message of a POST and what the record says of it.
 type exchange struct {
 	message *mcp.Message
-	call    *decision.Call
+	call    decision.Call
 }
 
 // mode is what happens to the bytes of a body.
@@ -50,7 +50,10 @@ type response struct {
 	w          http.ResponseWriter
 	r          *http.Request
 	exchange   *exchange // nil where the request is not a message
-	restricted bool      // rules decide what the caller sees
+	calls      reqctx.Calls
+	restricted bool // rules decide what the caller sees
+	asked      mcp.Kind
+	shows      func(name string) bool // for what was asked
 	caller     string
 	address    string // where the client of a stream of HTTP+SSE sends its messages
 
@@ -59,11 +62,11 @@ type response struct {
 	events    *mcp.Events
 	mode      mode
 	status    int
-	any       bool         // there is a body
-	committed bool         // the header has left
-	told      bool         // the client knows that the stream has ended
-	first     []byte       // while sniffing
-	held      bytes.Buffer // of a document, filtered
+	any       bool          // there is a body
+	committed bool          // the header has left
+	told      bool          // the client knows that the stream has ended
+	first     []byte        // while sniffing
+	held      *bytes.Buffer // of a document, filtered
 	fault     error
 }
 
@@ -75,11 +78,11 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		}
 		narrow(r)
 	}
-	rw := &response{h: h, w: w, r: r, exchange: e, restricted: calls != nil}
+	rw := &response{h: h, w: w, r: r, exchange: e, calls: calls, restricted: calls != nil}
 	if rw.restricted {
 		rw.caller = caller(r)
 	}
-	rw.stream = h.filter.Open(shower(r, calls))
+	rw.stream = h.filter.Open(rw)
 	defer rw.leave()
 	err := rw.run(next)
 	return rw.finish(err)
@@ -103,28 +106,39 @@ func (rw *response) run(next caddyhttp.Handler) (err error) {
 	return next.ServeHTTP(rw, rw.r)
 }
 
-// shower returns what a list shows to the caller of a request. A policy is asked
-// once for each kind, since it stays the same while the response takes.
-func shower(r *http.Request, calls reqctx.Calls) mcp.Shows {
-	if calls == nil {
-		return func(mcp.Kind, string) bool { return true }
+// Shows reports what a list shows to the caller. A policy is asked once for each
+// kind, since it stays the same while the response takes.
+func (rw *response) Shows(kind mcp.Kind, name string) bool {
+	if rw.calls == nil {
+		return true
 	}
-	var asked mcp.Kind
-	var shows func(string) bool
-	return func(kind mcp.Kind, name string) bool {
-		if kind != asked { // a list is of one kind
-			asked, shows = kind, calls.Shows(r, policy.Call(kind))
+	if kind != rw.asked { // a list is of one kind
+		rw.asked, rw.shows = kind, rw.calls.Shows(rw.r, policy.Call(kind))
+	}
+	return rw.shows(name)
+}
+
+// buffers hold documents until they are understood.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// hold has a document of a length, if it is known, wait. Callers hold mu.
+func (rw *response) hold() {
+	rw.mode = document
+	if rw.restricted {
+		rw.held = buffers.Get().(*bytes.Buffer)
+		if n, err := strconv.ParseInt(rw.w.Header().Get("Content-Length"), 10, 64); err == nil && n > 0 {
+			rw.held.Grow(int(min(n, hold)))
 		}
-		return shows(name)
 	}
+	rw.stream.Begin(rw.sink(rw.held))
 }
 
 // narrow has the server send what can be read: no content coding, no part, and
 // no switch of protocols.
 func narrow(r *http.Request) {
-	r.Header.Set("Accept-Encoding", "identity")
+	r.Header["Accept-Encoding"] = []string{"identity"}
 	for _, name := range []string{"Range", "If-Range", "If-None-Match", "If-Modified-Since", "Upgrade"} {
-		r.Header.Del(name)
+		delete(r.Header, name)
 	}
 }
 
@@ -141,14 +155,24 @@ func (rw *response) leave() {
 	hidden, code := rw.stream.Hidden, rw.stream.ErrorCode
 	rw.stream.Close()
 	rw.stream, rw.events, rw.mode = nil, nil, failed
+	rw.release()
 	if hidden > 0 {
 		rw.h.hidden.Add(float64(hidden))
 	}
 	if rw.exchange != nil && (hidden > 0 || code != 0) {
-		noted := *rw.exchange.call
+		noted := rw.exchange.call
 		noted.Hidden, noted.Error = hidden, code
 		reqctx.Decisions(rw.r).SetCall(&noted)
 	}
+}
+
+// release gives the buffer of a document back. Callers hold mu.
+func (rw *response) release() {
+	if rw.held != nil && rw.held.Cap() <= 2*hold {
+		rw.held.Reset()
+		buffers.Put(rw.held)
+	}
+	rw.held = nil
 }
 
 // Header returns the header that the client will get.
@@ -179,11 +203,7 @@ func (rw *response) begin(status int) {
 	}
 	rw.status = status
 	header := rw.w.Header()
-	media, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	if err != nil {
-		media, _, _ = strings.Cut(strings.ToLower(header.Get("Content-Type")), ";")
-		media = strings.TrimSpace(media)
-	}
+	media := mediaType(header.Get("Content-Type"))
 	coding := header.Get("Content-Encoding")
 	coded := coding != "" && !strings.EqualFold(coding, "identity")
 	switch {
@@ -202,19 +222,31 @@ func (rw *response) begin(status int) {
 			rw.events.Endpoint = func(reference string) { rw.h.legacy.open(rw, reference) }
 		}
 	case media == "application/json" || strings.HasSuffix(media, "+json") || media == "text/json":
-		rw.mode = document
-		rw.stream.Begin(rw.sink(&rw.held))
+		rw.hold()
 	default:
 		rw.mode = sniffing
 	}
 	if rw.restricted && (rw.mode == document || rw.mode == events || rw.mode == sniffing) {
 		for _, name := range []string{"Accept-Ranges", "Digest", "Content-Digest", "Repr-Digest", "Content-Md5", "Etag", "Last-Modified", "Trailer"} {
-			header.Del(name)
+			delete(header, name)
 		}
 	}
 	if rw.mode == events || rw.mode == passing {
 		rw.commit()
 	}
+}
+
+// mediaType returns the type in a Content-Type, in small letters, without parameters.
+func mediaType(value string) string {
+	if value == "application/json" || value == "text/event-stream" {
+		return value // as most servers write it
+	}
+	media, _, err := mime.ParseMediaType(value)
+	if err != nil {
+		media, _, _ = strings.Cut(strings.ToLower(value), ";")
+		media = strings.TrimSpace(media)
+	}
+	return media
 }
 
 // sink is where what was filtered goes: away, where it is only looked at.
@@ -240,7 +272,9 @@ func (rw *response) commit() {
 // fail notes that the response cannot be filtered. Callers hold mu.
 func (rw *response) fail(err error) {
 	rw.mode, rw.fault = failed, err
-	rw.held.Reset()
+	if rw.held != nil {
+		rw.held.Reset()
+	}
 }
 
 // Write takes bytes of the body.
@@ -323,8 +357,7 @@ func (rw *response) sniff(p []byte) {
 	}
 	switch {
 	case len(text) > 0 && (text[0] == '{' || text[0] == '['):
-		rw.mode = document
-		rw.stream.Begin(rw.sink(&rw.held))
+		rw.hold()
 	case rw.restricted && rw.status < 300:
 		rw.fail(errKind)
 	default:
@@ -373,7 +406,7 @@ func (rw *response) finish(err error) error {
 		return rw.refuse()
 	}
 	if rw.restricted && rw.mode == document && !rw.committed && err == nil {
-		rw.w.Header().Set("Content-Length", strconv.Itoa(rw.held.Len()))
+		rw.w.Header()["Content-Length"] = []string{strconv.Itoa(rw.held.Len())}
 		rw.committed = true
 		rw.w.WriteHeader(rw.status)
 		_, err = rw.held.WriteTo(rw.w)

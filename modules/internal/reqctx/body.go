@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -19,6 +20,9 @@ var ErrTooLarge = errors.New("the content is too large")
 // it is lost either, and the body can be read from its beginning. So it can be
 // after an error, which whoever reads on meets where it is.
 func ReadContent(r *http.Request, max int64) ([]byte, error) {
+	if p, ok := r.Body.(*peekable); ok && p.body != nil {
+		r.Body = p.body // a placeholder has asked for it
+	}
 	if b, ok := r.Body.(*Body); ok && b.whole && b.read == 0 {
 		if int64(len(b.text)) > max {
 			return nil, ErrTooLarge
@@ -31,7 +35,7 @@ func ReadContent(r *http.Request, max int64) ([]byte, error) {
 	if !HasContent(r) {
 		return nil, nil
 	}
-	text, err := io.ReadAll(io.LimitReader(r.Body, max+1))
+	text, err := readAll(r.Body, max+1, r.ContentLength)
 	whole := err == nil && int64(len(text)) <= max
 	r.Body = &Body{text: text, whole: whole, rest: r.Body}
 	switch {
@@ -41,6 +45,32 @@ func ReadContent(r *http.Request, max int64) ([]byte, error) {
 		return nil, ErrTooLarge
 	}
 	return nil, err
+}
+
+// maxAnnounced is how much room is made for content because its length says so.
+const maxAnnounced = 64 << 10
+
+// readAll reads up to max bytes, into room for as much as is announced.
+func readAll(body io.Reader, max, announced int64) ([]byte, error) {
+	if announced <= 0 {
+		announced = 511
+	}
+	// One byte more, so that the end is met without more room.
+	text := make([]byte, 0, min(max, 1+min(announced, maxAnnounced)))
+	for int64(len(text)) < max {
+		if len(text) == cap(text) {
+			text = slices.Grow(text, len(text))
+		}
+		n, err := body.Read(text[len(text):min(int64(cap(text)), max)])
+		text = text[:len(text)+n]
+		if err == io.EOF { //nolint:errorlint // as io.ReadAll
+			return text, nil
+		}
+		if err != nil {
+			return text, err
+		}
+	}
+	return text, nil
 }
 
 // Limited reports whether reading a body ended at the limit of request_body.
@@ -62,6 +92,12 @@ type Body struct {
 // all, and rest is only closed.
 func PutBack(text []byte, rest io.ReadCloser, whole bool) *Body {
 	return &Body{text: text, rest: rest, whole: whole}
+}
+
+// is reports whether content is all of the body, in the same memory: what ReadContent
+// returns.
+func (b *Body) is(content []byte) bool {
+	return b != nil && b.whole && len(content) > 0 && len(content) == len(b.text) && &content[0] == &b.text[0]
 }
 
 // Read reads what has been read before, and then the rest.

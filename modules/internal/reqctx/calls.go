@@ -5,6 +5,7 @@ import (
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/condition"
 	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
+	"github.com/caddy-moat/caddy-moat/modules/internal/data/mcp"
 )
 
 // Calls decides, by the policy that decided on a request, about calls of
@@ -26,28 +27,25 @@ type CallDecision struct {
 	Scopes []string // of which each would have it allowed, where it is not
 }
 
-type carriesKey struct{}
+// mcpState is what the layers share about a request to a server of the Model
+// Context Protocol.
+type mcpState struct {
+	carries bool
+	calls   Calls
+	message *mcp.Message
+	peek    *peekable
+}
 
 // SetCarriesCalls says that the request and its response are messages of the
 // Model Context Protocol, for layers that look into them.
-func SetCarriesCalls(r *http.Request) { Of(r).Keep(carriesKey{}, true) }
+func SetCarriesCalls(r *http.Request) { Of(r).mcp.carries = true }
 
 // CarriesCalls reports whether they are.
-func CarriesCalls(r *http.Request) bool {
-	yes, _ := Of(r).Kept(carriesKey{}).(bool)
-	return yes
-}
-
-type callsKey struct{}
+func CarriesCalls(r *http.Request) bool { return Of(r).mcp.carries }
 
 // SetCalls leaves who is to be asked about calls. Without rules for calls nobody
 // is.
-func SetCalls(r *http.Request, c Calls) {
-	Of(r).Keep(callsKey{}, c)
-}
+func SetCalls(r *http.Request, c Calls) { Of(r).mcp.calls = c }
 
 // CallsOf returns who is to be asked about calls, or nil.
-func CallsOf(r *http.Request) Calls {
-	c, _ := Of(r).Kept(callsKey{}).(Calls)
-	return c
-}
+func CallsOf(r *http.Request) Calls { return Of(r).mcp.calls }

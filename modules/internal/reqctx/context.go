@@ -36,6 +36,7 @@ type Context struct {
 	pass    int // through handlers that remove fields
 
 	watch watch // see Gate
+	mcp   mcpState
 
 	kept  []kept
 	space [2]kept // kept starts here, so that usual requests allocate nothing more

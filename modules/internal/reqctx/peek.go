@@ -21,13 +21,17 @@ type peekable struct {
 	read  *mcp.Message
 }
 
-type (
-	peekKey    struct{}
-	messageKey struct{}
-)
-
 // SetMessage has the placeholders {http.mcp.*} be about a message that was read.
-func SetMessage(r *http.Request, m *mcp.Message) { Of(r).Keep(messageKey{}, m) }
+func SetMessage(r *http.Request, m *mcp.Message) { Of(r).mcp.message = m }
+
+// ReadMessage reads the one message that a request's content must be. What a
+// placeholder has read before is not read again, if the content is still what it was.
+func ReadMessage(r *http.Request, content []byte) (*mcp.Message, *mcp.Error) {
+	if p := Of(r).mcp.peek; p != nil && p.read != nil && p.body.is(content) {
+		return p.read, nil
+	}
+	return mcp.Parse(content)
+}
 
 // Peek has the placeholders {http.mcp.*} of a request work before the handler that
 // reads its message: for limits, which stand before. A message is read up to max
@@ -38,7 +42,7 @@ func Peek(r *http.Request, max int64) {
 	}
 	p := &peekable{rest: r.Body, max: max}
 	r.Body = p
-	Of(r).Keep(peekKey{}, p)
+	Of(r).mcp.peek = p
 }
 
 // Read reads what has been read ahead, and then the rest.
@@ -74,11 +78,9 @@ func (p *peekable) message() *mcp.Message {
 func (c *Context) messagePlaceholder(name string) (any, bool) {
 	// A request without a message has empty values, and no unknown ones: Caddy
 	// would leave the placeholder in the text.
-	m, _ := c.Kept(messageKey{}).(*mcp.Message)
-	if m == nil {
-		if p, ok := c.Kept(peekKey{}).(*peekable); ok {
-			m = p.message()
-		}
+	m := c.mcp.message
+	if m == nil && c.mcp.peek != nil {
+		m = c.mcp.peek.message()
 	}
 	if m == nil {
 		m = new(mcp.Message)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -75,7 +76,13 @@ func CheckCallName(c Call, name string) error {
 	if name == "" {
 		return errNoName
 	}
+	ascii := true
 	for _, r := range name {
+		if r >= utf8.RuneSelf {
+			ascii = false
+		} else if r > ' ' && r < 0x7f {
+			continue
+		}
 		if r == unicode.ReplacementChar || unicode.IsControl(r) || unicode.IsSpace(r) && r != ' ' || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co) {
 			return errNameText
 		}
@@ -83,7 +90,7 @@ func CheckCallName(c Call, name string) error {
 	if name[0] == ' ' || name[len(name)-1] == ' ' {
 		return errNameText
 	}
-	if !norm.NFKC.IsNormalString(name) {
+	if !ascii && !norm.NFKC.IsNormalString(name) {
 		return errNameForms
 	}
 	if c == Resource {
@@ -163,8 +170,8 @@ func hostOnce(scheme, rest string, hier bool) bool {
 
 // deniable returns the names by which a rule that denies is looked for: how a
 // server may read the name of a call, in whichever case.
-func deniable(c Call, name string) []string {
-	names := []string{foldCase(name)}
+func deniable(c Call, name string, room []string) []string {
+	names := append(room, foldCase(name))
 	if c != Resource {
 		return names
 	}
@@ -215,6 +222,10 @@ func (p *Policy) addCall(r *Rule, number uint32) {
 	}
 	switch {
 	case strings.Contains(r.Line.Name, "*"):
+		r.parts = strings.Split(r.Line.Name, "*")
+		if !r.Allow {
+			r.parts = strings.Split(foldCase(r.deniedName()), "*")
+		}
 		c.globs = append(c.globs, number)
 	case r.Allow:
 		c.exact[r.Line.Name] = append(c.exact[r.Line.Name], number)
@@ -240,19 +251,20 @@ func (r *Rule) deniedName() string {
 // does not care about case, since a server may not.
 func (r *Rule) forCall(name string, deniable []string) bool {
 	if r.Allow {
-		return globMatches(r.Line.Name, name)
+		return partsMatch(r.parts, name)
 	}
-	glob := foldCase(r.deniedName())
-	return slices.ContainsFunc(deniable, func(n string) bool { return globMatches(glob, n) })
+	return slices.ContainsFunc(deniable, func(n string) bool { return partsMatch(r.parts, n) })
 }
 
 // globMatches matches a name, in which an asterisk stands for any run of
 // characters, empty ones included.
-func globMatches(glob, name string) bool {
-	parts := strings.Split(glob, "*")
+func globMatches(glob, name string) bool { return partsMatch(strings.Split(glob, "*"), name) }
+
+// partsMatch is globMatches for what stands between the asterisks.
+func partsMatch(parts []string, name string) bool {
 	first, last := parts[0], parts[len(parts)-1]
 	if len(parts) == 1 {
-		return glob == name
+		return first == name
 	}
 	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
 		return false
@@ -289,17 +301,17 @@ func (p *Policy) call(c Call, name string, q *Request, list bool) Decision {
 	var who numbers
 	p.addSubjects(&who, q)
 	subjects := who.list()
-	var deny, allow []uint32
+	var deny, allow numbers
 	p.eachForCall(c, name, func(n uint32) {
 		switch r := p.rules[n]; {
 		case !p.has(subjects, r):
 		case r.Allow:
-			allow = append(allow, n)
+			allow.add(n)
 		default:
-			deny = append(deny, n)
+			deny.add(n)
 		}
 	})
-	return p.settle(p.plainFirst(deny), p.plainFirst(allow), q.Env, list)
+	return p.settle(p.plainFirst(deny.list()), p.plainFirst(allow.list()), q.Env, list)
 }
 
 // eachForCall calls f with the number of every rule for a call, whoever has it.
@@ -311,7 +323,8 @@ func (p *Policy) eachForCall(c Call, name string, f func(number uint32)) {
 	for _, n := range known.exact[name] {
 		f(n)
 	}
-	other := deniable(c, name)
+	var room [1]string
+	other := deniable(c, name, room[:0])
 	for _, folded := range other {
 		for _, n := range known.denied[folded] {
 			f(n)
@@ -343,6 +356,9 @@ func (p *Policy) has(subjects []uint32, r *Rule) bool {
 
 // plainFirst sorts rules without a condition before those with one.
 func (p *Policy) plainFirst(rules []uint32) []uint32 {
+	if len(rules) < 2 {
+		return rules
+	}
 	slices.SortFunc(rules, func(a, b uint32) int {
 		if x, y := p.rules[a].when != nil, p.rules[b].when != nil; x != y {
 			if y {

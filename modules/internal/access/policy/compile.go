@@ -24,6 +24,7 @@ type Rule struct {
 	text    string
 	subject uint32
 	pattern pattern
+	parts   []string // of a name of a call, between its asterisks, as names are compared with it
 	when    *condition.Program
 }
 

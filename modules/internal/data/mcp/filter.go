@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strconv"
+	"sync"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/data/redaction"
 	"github.com/caddy-moat/caddy-moat/modules/internal/strictjson"
@@ -39,26 +40,40 @@ func newProgram(maxElement int) (*redaction.Program, error) {
 	return redaction.Compile(rules, redaction.Options{MaxDepth: 1000, MaxValue: maxElement, FoldCase: true})
 }
 
-// Shows reports whether a list shows a name to the caller.
+// Viewer is the caller who gets a response.
+type Viewer interface {
+	// Shows reports whether a list shows a name to the caller.
+	Shows(kind Kind, name string) bool
+}
+
+// Shows is a function that is a Viewer.
 type Shows func(kind Kind, name string) bool
+
+// Shows implements Viewer.
+func (s Shows) Shows(kind Kind, name string) bool { return s(kind, name) }
 
 // Filter takes out of messages what a caller may not see in lists.
 type Filter struct {
 	program *redaction.Program
+	streams sync.Pool
 }
 
 // NewFilter returns a filter. maxElement is the longest description of a tool,
 // prompt or resource, in bytes.
 func NewFilter(maxElement int) (*Filter, error) {
 	p, err := newProgram(maxElement)
-	return &Filter{p}, err
+	return &Filter{program: p}, err
 }
 
 // Stream filters the messages of one response.
 type Stream struct {
-	f     *Filter
-	rw    *redaction.Rewriter
-	shows Shows
+	f      *Filter
+	rw     *redaction.Rewriter
+	viewer Viewer
+
+	// What the rewriter calls, which costs an allocation each to make.
+	choose  func(rule string, element []byte) bool
+	observe func(rule string, text []byte)
 
 	// Hidden counts what was taken out.
 	Hidden int
@@ -67,27 +82,33 @@ type Stream struct {
 }
 
 // Open begins a response.
-func (f *Filter) Open(shows Shows) *Stream {
-	return &Stream{f: f, rw: f.program.Get(nil), shows: shows}
+func (f *Filter) Open(viewer Viewer) *Stream {
+	s, _ := f.streams.Get().(*Stream)
+	if s == nil {
+		s = &Stream{f: f}
+		s.choose = s.hides
+		s.observe = func(_ string, text []byte) {
+			if code, err := strconv.Atoi(string(text)); err == nil {
+				s.ErrorCode = code
+			}
+		}
+	}
+	s.rw, s.viewer, s.Hidden, s.ErrorCode = f.program.Get(nil), viewer, 0, 0
+	return s
 }
 
-// Close gives back what the stream holds.
+// Close gives the stream back, which must not be used any more.
 func (s *Stream) Close() {
-	if s.rw != nil {
-		s.f.program.Put(s.rw)
-		s.rw = nil
-	}
+	s.f.program.Put(s.rw)
+	s.rw, s.viewer = nil, nil
+	s.f.streams.Put(s)
 }
 
 // Begin begins a message that is written to the stream in pieces.
 func (s *Stream) Begin(dst io.Writer) {
 	s.rw.Reset(dst)
-	s.rw.Choose(s.hides)
-	s.rw.Observe(func(_ string, text []byte) {
-		if code, err := strconv.Atoi(string(text)); err == nil {
-			s.ErrorCode = code
-		}
-	})
+	s.rw.Choose(s.choose)
+	s.rw.Observe(s.observe)
 }
 
 // Write takes a piece of the message.
@@ -116,7 +137,7 @@ func (s *Stream) hides(rule string, element []byte) bool {
 			continue
 		}
 		name, ok := nameOf(element, l.name)
-		if ok && s.shows(l.kind, name) {
+		if ok && s.viewer.Shows(l.kind, name) {
 			return false
 		}
 		s.Hidden++

@@ -14,7 +14,6 @@ package mcp
 import (
 	"bytes"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -101,15 +100,16 @@ func (m *Message) Name() string { return m.name }
 // methods are those of the protocol that name something, with the member of the
 // parameters that does and whether Mcp-Name is mandatory.
 var methods = map[string]struct {
+	text   string // the method
 	kind   Kind
 	member string
 	must   bool
 }{
-	"tools/call":            {Tool, "name", true},
-	"prompts/get":           {Prompt, "name", true},
-	"resources/read":        {Resource, "uri", true},
-	"resources/subscribe":   {Resource, "uri", false},
-	"resources/unsubscribe": {Resource, "uri", false},
+	"tools/call":            {"tools/call", Tool, "name", true},
+	"prompts/get":           {"prompts/get", Prompt, "name", true},
+	"resources/read":        {"resources/read", Resource, "uri", true},
+	"resources/subscribe":   {"resources/subscribe", Resource, "uri", false},
+	"resources/unsubscribe": {"resources/unsubscribe", Resource, "uri", false},
 }
 
 // plain are the other methods of the families that rules are about. A server may
@@ -230,6 +230,12 @@ func textOf(value []byte) (string, bool) {
 		return "", false
 	}
 	text, ok := strictjson.Text(value)
+	if how, ok := methods[string(text)]; ok {
+		return how.text, true // which is there already
+	}
+	if string(text) == Stateless {
+		return Stateless, true
+	}
 	return string(text), ok
 }
 
@@ -382,7 +388,15 @@ func (m *Message) readSubscriptions(value []byte) {
 	}
 }
 
-var versionForm = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
+// isVersion reports whether text has the form of a revision: 2026-07-28.
+func isVersion(text string) bool {
+	for i := range len(text) {
+		if dash := i == 4 || i == 7; dash != (text[i] == '-') || !dash && text[i]-'0' > 9 {
+			return false
+		}
+	}
+	return len(text) == len(Stateless)
+}
 
 // CheckVersion rejects a request whose MCP-Protocol-Version is not a version.
 func CheckVersion(h http.Header) (string, *Error) {
@@ -392,7 +406,7 @@ func CheckVersion(h http.Header) (string, *Error) {
 		return "", nil
 	case len(values) > 1:
 		return "", refused(CodeHeaderMismatch, "MCP-Protocol-Version is there more than once", nil)
-	case !versionForm.MatchString(values[0]):
+	case !isVersion(values[0]):
 		data := []byte(`{"supported":["` + strings.Join(Versions, `","`) + `"]}`)
 		return "", &Error{Status: http.StatusBadRequest, Code: CodeVersion, Message: "MCP-Protocol-Version is no revision of the protocol", Data: data}
 	}

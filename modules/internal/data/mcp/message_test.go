@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -134,6 +135,16 @@ func TestHeaderAndBodyMustAgree(t *testing.T) {
 	h := http.Header{"Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {"tools/call"}, "Mcp-Name": {"a", encoded}}
 	if err := m.Agree(h); err == nil {
 		t.Error("two names agree")
+	}
+}
+
+// TestVersionsHaveOneForm holds what is read by hand against the form as it is said.
+func TestVersionsHaveOneForm(t *testing.T) {
+	form := regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
+	for _, v := range []string{"2026-07-28", "2026-07-2", "2026-07-281", "2026_07-28", "2026-07-2a", "", "----------", "20260-7-28", "2026-07-28\n", "２026-07-28", "2026-0728-", "DRAFT-2026"} {
+		if got, want := isVersion(v), form.MatchString(v); got != want {
+			t.Errorf("%q: %t, want %t", v, got, want)
+		}
 	}
 }
 
