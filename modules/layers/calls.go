@@ -1,10 +1,13 @@
 package layers
 
 import (
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	caddyrl "github.com/mholt/caddy-ratelimit"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/routetree"
 )
@@ -57,4 +60,52 @@ func (e *examination) calls(routes caddyhttp.RouteList) {
 			Text: "rbac (" + d.String() + ") has rules for tools, resources or prompts, and no mcp behind it reads what a request calls: every caller could call everything. Write mcp in the same site, without a matcher that leaves requests out",
 		})
 	}
+}
+
+// discovery looks for limits that count every message to an MCP server: a client that
+// asks server/discover and gets 429 takes the server for one of an older revision,
+// and stays with that for the session.
+func (e *examination) discovery(routes caddyhttp.RouteList) {
+	told := make(map[string]bool)
+	routetree.Walk[[]string]{
+		Handle: func(h caddyhttp.MiddlewareHandler, zones []string) []string {
+			if limit, ok := h.(*caddyrl.Handler); ok {
+				zones = slices.Clip(zones)
+				for name, zone := range limit.RateLimits {
+					// Floods are of no protocol.
+					if !strings.HasPrefix(name, "flood:") && countsAll(zone) {
+						zones = append(zones, name)
+					}
+				}
+				return zones
+			}
+			if m, ok := h.(caddy.Module); !ok || m.CaddyModule().ID != "http.handlers.mcp" {
+				return zones
+			}
+			for _, name := range zones {
+				if told[name] {
+					continue
+				}
+				told[name] = true
+				e.add(Finding{
+					ID: "rate_limit_counts_discovery", Severity: Warning,
+					Text: "this limit counts every message to the MCP server, server/discover too, after whose 429 clients stay with an older revision of the protocol: write match { vars {http.mcp.method} tools/call } in the zone",
+				}, "zone", name)
+			}
+			return zones
+		},
+		Leave: func(route caddyhttp.Route, before, inside []string) []string {
+			if route.Terminal || !meetsAll(route) {
+				return before // a matcher may leave the messages out
+			}
+			return inside
+		},
+	}.Follow(routes, nil)
+}
+
+// countsAll reports whether a zone has no matcher. What was written is gone once it
+// is loaded, and what was loaded is not exported.
+func countsAll(zone *caddyrl.RateLimit) bool {
+	sets := reflect.ValueOf(zone).Elem().FieldByName("matcherSets")
+	return sets.IsValid() && sets.Kind() == reflect.Slice && sets.Len() == 0 && len(zone.MatcherSetsRaw) == 0
 }

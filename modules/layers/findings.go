@@ -64,6 +64,7 @@ func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 	e.users(routes)
 	e.scopes(server, routes)
 	e.calls(routes)
+	e.discovery(routes)
 	for _, u := range uncopiedFields(routes) {
 		e.uncopied(u)
 	}

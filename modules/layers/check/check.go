@@ -224,7 +224,7 @@ func (c *checker) concerned(l Loaded) *site {
 // directives, and words on the line.
 func hints(l Loaded) (directives, words []string) {
 	switch l.Name {
-	case "rate_limit_one_key", "rate_limit_unknown_key", "rate_limit_shared_by_anonymous", "rate_limit_unauthenticated":
+	case "rate_limit_one_key", "rate_limit_unknown_key", "rate_limit_shared_by_anonymous", "rate_limit_unauthenticated", "rate_limit_counts_discovery":
 		zone, flood := strings.CutPrefix(l.About["zone"], "flood:")
 		if flood {
 			return []string{"flood_limit"}, []string{"zone", zone}

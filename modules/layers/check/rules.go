@@ -83,6 +83,7 @@ var rules = []findings.Rule{
 	rule("MOAT-163", "rate_limit_shared_by_anonymous", findings.Warning, "anonymous callers share one bucket", "key {http.moat.caller}"),
 	rule("MOAT-164", "rate_limit_unauthenticated", findings.Warning, "a limit is keyed by the user and nothing authenticates", "key {client_ip}"),
 	rule("MOAT-165", "flood_limit_missing", findings.Note, "nothing limits how many credentials one address may try", "flood_limit {", "\tzone by_address {", "\t\tkey    {client_ip}", "\t\tevents 100", "\t\twindow 10s", "\t}", "}"),
+	rule("MOAT-166", "rate_limit_counts_discovery", findings.Warning, "a limit counts server/discover of an MCP server", "match {", "\tvars {http.mcp.method} tools/call", "}"),
 
 	// What remains of it.
 	rule("MOAT-170", "audit_missing", findings.Note, "requests are decided on and nothing records them", "audit /var/log/moat/<name>.audit"),
