@@ -53,8 +53,13 @@ func leaky(w http.ResponseWriter, r *http.Request) {
 func TestHostileMessages(t *testing.T) {
 	// A small limit: of a body that is much too large, servers do not read the rest.
 	small := strings.Replace(site, "\tmcp\n", "\tmcp {\n\t\tmax_body 64KiB\n\t}\n", 1)
-	s := harness.Start(t, small, "SECRET="+secret, "UPSTREAM="+harness.Upstream(t, leaky))
-	clerk := harness.Bearer(token(t, s, "clerk"))
+	all := harness.StartAll(t, small, "SECRET="+secret, "UPSTREAM="+harness.Upstream(t, leaky))
+	clerk := harness.Bearer(token(t, all, "clerk"))
+	harness.OverEachProtocol(t, func(t *testing.T, protocol string) { hostileMessages(t, all.Over(protocol), clerk) })
+}
+
+// hostileMessages sends all that must be refused or filtered over one protocol.
+func hostileMessages(t *testing.T, s *harness.Server, clerk string) {
 	post := func(body string, header ...string) *harness.Response {
 		return s.Do("PORT", "POST", "/mcp", body, append([]string{clerk, "Content-Type: application/json"}, header...)...)
 	}
@@ -72,11 +77,33 @@ func TestHostileMessages(t *testing.T) {
 		{"another method", call("drop_table", "{}"), []string{modern, "Mcp-Method: tools/list"}, 400, -32020},
 		{"no method", call("search_orders", "{}"), []string{modern, "Mcp-Name: search_orders"}, 400, -32020},
 		{"no name", call("search_orders", "{}"), []string{modern, "Mcp-Method: tools/call"}, 400, -32020},
+		{"another tool in the body, in an older revision", call("drop_table", "{}"), []string{"Mcp-Name: search_orders"}, 400, -32020},
+		{"another method, in an older revision", call("drop_table", "{}"), []string{"Mcp-Method: tools/list"}, 400, -32020},
+		{"two methods", call("search_orders", "{}"), []string{modern, "Mcp-Method: tools/call", "Mcp-Method: tools/list", "Mcp-Name: search_orders"}, 400, -32020},
+		{"a method in capitals in the field", call("search_orders", "{}"), []string{modern, "Mcp-Method: TOOLS/CALL", "Mcp-Name: search_orders"}, 400, -32020},
+		{"a name in capitals in the field", call("search_orders", "{}"), []string{modern, "Mcp-Method: tools/call", "Mcp-Name: Search_Orders"}, 400, -32020},
+		{"the URI of another resource", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///etc/passwd"}}`, []string{modern, "Mcp-Method: resources/read", "Mcp-Name: file:///docs/a.md"}, 400, -32020},
+		{"a name where none is called", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, []string{modern, "Mcp-Method: tools/list", "Mcp-Name: drop_table"}, 400, -32020},
+		{"two versions", call("search_orders", "{}"), []string{modern, "MCP-Protocol-Version: 2025-11-25", "Mcp-Method: tools/call", "Mcp-Name: search_orders"}, 400, -32020},
+		{"no version that there is", call("search_orders", "{}"), []string{"MCP-Protocol-Version: draft"}, 400, -32022},
+		{"a name that is encoded in a loose way", call("search_orders", "{}"), []string{modern, "Mcp-Method: tools/call", "Mcp-Name: =?base64?c2VhcmNoX29yZGVyc+==?="}, 400, -32020},
 		{"two names", call("search_orders", "{}"), []string{modern, "Mcp-Method: tools/call", "Mcp-Name: search_orders", "Mcp-Name: drop_table"}, 400, -32020},
 		{"a name that is encoded as another", call("search_orders", "{}"), []string{modern, "Mcp-Method: tools/call", "Mcp-Name: =?base64?ZHJvcF90YWJsZQ==?="}, 400, -32020},
 		{"another version", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`, []string{"MCP-Protocol-Version: 2025-11-25"}, 400, -32020},
 		{"a tool in capitals", call("SEARCH_ORDERS", "{}"), nil, 200, -32602},
 		{"a tool in full-width letters", call("ｓearch_orders", "{}"), nil, 200, -32602},
+		{"a tool in Cyrillic letters", call("sеarch_orders", "{}"), nil, 200, -32602},
+		{"a tool with a mark that is not shown", call("search\u200b_orders", "{}"), nil, 200, -32602},
+		{"a tool that is written backwards", call("\u202esredro_hcraes", "{}"), nil, 200, -32602},
+		{"a tool with a long s", call("ſearch_orders", "{}"), nil, 200, -32602},
+		{"a tool with an end of text", call(`search_orders\u0000`, "{}"), nil, 200, -32602},
+		{"a tool with half a character", call(`search_orders\ud800`, "{}"), nil, 400, -32700},
+		{"a tool that is escaped", call(`drop\u005ftable`, "{}"), nil, 200, -32602},
+		{"a method that is escaped", `{"jsonrpc":"2.0","id":1,"m\u0065thod":"tools\/call","params":{"n\u0061me":"drop_table"}}`, nil, 200, -32602},
+		{"a method in capitals", `{"jsonrpc":"2.0","id":1,"method":"Tools/Call","params":{"name":"drop_table"}}`, nil, 200, -32601},
+		{"a member in capitals", `{"jsonrpc":"2.0","id":1,"method":"tools/list","Method":"tools/call","params":{"name":"drop_table"}}`, nil, 400, -32600},
+		{"an id of null", `{"jsonrpc":"2.0","id":null,"method":"tools/call","params":{"name":"drop_table"}}`, nil, 400, -32600},
+		{"two messages", call("search_orders", "{}") + "\n" + call("drop_table", "{}"), nil, 400, -32700},
 		{"a tool with a space", call("search_orders ", "{}"), nil, 200, -32602},
 		{"a tool that may not be called", call("drop_table", "{}"), nil, 200, -32602},
 		{"arguments in two spellings", call("refund", `{"amount":1,"Amount":1000}`), nil, 200, -32602},
@@ -100,6 +127,16 @@ func TestHostileMessages(t *testing.T) {
 	// A call that nobody waits for is not made.
 	if r := post(`{"jsonrpc":"2.0","method":"tools/call","params":{"name":"drop_table"}}`); r.StatusCode != 202 || r.Header.Get("X-Seen") != "" {
 		t.Errorf("notification: %d %s", r.StatusCode, r.Body)
+	}
+	// A page that leads a browser here, and one that nothing is known of.
+	for _, origin := range [][]string{{"https://evil.example"}, {"null"}, {s.Origin("PORT") + ".evil.example"}, {"http://127.0.0.1:1"}, {"http://127.0.0.1", "https://evil.example"}} {
+		header := []string{}
+		for _, o := range origin {
+			header = append(header, "Origin: "+o)
+		}
+		if r := post(call("search_orders", "{}"), header...); r.StatusCode != 403 || !strings.Contains(r.Body, "forbidden_origin") || r.Header.Get("X-Seen") != "" {
+			t.Errorf("origin %q: %d %s", origin, r.StatusCode, r.Body)
+		}
 	}
 	// A token for another resource.
 	other := harness.HS256(t, secret, harness.Claims(map[string]any{"aud": "http://127.0.0.1:1/mcp"}))
