@@ -119,6 +119,10 @@ var directives = []directive{
 		"inside encode, so that it sees plain bytes; outside every handler that responds",
 	},
 	{
+		"validate_responses", setup[validate.Responses](), httpcaddyfile.Before, "templates",
+		"inside redact and encode, so that it checks what the upstream has said, and not what redact leaves of it",
+	},
+	{
 		tokenbudget.Name, setup[tokenbudget.Handler](), httpcaddyfile.Before, "templates",
 		"right outside whatever answers, so that it reads what the upstream has said, also where redact removes it",
 	},

@@ -253,6 +253,10 @@ var blocks = []block{
 		{good: "max_values 10", kind: countOption, bad: []string{"0", "5000001", "1h"}, says: "a number from 1 to 5000000"},
 		{good: "max_members 10", kind: countOption, bad: []string{"0", "5000001", "1h"}, says: "a number from 1 to 5000000"},
 	}, flags("open", "preflight", "dry_run")...)},
+	{directive: "validate_responses", options: []written{
+		{good: "max_values 10", kind: countOption, bad: []string{"0", "5000001", "1h"}, says: "a number from 1 to 5000000"},
+		{good: "max_body 1KiB", kind: sizeOption, bad: size64M, says: "a size from 1B to 64MiB, such as 1MiB"},
+	}},
 	{directive: "jwt_auth", around: []string{"resource https://api.example.com/mcp {"}, options: append([]written{
 		{good: "authorization_servers https://a.example https://b.example", kind: listOption},
 		{good: "scopes a b", kind: listOption},

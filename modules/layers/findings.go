@@ -65,6 +65,7 @@ func (e *examination) routes(server *caddyhttp.Server, routes caddyhttp.RouteLis
 	e.scopes(server, routes)
 	e.calls(routes)
 	e.discovery(routes)
+	e.contracts(routes)
 	for _, u := range uncopiedFields(routes) {
 		e.uncopied(u)
 	}

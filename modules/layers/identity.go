@@ -38,7 +38,7 @@ var harmless = []caddy.ModuleID{
 	"http.handlers.log_append", "http.handlers.metrics", "http.handlers.push", "http.handlers.rate_limit", "http.handlers.rbac",
 	"http.handlers.redact", "http.handlers.request_body", "http.handlers.rewrite", "http.handlers.static_response",
 	"http.handlers.templates", "http.handlers.timeouts", "http.handlers.token_budget", "http.handlers.token_server",
-	"http.handlers.tracing", "http.handlers.validate", "http.handlers.vars",
+	"http.handlers.tracing", "http.handlers.validate", "http.handlers.validate_responses", "http.handlers.vars",
 }
 
 // identifies reports whether a handler may make an identity known.

@@ -213,6 +213,19 @@ func checkBase(b string) error {
 	return nil
 }
 
+// Secured returns an operation for which the document demands a credential, or nothing.
+func (h *Handler) Secured() string {
+	if h.file == nil {
+		return ""
+	}
+	for _, op := range h.file.Value().Operations {
+		if op.Secured {
+			return op.ID
+		}
+	}
+	return ""
+}
+
 // Cleanup lets go of the file.
 func (h *Handler) Cleanup() error {
 	h.held.Release()
@@ -225,10 +238,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if h.Preflight && isPreflight(r) {
 		return next.ServeHTTP(w, r)
 	}
-	v := h.check(r)
+	doc := h.file.Value()
+	v := h.check(doc, r)
 	rule := "undocumented"
 	if v.Operation != nil {
 		rule = v.Operation.ID
+		reqctx.Of(r).Keep(knownKey{}, &known{doc, v.Operation, &h.limits})
 	}
 	if repl := reqctx.Replacer(r); repl != nil {
 		operation := ""
@@ -239,19 +254,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	if v.Problem == nil {
 		h.allowed.Inc()
-		reqctx.Decisions(r).Note(h.memo.Of(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule, Policy: h.file.Value().Digest}))
+		reqctx.Decisions(r).Note(h.memo.Of(decision.Decision{Layer: layer, Result: decision.Allow, Rule: rule, Policy: doc.Digest}))
 		return next.ServeHTTP(w, r)
 	}
-	detail := faults(v.Problem)
+	detail := faultsText(v.Problem.Faults)
 	if h.DryRun {
 		h.decided.WithLabelValues(layer, decision.Skip, v.Problem.Code).Inc()
 		h.logger.Info("dry_run: would have been rejected", zap.String("code", v.Problem.Code), zap.String("operation", rule), zap.String("faults", detail))
-		reqctx.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Skip, Rule: "dry_run: " + v.Problem.Code + " at " + rule, Policy: h.file.Value().Digest, Detail: detail})
+		reqctx.Decisions(r).Add(decision.Decision{Layer: layer, Result: decision.Skip, Rule: "dry_run: " + v.Problem.Code + " at " + rule, Policy: doc.Digest, Detail: detail})
 		return next.ServeHTTP(w, r)
 	}
 	h.decided.WithLabelValues(layer, decision.Deny, v.Problem.Code).Inc()
 	reqctx.Decisions(r).Add(decision.Decision{
-		Layer: layer, Result: decision.Deny, Rule: rule, Code: v.Problem.Code, Policy: h.file.Value().Digest, Detail: detail,
+		Layer: layer, Result: decision.Deny, Rule: rule, Code: v.Problem.Code, Policy: doc.Digest, Detail: detail,
 	})
 	if v.Allow != "" {
 		w.Header().Set("Allow", v.Allow)
@@ -260,21 +275,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 // check asks the document about a request.
-func (h *Handler) check(r *http.Request) contract.Verdict {
+func (h *Handler) check(doc *contract.Document, r *http.Request) contract.Verdict {
 	path, err := requestpath.Of(r.Method, r.URL)
 	if err != nil {
 		return contract.Verdict{Problem: &problem.Problem{Status: http.StatusBadRequest, Code: codePath, Detail: err.Error()}}
 	}
-	return h.file.Value().Check(&contract.Request{
+	return doc.Check(&contract.Request{
 		Method: method(r), Path: path, RawQuery: r.URL.RawQuery, Header: r.Header, Body: content{r},
 	}, &h.limits)
 }
 
-// faults says for the record what was wrong, without anything that the client has
+// faultsText says for the record what was wrong, without anything that the client has
 // written: names of members and parameters are.
-func faults(p *problem.Problem) string {
+func faultsText(faults []problem.Fault) string {
 	var list []string
-	for _, f := range p.Faults {
+	for _, f := range faults {
 		if text := f.In + " " + f.Keyword; !slices.Contains(list, text) {
 			list = append(list, text)
 		}

@@ -91,7 +91,7 @@ func (l *loader) responses(op *Operation, n *node) error {
 		if made.headers, err = l.headers(r.get("headers")); err != nil {
 			return err
 		}
-		op.responses[strings.ToUpper(status)] = made
+		op.responses[strings.ToUpper(status)] = made // 2XX, and DEFAULT
 	}
 	return nil
 }

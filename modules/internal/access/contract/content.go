@@ -62,7 +62,7 @@ func (c *check) content(op *Operation) *problem.Problem {
 	}
 	switch kind {
 	case jsonText:
-		c.json(m, text)
+		c.read(m, text, schema.Request)
 	case form:
 		c.form(m, text)
 	case multipart:
@@ -72,13 +72,13 @@ func (c *check) content(op *Operation) *problem.Problem {
 			c.fault(problem.Fault{In: inBody, Keyword: "encoding", Expected: "UTF-8"})
 			return nil
 		}
-		c.json(m, c.text)
+		c.read(m, c.text, schema.Request)
 	}
 	return nil
 }
 
-// json checks JSON by the schema of a media type.
-func (c *check) json(m *media, text []byte) {
+// read checks JSON by the schema of a media type.
+func (c *check) read(m *media, text []byte, direction schema.Direction) {
 	at := problem.Fault{In: inBody}
 	if err := c.tape.Read(text, c.limits.JSON); err != nil {
 		c.unreadable(at, err, text)
@@ -89,7 +89,7 @@ func (c *check) json(m *media, text []byte) {
 	}
 	v := schema.Get()
 	defer v.Put()
-	if !v.Validate(m.schema, &c.tape, 0, schema.Request) || !v.Closed(0, c.limits.Open) {
+	if !v.Validate(m.schema, &c.tape, 0, direction) || !v.Closed(0, c.limits.Open) {
 		c.tell(v, at)
 	}
 }
@@ -126,7 +126,7 @@ func (c *check) form(m *media, text []byte) {
 		doc = c.appendMember(doc, pr.name, shape, value)
 	}
 	if len(c.faults) == before {
-		c.json(m, append(doc, '}'))
+		c.read(m, append(doc, '}'), schema.Request)
 	}
 }
 
@@ -207,7 +207,7 @@ func (c *check) multipart(m *media, text []byte, boundary string) {
 		doc = c.appendPart(doc, m, parts, p)
 	}
 	if len(c.faults) == before {
-		c.json(m, append(doc, '}'))
+		c.read(m, append(doc, '}'), schema.Request)
 	}
 }
 

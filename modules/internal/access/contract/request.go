@@ -77,13 +77,18 @@ func (d *Document) Check(r *Request, limits *Limits) Verdict {
 	c := checks.Get().(*check)
 	c.doc, c.limits, c.r, c.faults = d, limits, r, nil
 	v := c.run()
-	c.doc, c.limits, c.r = nil, nil, nil
+	c.release()
+	return v
+}
+
+// release gives back what checking took.
+func (c *check) release() {
+	c.doc, c.limits, c.r, c.faults = nil, nil, nil, nil
 	c.tape.Release()
 	if cap(c.pairs) > 64 || cap(c.text) > 4096 || cap(c.w.texts) > 256 {
 		*c = check{}
 	}
 	checks.Put(c)
-	return v
 }
 
 // Find returns the operation of a request: a HEAD is one where its GET is.
