@@ -239,7 +239,7 @@ var blocks = []block{
 		{good: "user a roles b", kind: ownOption, many: true},
 		{good: "policy a", kind: oneOption},
 		{good: "max_body 1KiB", kind: sizeOption, bad: []string{"0", "17MiB", "1h"}, says: "a size from 1B to 16MiB, such as 64KiB"},
-	}, flags("ignore_case", "dry_run")...)},
+	}, flags("ignore_case", "repeated_variables", "dry_run")...)},
 	{directive: "mcp", options: []written{
 		{good: "origin any", kind: listOption},
 		{good: "max_body 1KiB", kind: sizeOption, bad: size64M, says: "a size from 1B to 64MiB, such as 1MiB"},

@@ -35,6 +35,7 @@ import (
 //	    policy <file>
 //	    max_body <size>
 //	    ignore_case
+//	    repeated_variables
 //	    dry_run
 //	}
 //
@@ -105,12 +106,14 @@ func (p *parser) option(*caddyfile.Dispenser) error {
 		return option.Size(p.Dispenser, &h.MaxBody, bodies)
 	case "ignore_case":
 		return option.Flag(p.Dispenser, &h.IgnoreCase)
+	case "repeated_variables":
+		return option.Flag(p.Dispenser, &h.RepeatedVariables)
 	case "dry_run":
 		return option.Flag(p.Dispenser, &h.DryRun)
 	case "allow", "deny":
 		return p.Errf("rbac: %s must stand inside a role, scope, anyone or authenticated block", p.Val())
 	}
-	return option.Unrecognized(p.Dispenser, "rbac", []string{"role", "scope", "anyone", "authenticated", "user", "policy", "max_body", "ignore_case", "dry_run"})
+	return option.Unrecognized(p.Dispenser, "rbac", []string{"role", "scope", "anyone", "authenticated", "user", "policy", "max_body", "ignore_case", "repeated_variables", "dry_run"})
 }
 
 // named reads a role or a scope.

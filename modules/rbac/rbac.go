@@ -92,6 +92,8 @@ const layer = "rbac"
 // Rejected requests have a stable code in `{http.moat.code}`:
 //
 //   - 400 ambiguous_path: the path has more than one reading
+//   - 400 ambiguous_object: a path variable that a condition reads is named again,
+//     with another value, in the query, the content or a header field
 //   - 425 too_early: what the policy allows came in TLS early data (0-RTT), and
 //     it has a caller, is not safe, or was decided by client_ip (RFC 8470)
 //   - 401 missing_credentials: nothing allows it without an identity. The
@@ -130,6 +132,13 @@ type Handler struct {
 	// record and {http.rbac.rule} have the decision. The
 	// metric caddy_moat_rbac_dry_run_total counts by rule and code.
 	DryRun bool `json:"dry_run,omitempty"`
+
+	// Whether to let requests pass that name a path variable again with another
+	// value: in the query, in a form, as a member at the top of a JSON text, or in a
+	// header field. Many frameworks merge path, query and content, so that the
+	// upstream may serve another object than the one that a condition has looked
+	// at. Only variables that a condition reads count.
+	RepeatedVariables bool `json:"repeated_variables,omitempty"`
 
 	// The largest body in bytes that conditions can read, default 65536. A
 	// larger one cannot be read: a request with one is rejected where a condition
@@ -250,6 +259,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch d.Reason {
 	case reasonPath:
 		rule = "path: deny what has two readings"
+	case reasonObject:
+		rule = "object: deny what is named twice"
 	case reasonEarly:
 		rule = "early_data: deny what is not safe and anonymous"
 	}
@@ -318,6 +329,11 @@ func (h *Handler) decide(r *http.Request, pol *policy.Policy) (policy.Decision, 
 		}
 	}
 	d, address = as.rest(r, p, d, address)
+	if d.Allow && !h.RepeatedVariables {
+		if err := h.repeated(r, pol, p, main); err != nil {
+			return policy.Decision{Reason: reasonObject}, ambiguousObject(err)
+		}
+	}
 	switch {
 	case !d.Allow:
 		refused := as // a copy, so that what is allowed allocates nothing
@@ -416,8 +432,9 @@ func ask(pol *policy.Policy, r *http.Request, p *principal.Principal, as reading
 
 // Reasons where it was not a rule that decided.
 const (
-	reasonPath  policy.Reason = "ambiguous_path"
-	reasonEarly policy.Reason = "early_data"
+	reasonPath   policy.Reason = "ambiguous_path"
+	reasonObject policy.Reason = "ambiguous_object"
+	reasonEarly  policy.Reason = "early_data"
 )
 
 // method returns the method that the upstream will see. Caddy's reverse_proxy

@@ -190,6 +190,7 @@ type Var struct {
 type Program struct {
 	text string
 	vars []Var
+	used []Var // those that the expression reads
 	prg  cel.Program
 
 	body, headers bool
@@ -197,7 +198,14 @@ type Program struct {
 	who           bool
 	scopes        []string
 	stepUps       StepUps
+	reads         []string // the path variables among the names of the expression
 }
+
+// Variables returns the path variables that evaluating p may read.
+func (p *Program) Variables() []Var { return p.used }
+
+// Value returns what the variable is in a path, which has that segment.
+func (v Var) Value(path string) string { return segment(path, v.Segment) }
 
 // ReadsCall reports whether evaluating p may read the arguments of a call.
 func (p *Program) ReadsCall() bool { return p.call }
@@ -256,6 +264,11 @@ func (c *Compiler) Compile(text string, vars []Var) (*Program, error) {
 		return nil, err
 	}
 	p.vars = vars
+	for _, v := range vars {
+		if slices.Contains(p.reads, v.Name) {
+			p.used = append(p.used, v)
+		}
+	}
 	if c.progs == nil {
 		c.progs = make(map[string]*Program)
 	}
@@ -325,6 +338,7 @@ func compile(env *cel.Env, text string, vars []string) (*Program, error) {
 	return &Program{
 		text: text, prg: prg, body: names("body"), headers: names("headers"), who: who && !told,
 		call: slices.Contains(vars, callVar) && names(callName), scopes: scopesIn(expr), stepUps: stepUpsIn(expr),
+		reads: slices.DeleteFunc(slices.Clone(vars), func(v string) bool { return !names(v) }),
 	}, nil
 }
 

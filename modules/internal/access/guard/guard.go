@@ -279,7 +279,7 @@ const (
 
 // codes are the error codes that can be counted, each a signal.
 var codes = []string{
-	"ambiguous_path", "api_key_restricted", "client_certificate_not_allowed", "content_digest_mismatch", "cross_origin",
+	"ambiguous_object", "ambiguous_path", "api_key_restricted", "caller_denied", "client_certificate_not_allowed", "content_digest_mismatch", "cross_origin",
 	"forbidden", "forbidden_origin", "graphql_name", "idempotency_key_used", "insufficient_scope", "invalid_api_key",
 	"invalid_client", "invalid_client_certificate", "invalid_credentials", "invalid_dpop_proof", "invalid_grant", "invalid_mcp_message", "invalid_request",
 	"invalid_request_body", "invalid_signature", "invalid_token", "invalid_webhook_signature", "mcp_header_mismatch",
@@ -314,7 +314,7 @@ var missing = OfCode("missing_credentials")
 // words are the signals that have names of their own.
 var words = map[string]Signals{
 	"failed_credentials": Credentials,
-	"ambiguous_path":     ofCodes("ambiguous_path"),
+	"ambiguous_path":     ofCodes("ambiguous_object", "ambiguous_path"),
 	"replay":             ofCodes("signature_replayed", "webhook_replayed"),
 	"invalid_body": ofCodes("graphql_name", "invalid_mcp_message", "invalid_request_body", "mcp_header_mismatch",
 		"mcp_message_too_large", "request_body_too_large", "unsupported_request_body", "webhook_too_large"),

@@ -50,6 +50,7 @@ type Policy struct {
 	slashed  *node             // of the rules for paths with encoded slashes; nil if none is
 	fold     bool              // paths are compared in lower case
 	body     bool              // a condition reads the request's body
+	objects  bool              // a condition reads a path variable
 	headers  bool              // a condition reads header fields
 	stepUps  condition.StepUps // what conditions ask of the authentication of callers
 	calls    map[Call]*calls   // rules for calls of the Model Context Protocol
@@ -348,6 +349,7 @@ func (c *compiler) readRule(subject uint32, allow bool, text string) error {
 			return c.doc.fault(where, text, "when %s: %w", oneLine(l.When), err)
 		}
 		c.p.body = c.p.body || r.when.ReadsBody()
+		c.p.objects = c.p.objects || len(r.when.Variables()) > 0
 		c.p.headers = c.p.headers || r.when.ReadsHeaders()
 		c.p.stepUps.Add(r.when.StepUps())
 	}

@@ -141,6 +141,41 @@ func (p *Policy) Decide(q *Request) Decision {
 	return p.allowed(w.mayAllow.list(), q.Env)
 }
 
+// Object is what a path names by a variable.
+type Object struct{ Name, Value string }
+
+// Objects returns the path variables, with their values, that conditions of the
+// rules which concern the request look at: those that deny, and those that allow
+// where no rule without a condition does.
+func (p *Policy) Objects(q *Request) (all []Object) {
+	if !p.objects || q.Path == "" || q.Path[0] != '/' {
+		return nil
+	}
+	w := walk{deny: none, allow: none}
+	p.addSubjects(&w.subjects, q)
+	w.allowAt, w.denyAt = p.method(q.Method)
+	root := p.root
+	if strings.Contains(q.Path, requestpath.Slash) {
+		root = p.slashed
+	}
+	if root == nil {
+		return nil
+	}
+	w.visit(root, p.folded(q.Path)[1:])
+	may := w.mayDeny.list()
+	if w.allow == none {
+		may = slices.Concat(may, w.mayAllow.list())
+	}
+	for _, n := range may {
+		for _, v := range p.rules[n].when.Variables() {
+			if o := (Object{v.Name, v.Value(q.Path)}); !slices.Contains(all, o) {
+				all = append(all, o)
+			}
+		}
+	}
+	return all
+}
+
 // folded returns the path as it is compared.
 func (p *Policy) folded(path string) string {
 	if p.fold {
