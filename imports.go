@@ -1,7 +1,7 @@
 // Package moat is a plugin for the Caddy web server that puts layered API
 // security in front of any HTTP service: authentication (jwt_auth,
 // api_key_auth, signature_auth, client_cert_auth, webhook_auth,
-// trusted_header_auth, auth), tokens for clients (token_server),
+// oidc_login, trusted_header_auth, auth), tokens for clients (token_server),
 // authorization (rbac),
 // redaction of responses (redact) and a tamper-evident audit trail (audit),
 // beside rate limits by mholt/caddy-ratelimit.
@@ -24,6 +24,7 @@ import (
 	_ "github.com/caddy-moat/caddy-moat/modules/jwtauth"
 	_ "github.com/caddy-moat/caddy-moat/modules/layers"
 	_ "github.com/caddy-moat/caddy-moat/modules/mcp"
+	_ "github.com/caddy-moat/caddy-moat/modules/oidclogin"
 	_ "github.com/caddy-moat/caddy-moat/modules/rbac"
 	_ "github.com/caddy-moat/caddy-moat/modules/redact"
 	_ "github.com/caddy-moat/caddy-moat/modules/signatureauth"

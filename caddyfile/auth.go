@@ -60,7 +60,8 @@ func authRoutes(h httpcaddyfile.Helper, matcher caddy.ModuleMap, handler *auth.H
 		values = routes(h, nil, auth.Stripper(handler))
 		// Clients ask for the metadata of a resource at paths that a matcher for
 		// the resource leaves out.
-		if paths := auth.MetadataPaths(handler); paths != nil {
+		// Browsers come back from a login at a path that it leaves out.
+		if paths := append(auth.MetadataPaths(handler), auth.LoginPaths(handler)...); paths != nil {
 			set := caddy.ModuleMap{"path": caddyconfig.JSON(caddyhttp.MatchPath(paths), nil)}
 			values = append(values, routes(h, set, handler)...)
 		}

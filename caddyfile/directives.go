@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/jwtauth"
 	moatlayers "github.com/caddy-moat/caddy-moat/modules/layers"
 	"github.com/caddy-moat/caddy-moat/modules/mcp"
+	"github.com/caddy-moat/caddy-moat/modules/oidclogin"
 	"github.com/caddy-moat/caddy-moat/modules/rbac"
 	"github.com/caddy-moat/caddy-moat/modules/redact"
 	"github.com/caddy-moat/caddy-moat/modules/signatureauth"
@@ -76,6 +77,10 @@ var directives = []directive{
 	{
 		"jwt_auth", credentials[jwtauth.Provider](), httpcaddyfile.Before, "basicauth",
 		"before rate_limit, so that {http.auth.user.*} is set when a rate limit is keyed by it",
+	},
+	{
+		"oidc_login", credentials[oidclogin.Provider](), httpcaddyfile.Before, "basicauth",
+		"beside jwt_auth and for the same reason; its own paths are answered here, before rbac",
 	},
 	{
 		"api_key_auth", credentials[apikeyauth.Provider](), httpcaddyfile.Before, "basicauth",

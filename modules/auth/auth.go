@@ -45,7 +45,7 @@ func init() {
 // `{http.auth.user.roles}` and `{http.auth.user.scopes}` (separated by commas;
 // a comma in a name is percent-encoded), `{http.auth.user.issuer}` (empty for
 // credentials without one), `{http.auth.user.kind}` (jwt, opaque, api_key,
-// client_cert, signature, webhook, trusted_header, basic or other) and
+// client_cert, signature, webhook, trusted_header, session, basic or other) and
 // `{http.auth.user.claims.<path>}`. The path is a JSON Pointer if it begins
 // with a slash; else it is the name of a top-level claim or, if there is none
 // of that name, names separated by slashes or, without slashes, by dots. Values
@@ -129,6 +129,11 @@ type Handler struct {
 	// they must not carry a spoofed identity either.
 	StripHeaders []string `json:"strip_headers,omitempty"`
 
+	// Cookies that are removed from every request, for the same reason: they are
+	// sessions of a method, and nobody behind needs them. One asterisk at the end
+	// of a name stands for any rest. A handler with methods leaves that to them.
+	StripCookies []string `json:"strip_cookies,omitempty"`
+
 	// Whether a handler without methods only sets the placeholders. This is
 	// for the requests that another handler's matcher leaves out, which are
 	// those of anonymous callers.
@@ -137,6 +142,7 @@ type Handler struct {
 	methods    []method // those for the application first
 	apps       int      // how many are for the application
 	endpoints  []credential.Endpoint
+	login      credential.Login     // nil where no method logs browsers in
 	published  *credential.Resource // nil for none
 	resource   *reqctx.Resource     // the same, for requests
 	scopes     *atomic.Pointer[scopes]
@@ -220,6 +226,9 @@ func (h *Handler) prepare() {
 		h.endpoints = append(h.endpoints, t.Endpoints...)
 		h.believed = append(h.believed, t.Believes...)
 		h.ambient = h.ambient || t.Ambient
+		if h.login == nil {
+			h.login = t.Login
+		}
 		for _, at := range t.Sources {
 			if strings.HasPrefix(at, "basic ") {
 				fields = append(fields, "Authorization")
@@ -288,7 +297,7 @@ func (h *Handler) validate() error {
 	if len(h.methods) > 0 && h.Anonymous {
 		return errors.New("anonymous is for a handler without authentication methods")
 	}
-	if len(h.methods) == 0 && len(h.StripHeaders) == 0 && !h.Anonymous {
+	if len(h.methods) == 0 && len(h.StripHeaders)+len(h.StripCookies) == 0 && !h.Anonymous {
 		return errors.New("no authentication method is given")
 	}
 	return nil

@@ -99,7 +99,7 @@ const (
 
 // usual is whom a method in an all block is for where nothing else is written.
 var usual = map[string]string{
-	"jwt_auth": user, "basic": user, "basic_auth": user, "http_basic": user, "trusted_header_auth": user,
+	"jwt_auth": user, "basic": user, "basic_auth": user, "http_basic": user, "trusted_header_auth": user, "oidc_login": user,
 	"api_key_auth": app, "client_cert_auth": app, "signature_auth": app, "webhook_auth": app,
 }
 
@@ -171,6 +171,7 @@ func (h *Handler) unmarshalProvider(d *caddyfile.Dispenser, name, whose string) 
 		h.KeepStreams = h.KeepStreams || o.KeepStreams
 		h.Origins = append(h.Origins, o.Origins...)
 		h.addStrip(o.Believes)
+		h.StripCookies = append(h.StripCookies, o.Cookies...)
 		for _, f := range o.Forward {
 			if err := h.addForward(f, whose); err != nil {
 				return nil, d.WrapErr(err)
@@ -252,6 +253,7 @@ func Wrap(name string, provider any) *Handler {
 		h.Optional, h.Preflight, h.Forward, h.KeepStreams = o.Optional, o.Preflight, o.Forward, o.KeepStreams
 		h.Origins = o.Origins
 		h.addStrip(o.Believes)
+		h.StripCookies = append(h.StripCookies, o.Cookies...)
 	}
 	return h
 }
@@ -261,7 +263,7 @@ func Wrap(name string, provider any) *Handler {
 // caller, and does nothing else. It stands, without a matcher, beside a handler
 // that has one.
 func Stripper(h *Handler) *Handler {
-	return &Handler{Name: h.Name, StripHeaders: h.ForwardedHeaders(), Anonymous: true}
+	return &Handler{Name: h.Name, StripHeaders: h.ForwardedHeaders(), StripCookies: h.StripCookies, Anonymous: true}
 }
 
 // Interface guard

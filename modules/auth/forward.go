@@ -127,6 +127,9 @@ func escapeCommas(text string) string {
 // sets, spares what a handler of this package has set. One with methods does not:
 // that belongs to an identity that is being replaced.
 func (h *Handler) drop(r *http.Request, c *reqctx.Context) {
+	if len(h.methods) == 0 && len(h.StripCookies) > 0 {
+		credential.RemoveCookies(r.Header, h.StripCookies)
+	}
 	if h.aliases.None() {
 		return
 	}

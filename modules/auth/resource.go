@@ -105,6 +105,25 @@ func (h *Handler) firstScopes(r *http.Request) []string {
 	return slices.Clone(s.first(r))
 }
 
+// LoginPaths returns the paths that a method of a handler has for logins, which
+// has not been provisioned yet. It is nil without any.
+func LoginPaths(h *Handler) (paths []string) {
+	for _, raw := range slices.Concat(h.AppProvidersRaw, h.ProvidersRaw) {
+		var method struct {
+			Provider string `json:"provider"`
+			Path     string `json:"path"`
+		}
+		if json.Unmarshal(raw, &method) != nil || method.Provider != "oidc_login" {
+			continue
+		}
+		if method.Path == "" {
+			method.Path = credential.LoginPath
+		}
+		paths = append(paths, method.Path+"/*")
+	}
+	return paths
+}
+
 // MetadataPaths returns where the metadata of the resource is that a method of a
 // handler names, which has not been provisioned yet. It is nil without a resource.
 func MetadataPaths(h *Handler) []string {

@@ -41,6 +41,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			reqctx.Peek(r, max)
 		}
 	}
+	if h.login != nil {
+		c.SetLogin(h.login)
+	}
 	if len(h.believed) > 0 {
 		c.KeepRemoved(r.Header, h.believed)
 	}
@@ -89,6 +92,7 @@ func (h *Handler) authenticate(w http.ResponseWriter, r *http.Request, next cadd
 			return h.refuse(w, r, won.user, err)
 		}
 		h.decide(r, decision.Skip, "optional", "")
+		h.clean(r)
 		// Whoever refuses it for lack of an identity asks for these.
 		c.SetChallenges(h.challenges(r, won.user, err))
 		return next.ServeHTTP(w, r)
@@ -104,11 +108,7 @@ func (h *Handler) authenticate(w http.ResponseWriter, r *http.Request, next cadd
 			return h.refuse(w, r, won.app, err)
 		}
 	}
-	for i := range h.methods {
-		if m := h.methods[i].Method; m != nil {
-			m.Clean(r)
-		}
-	}
+	h.clean(r)
 	c.Grant(w, r, &g.app)
 	c.Grant(w, r, &g.user)
 	if !h.KeepStreams && (g.user.Right.Ends() || g.app.Right.Ends()) {
@@ -118,6 +118,15 @@ func (h *Handler) authenticate(w http.ResponseWriter, r *http.Request, next cadd
 		return h.ending(room, w, r, next, won, &g)
 	}
 	return h.serve(w, r, next, won, &g)
+}
+
+// clean removes what methods keep from the upstream.
+func (h *Handler) clean(r *http.Request) {
+	for i := range h.methods {
+		if m := h.methods[i].Method; m != nil {
+			m.Clean(r)
+		}
+	}
 }
 
 // serve lets the request of a caller go on.

@@ -473,7 +473,7 @@ and 2 on an error.`,
 	f.BoolVar(&why, "why-not", false, "say what is missing if the request is rejected")
 	f.StringVar(&q.User, "user", "", "the caller's id")
 	f.StringVar(&q.Issuer, "issuer", "", "the issuer of the caller's credential: its name, or internal")
-	f.StringVar(&q.Kind, "kind", "", "kind of the credential: jwt, opaque, api_key, client_cert, signature, webhook, trusted_header, basic or other")
+	f.StringVar(&q.Kind, "kind", "", "kind of the credential: jwt, opaque, api_key, client_cert, signature, webhook, trusted_header, session, basic or other")
 	f.StringArrayVar(&q.Roles, "role", nil, "a role of the caller; repeatable")
 	f.StringArrayVar(&q.Scopes, "scope", nil, "a scope of the caller; repeatable")
 	f.StringVar(&claims, "claims", "", "the caller's claims, as JSON")

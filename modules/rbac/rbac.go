@@ -467,13 +467,13 @@ func rejection(r *http.Request, p *principal.Principal, as *asked) *problem.Prob
 		return refused
 	}
 	if up, ok := stepUp(r, p, as); ok {
-		return challenge(r, up)
+		return challenge(r, p, up)
 	}
 	// The challenge is the same for every request that is refused, but for the
 	// scopes that would have it allowed: a client can ask for those, and for
 	// nothing else. All of them are in the one challenge, since clients that are
 	// asked for one at a time lose the one before.
-	if len(as.pol.KnownScopes()) > 0 {
+	if bearer(p) && len(as.pol.KnownScopes()) > 0 {
 		refused.Challenges = []string{credential.Challenge(reqctx.ChallengeScheme(r), "error", credential.CodeInsufficientScope, "scope", strings.Join(neededScopes(r, p, as), " "))}
 	}
 	return refused

@@ -16,6 +16,11 @@ import (
 // steps reports whether the caller's credential comes from an authorization
 // server, which could issue another one.
 func steps(p *principal.Principal) bool {
+	return bearer(p) || p.Kind == principal.KindSession
+}
+
+// bearer reports whether the caller's credential is a token.
+func bearer(p *principal.Principal) bool {
 	return p.Kind == principal.KindJWT || p.Kind == principal.KindOpaque
 }
 
@@ -49,7 +54,12 @@ func login(up *policy.StepUp) string {
 
 // challenge has the client get a token for which the user was authenticated as the
 // policy asks (RFC 9470 section 3).
-func challenge(r *http.Request, up policy.StepUp) *problem.Problem {
+func challenge(r *http.Request, p *principal.Principal, up policy.StepUp) *problem.Problem {
+	reqctx.Of(r).SetStepUp(&credential.StepUp{ACRs: up.ACRs, MaxAge: up.MaxAge})
+	scheme := reqctx.ChallengeScheme(r)
+	if !bearer(p) {
+		scheme = credential.Session
+	}
 	age := ""
 	if up.MaxAge > 0 {
 		age = strconv.FormatInt(int64(up.MaxAge/time.Second), 10)
@@ -57,7 +67,7 @@ func challenge(r *http.Request, up policy.StepUp) *problem.Problem {
 	return &problem.Problem{
 		Status: http.StatusUnauthorized, Code: credential.CodeInsufficientAuthentication,
 		Detail: "this request needs another authentication of the user",
-		Challenges: []string{credential.Challenge(reqctx.ChallengeScheme(r),
+		Challenges: []string{credential.Challenge(scheme,
 			"error", credential.CodeInsufficientAuthentication,
 			"error_description", "Another authentication of the user is required",
 			"acr_values", strings.Join(up.ACRs, " "), "max_age", age, "scope", strings.Join(up.Scopes, " "))},

@@ -43,11 +43,15 @@ func Decisions(r *http.Request) *decision.Log { return Of(r).Decisions() }
 // Where the site has error routes, the result is a caddyhttp.Error and
 // handle_errors decides the page; {http.moat.code} is the code. Without any,
 // the response is an RFC 9457 problem document, written here. Either way
-// the header fields of p are set first.
+// the header fields of p are set first. A page that needs a user is answered with
+// a login instead, where a method can do that.
 func Refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) error {
 	Decisions(r).SetCode(p.Code)
 	if repl := Replacer(r); repl != nil {
 		repl.Set(codeKey, p.Code)
+	}
+	if done, err := login(w, r, p); done {
+		return err
 	}
 	p = withMetadata(r, p)
 	p.SetHeader(w.Header())

@@ -19,7 +19,7 @@ type Grant struct {
 
 	// Who has to vouch for the user: the exact name of an issuer, internal for
 	// this server's own, or a kind of credential (jwt, opaque, api_key,
-	// client_cert, signature, trusted_header, basic or other). Default: anybody, which is
+	// client_cert, signature, webhook, trusted_header, session, basic or other). Default: anybody, which is
 	// possible where one source of identities is all there is.
 	From string `json:"from,omitempty"`
 }

@@ -2,6 +2,10 @@ package credential
 
 import "strings"
 
+// Session is the scheme of challenges for the sessions of browsers. There is no
+// registered one for cookies; clients that do not know it ignore it.
+const Session = "Session"
+
 // Challenge prints one value of WWW-Authenticate (RFC 9110 section 11.6.1)
 // from a scheme and pairs of parameter name and value. Parameters whose value
 // is empty are left out.

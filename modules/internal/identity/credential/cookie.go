@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -86,6 +87,35 @@ func isCookieOf(pair, name string) bool {
 // RemoveCookie takes the cookies of that name out of the header and leaves the
 // others as they are.
 func RemoveCookie(h http.Header, name string) { removeCookie(h, name) }
+
+// RemoveCookies is RemoveCookie for several names, of which an asterisk at the
+// end stands for any rest.
+func RemoveCookies(h http.Header, names []string) {
+	for _, name := range names {
+		prefix, all := strings.CutSuffix(name, "*")
+		if !all {
+			removeCookie(h, name)
+			continue
+		}
+		for _, found := range CookiesWith(h, prefix) {
+			removeCookie(h, found)
+		}
+	}
+}
+
+// CookiesWith returns the names of cookies that begin with a prefix.
+func CookiesWith(h http.Header, prefix string) []string {
+	var names []string
+	for _, line := range h["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			name, _, _ := strings.Cut(textproto.TrimString(pair), "=")
+			if strings.HasPrefix(name, prefix) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
 
 // removeCookie takes the cookies of that name out of the header and leaves
 // the others as they are.

@@ -3,6 +3,7 @@ package credential
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/caddy-moat/caddy-moat/modules/internal/identity/principal"
 )
@@ -48,6 +49,14 @@ type Traits struct {
 	// Endpoints are what the method serves itself, to everybody.
 	Endpoints []Endpoint
 
+	// Cookies are those of the method, which nobody behind sees, on requests that
+	// it does not look at either. An asterisk at the end stands for any rest.
+	Cookies []string
+
+	// Login, where it is not nil, is asked about a request that is rejected with
+	// 401: it may log the user in, and reports whether it has responded.
+	Login Login
+
 	// Resource is the protected resource that the credentials are for, nil where
 	// none is named.
 	Resource *Resource
@@ -89,6 +98,19 @@ type Endpoint struct {
 	Methods []string // none: all
 	Rule    string   // what the record says of it
 	Serve   Next
+}
+
+// Login logs the user of a browser in, in place of a rejection. It reports false
+// for a request that is not one for a page, and has done nothing then.
+type Login = func(w http.ResponseWriter, r *http.Request, needed *StepUp) (done bool, err error)
+
+// LoginPath is the path below which a method has its own for logins.
+const LoginPath = "/.moat"
+
+// StepUp is the authentication that a request needs (RFC 9470). Nil stands for any.
+type StepUp struct {
+	ACRs   []string      // any one of them; none: whatever it is
+	MaxAge time.Duration // 0: however long ago
 }
 
 // Doubt is something in the configuration of a method that works and is

@@ -159,7 +159,7 @@ func (f *fetcher) discover(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("discovery: the document is of the issuer %s, and %q is configured: write it exactly so, up to the slash at its end",
 			shown(doc.Issuer), f.source.Issuer)
 	}
-	if err := checkDiscovered(f.source.Issuer, doc.JWKSURI); err != nil {
+	if err := CheckDiscovered(f.source.Issuer, doc.JWKSURI); err != nil {
 		return "", fmt.Errorf("discovery: jwks_uri: %w", err)
 	}
 	f.jwksURL, f.discovered = doc.JWKSURI, f.now()
@@ -256,11 +256,11 @@ func life(h http.Header) time.Duration {
 	return min(max(d, minLife), maxLife)
 }
 
-// checkDiscovered checks the address that a discovery document names. The
+// CheckDiscovered checks the address that a discovery document names. The
 // document is trusted to name any host, but not to leave TLS: plain http is
 // for this machine, or for the very host that the administrator wrote with
 // http himself.
-func checkDiscovered(issuer, where string) error {
+func CheckDiscovered(issuer, where string) error {
 	u, err := url.Parse(where)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return errors.New("not a URL of a key set")

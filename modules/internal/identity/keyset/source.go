@@ -45,7 +45,7 @@ func (s Source) String() string {
 // Check says why a source that an administrator wrote cannot be used.
 //
 // Plain http is accepted where it is written out: the administrator has
-// decided. What a provider says later is held to https (see checkDiscovered).
+// decided. What a provider says later is held to https (see CheckDiscovered).
 func (s Source) Check() error {
 	if s.URL != "" {
 		_, err := parse(s.URL)

@@ -21,6 +21,7 @@ const (
 	KindSignature   = "signature"      // of an HTTP message, RFC 9421
 	KindHeader      = "trusted_header" // of a request that forward_auth has let pass
 	KindWebhook     = "webhook"        // signed as its sender does
+	KindSession     = "session"        // of a browser whose user has logged in (OpenID Connect)
 	KindBasic       = "basic"
 	KindOther       = "other" // an authenticator that is not ours
 )

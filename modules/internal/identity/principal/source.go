@@ -8,7 +8,7 @@ import (
 )
 
 // kinds are the kinds of credential that there are.
-var kinds = []string{KindJWT, KindOpaque, KindAPIKey, KindCertificate, KindSignature, KindWebhook, KindHeader, KindBasic, KindOther}
+var kinds = []string{KindJWT, KindOpaque, KindAPIKey, KindCertificate, KindSignature, KindWebhook, KindHeader, KindSession, KindBasic, KindOther}
 
 // Kinds returns the kinds of credential, as they can be named after `from`.
 func Kinds() []string { return slices.Clone(kinds) }
