@@ -169,6 +169,9 @@ func TestRecipesProvision(t *testing.T) {
 	dir := filepath.ToSlash(t.TempDir())
 	t.Setenv("HOME", dir)
 	t.Setenv("XDG_DATA_HOME", dir)
+	for _, key := range []string{"TOKENIZE_KEY", "TEST_HASH_KEY"} {
+		t.Setenv(key, strings.Repeat("0f", 32))
+	}
 	policy, err := os.ReadFile("../docs/recipes/policy.yaml")
 	if err != nil {
 		t.Fatal(err)

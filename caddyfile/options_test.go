@@ -88,6 +88,7 @@ var rules = []written{
 	{good: "noise 3 a", kind: ownOption, many: true},
 	{good: "encrypt a", kind: ownOption, many: true},
 	{good: "tokenize digits a", kind: ownOption, many: true},
+	{good: "fake name a", kind: ownOption, many: true},
 	{good: "placeholder a", kind: ownOption, many: true}, // in requests
 	{good: "detect email remove", kind: ownOption, many: true},
 }

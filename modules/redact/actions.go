@@ -73,6 +73,7 @@ func init() { // not in a declaration: detect builds another action
 		{name: "noise", args: 1, words: "<most>", rank: rankCoarse, build: (*Rule).buildNoise},
 		{name: "encrypt", optional: 1, words: "[aes|sm4]", rank: rankSecret, more: algorithm("aes", "sm4"), build: (*Rule).buildEncrypt},
 		{name: "tokenize", args: 1, optional: 1, words: "<format> [key=<id>]", rank: rankToken, more: keyID, build: (*Rule).buildTokenize},
+		{name: "fake", args: 1, words: "<kind>", rank: rankSecret, build: (*Rule).buildFake},
 		{name: "placeholder", rank: rankSecret, build: simple(redaction.Placeholder)},
 		{name: "detect", words: "<kind>... <action>", tail: "[<selector>...]", rank: rankDetect, build: (*Rule).buildDetect},
 	}

@@ -158,6 +158,20 @@ func (r *Rule) buildNoise(keys *keyring) (redaction.Action, error) {
 	return redaction.Noise(n), err
 }
 
+func (r *Rule) buildFake(keys *keyring) (redaction.Action, error) {
+	var none redaction.Action
+	// As with tokenize.
+	if _, err := mask.NewFaker(r.Args[0], nil); err != nil {
+		return none, err
+	}
+	key, err := keys.hashKey()
+	if err != nil {
+		return none, err
+	}
+	f, err := mask.NewFaker(r.Args[0], key)
+	return redaction.Fake(f), err
+}
+
 func (r *Rule) buildShift(keys *keyring) (redaction.Action, error) {
 	var none redaction.Action
 	most, err := number(r.Args[0], 1, 36500)

@@ -26,6 +26,7 @@ import (
 //		noise       <most> <selector>...
 //		encrypt     [aes|sm4] <selector>...
 //		tokenize    <format> [key=<id>] <selector>...
+//		fake        <kind> <selector>...
 //		placeholder <selector>...
 //		detect      <kind>... <action> [<selector>...]
 //
@@ -65,7 +66,8 @@ import (
 // email, plate and ip. The formats of tokenize are digits, bank_card,
 // bank_card_bin, mobile, id_card, letters, alphanumeric and
 // alphabet=<characters>; generalize takes region, city, day, month, year, ip24
-// and ip16. A name with spaces is written in quotes; from is for
+// and ip16; the kinds of fake are name, name_en, email, mobile, id_card,
+// bank_card, uscc, date and ip. A name with spaces is written in quotes; from is for
 // users, and says who has to vouch for them.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name

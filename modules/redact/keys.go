@@ -91,7 +91,7 @@ func anyKeys() *keyring {
 	return k
 }
 
-// hashKey returns the key of hash, shift_dates and noise.
+// hashKey returns the key of hash, fake, shift_dates and noise.
 func (k *keyring) hashKey() ([]byte, error) {
 	if k.hashBytes != nil {
 		return k.hashBytes, nil

@@ -158,7 +158,7 @@ type Handler struct {
 	// Default: drop.
 	ETag string `json:"etag,omitempty"`
 
-	// The key of the hash, shift_dates and noise actions: at least 16 bytes, or "internal", which is
+	// The key of the hash, fake, shift_dates and noise actions: at least 16 bytes, or "internal", which is
 	// a random key made on first use and kept in Caddy's storage. {env.*}
 	// and {file.*} are resolved when the configuration is loaded. Default:
 	// internal.

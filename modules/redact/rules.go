@@ -39,6 +39,9 @@ type Rule struct {
 	//     args specify; a negative number zeroes as many digits before it
 	//   - shift_dates: a date moves by a number of days derived from hash_key, at
 	//     most as many as args specify: the time between two dates stays
+	//   - fake: it becomes a made-up value of the kind in args, always the same
+	//     for the same value (see hash_key): name, name_en, email, mobile,
+	//     id_card, bank_card, uscc, date or ip. It cannot be undone
 	//   - bucket: a number becomes its bucket, such as [30,40): args are the width
 	//     of the buckets, or their bounds
 	//   - generalize: a value becomes less exact: a region code that of its
@@ -53,9 +56,9 @@ type Rule struct {
 	//     each match is treated by the action in then
 	//
 	// If several rules match one value, the strictest action applies, in
-	// this order: remove, null, replace, hash, encrypt and placeholder, tokenize,
-	// mask and keep, round, shift_dates, bucket, generalize and noise, truncate,
-	// detect; among those of one place the rule that is written first.
+	// this order: remove, null, replace, hash, encrypt, fake and placeholder,
+	// tokenize, mask and keep, round, shift_dates, bucket, generalize and noise,
+	// truncate, detect; among those of one place the rule that is written first.
 	Action string `json:"action"`
 
 	// The arguments of the action.

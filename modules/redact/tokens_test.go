@@ -151,6 +151,7 @@ func TestKeysOfTokensThatCannotBeUsedAreRefusedAtLoad(t *testing.T) {
 		{"encrypt sm4 a\nsm4_key {env.MOAT_TEST_SHORT}", "16 bytes"},
 		{"encrypt sm4 a\nsm4_key " + oldKey, "16 bytes"},
 		{"encrypt sm4 a\nsm4_key internal a/b", "a/b"},
+		{"fake name a\nhash_key {env.MOAT_TEST_SHORT}", "hash_key"},
 		{"noise 3 a\nhash_key {env.MOAT_TEST_SHORT}", "hash_key"},
 	} {
 		if _, err := provisioned(t, c.options); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), oldKey) {

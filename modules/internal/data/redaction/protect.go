@@ -93,3 +93,18 @@ func Noise(n *mask.Noise) Action {
 		return appendAs(dst, v, v.scratch), true
 	}}
 }
+
+// Fake puts a made-up value in place of a scalar, the same for the same text. Null
+// stays, true and false are hidden. A number stays one if what is made up is one.
+func Fake(f *mask.Faker) Action {
+	return Action{kind: actHash, scalar: func(dst []byte, v *value) ([]byte, bool) {
+		if v.kind == kindLiteral {
+			return orFixed(dst, v)
+		}
+		v.scratch = f.Append(v.scratch[:0], v.text)
+		if _, ok := mask.ParseDecimal(v.scratch); v.kind == kindNumber && ok {
+			return append(dst, v.scratch...), true
+		}
+		return appendQuoted(dst, v.scratch), true
+	}}
+}

@@ -47,6 +47,26 @@ func generalization(t testing.TB, name string) Action {
 	return Generalize(g)
 }
 
+func fake(t testing.TB, kind string) Action {
+	t.Helper()
+	f, err := mask.NewFaker(kind, tokenKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Fake(f)
+}
+
+func TestFakesInDocuments(t *testing.T) {
+	got := everyWay(t, compile(t, Options{}, rule(fake(t, "mobile"), "$")...), `["13812345678","1381234567\u0038",13812345678,"","\uff11"]`)
+	list := strings.Split(strings.Trim(got, "[]"), ",")
+	if len(list) != 5 || list[0] != list[1] || list[0] != `"`+list[2]+`"` || list[3] == list[4] || strings.Count(got, "154") < 5 || strings.Contains(got, "138123") {
+		t.Errorf("became %s", got)
+	}
+	if got := everyWay(t, compile(t, Options{}, rule(fake(t, "name"), "$")...), `13812345678`); got[0] != '"' {
+		t.Errorf("a name in place of a number: %s", got)
+	}
+}
+
 // everyWay runs a text in pieces of every size, and gives back what it becomes
 // if that is always the same.
 func everyWay(t *testing.T, p *Program, in string) string {
@@ -151,6 +171,7 @@ func TestCoarseValuesInDocuments(t *testing.T) {
 		{"month", generalization(t, "month"), `["x",true,"",5,"2024-13-01","２０２４-05-17"]`, `["****","****","****","****","****","****"]`},
 		{"region", generalization(t, "region"), `["440305",440305,"4403","深圳"]`, `["440000",440000,"****","****"]`},
 		{"ip24", generalization(t, "ip24"), `["192.0.2.1",{"a":"2001:db8::1"},1]`, `["192.0.2.0/24",{"a":"2001:db8::/48"},"****"]`},
+		{"fake", fake(t, "mobile"), `[null,true,{"a":null}]`, `[null,"****",{"a":null}]`},
 		{"noise", noise(t, "5"), `["x",true,"",1e99,"1e99","１"]`, `["****","****","****","****","****","****"]`},
 		{"noise", noise(t, "5"), `null`, `null`},
 	} {
@@ -201,7 +222,7 @@ func TestOrderOfActions(t *testing.T) {
 		{Remove()},
 		{Null()},
 		{Replace("x")},
-		{Hash(tokenKey), HashSM3(tokenKey), Encrypt(seal), Placeholder()},
+		{Hash(tokenKey), HashSM3(tokenKey), Encrypt(seal), Placeholder(), fake(t, "mobile")},
 		{Tokenize(tokenizer(t, "digits"))},
 		{masked(t, "last4"), Keep(1, 1, 0)},
 		{Round(-3), ShiftDates(tokenKey, 3), buckets(t, "10"), generalization(t, "month"), noise(t, "5")},
