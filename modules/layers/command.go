@@ -13,6 +13,7 @@ import (
 
 func init() {
 	cli.RegisterCommand(func() *cobra.Command { return check.Command(examine) })
+	cli.RegisterCommand(check.PlanCommand)
 }
 
 // examining is set while a command examines a configuration: a finding that is

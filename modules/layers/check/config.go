@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -84,6 +85,7 @@ type handler struct {
 	name      string // of its module
 	raw       json.RawMessage
 	site      *site
+	within    string     // the matchers that a request has met on the way to it
 	providers []provider // of auth and authentication
 }
 
@@ -111,11 +113,12 @@ func (c *config) sites() []*site {
 		for _, r := range server.Routes {
 			hosts := r.hosts()
 			if !r.Terminal || len(hosts) == 0 {
-				server.collect(loose, []route{r}, nil)
+				server.collect(loose, []route{r}, nil, "")
 				continue
 			}
 			s := &site{server: server, hosts: hosts}
-			server.collect(s, []route{r}, nil)
+			r.Match = r.withoutHosts()
+			server.collect(s, []route{r}, nil, "")
 			all = append(all, s)
 		}
 		if len(loose.handlers) > 0 {
@@ -136,10 +139,35 @@ func (r route) hosts() []string {
 	return all
 }
 
+// withoutHosts returns the matchers of a site's route but for its hosts.
+func (r route) withoutHosts() []map[string]json.RawMessage {
+	sets := make([]map[string]json.RawMessage, 0, len(r.Match))
+	for _, set := range r.Match {
+		rest := maps.Clone(set)
+		delete(rest, "host")
+		sets = append(sets, rest)
+	}
+	return sets
+}
+
+// matchers returns the matchers of a route as text, "" if it is for all
+// requests.
+func (r route) matchers() string {
+	if len(r.Match) == 0 || slices.ContainsFunc(r.Match, func(set map[string]json.RawMessage) bool { return len(set) == 0 }) {
+		return ""
+	}
+	text, err := json.Marshal(r.Match)
+	if err != nil {
+		return ""
+	}
+	return string(text) + "\n"
+}
+
 // collect adds the handlers of routes to a site, those of named routes where
 // they are invoked.
-func (s *server) collect(to *site, routes []route, within []string) {
+func (s *server) collect(to *site, routes []route, within []string, matched string) {
 	for _, r := range routes {
+		matched := matched + r.matchers()
 		for _, raw := range r.Handle {
 			var h struct {
 				Name   string  `json:"handler"`
@@ -151,15 +179,15 @@ func (s *server) collect(to *site, routes []route, within []string) {
 			}
 			switch h.Name {
 			case "subroute":
-				s.collect(to, h.Routes, within)
+				s.collect(to, h.Routes, within, matched)
 				continue
 			case "invoke":
 				if named := s.Named[h.Invoke]; named != nil && !slices.Contains(within, h.Invoke) {
-					s.collect(to, []route{*named}, append(slices.Clip(within), h.Invoke))
+					s.collect(to, []route{*named}, append(slices.Clip(within), h.Invoke), matched)
 				}
 				continue
 			}
-			to.handlers = append(to.handlers, &handler{name: h.Name, raw: raw, site: to, providers: providersOf(h.Name, raw)})
+			to.handlers = append(to.handlers, &handler{name: h.Name, raw: raw, site: to, within: matched, providers: providersOf(h.Name, raw)})
 		}
 	}
 }
