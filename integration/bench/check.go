@@ -46,6 +46,8 @@ func check(ctx context.Context, c *contestant, s *server, up *upstream, sign *si
 		{c.expect.role, k.refusesRole},
 		{c.expect.paths, k.refusesPaths},
 		{c.expect.limits, k.limits},
+		{c.expect.posts, k.refusesGets},
+		{c.expect.calls, k.refusesCalls},
 		{c.expect.redacts && !c.local, k.streams},
 		{c.expect.records, k.records},
 	}
@@ -78,6 +80,42 @@ func (k *checker) get(ctx context.Context, path, token string) (status int, body
 	return resp.StatusCode, body, err
 }
 
+// post calls a tool of an MCP server.
+func (k *checker) post(ctx context.Context, tool string, call []byte) (status int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+k.server.site+mcpPath, bytes.NewReader(call))
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, line := range mcpFields(tool) {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := k.client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, body, err
+}
+
+// refusesGets holds that rbac decides about the endpoint of the MCP server.
+func (k *checker) refusesGets(ctx context.Context) error {
+	return k.refused(ctx, "a GET that no rule allows", mcpPath, "", http.StatusUnauthorized, http.StatusForbidden)
+}
+
+// refusesCalls holds that a tool which no rule allows is not called.
+func (k *checker) refusesCalls(ctx context.Context) error {
+	_, body, err := k.post(ctx, "drop", bytes.ReplaceAll(k.call, []byte(`"search"`), []byte(`"drop"`)))
+	if err != nil {
+		return fmt.Errorf("a tool that no rule allows: %w", err)
+	}
+	if !bytes.Contains(body, []byte(`"code":-32602`)) {
+		return fmt.Errorf("a tool that no rule allows is called: %.200s", body)
+	}
+	return nil
+}
+
 // good is a token that is accepted, "" for contestants without tokens.
 func (k *checker) good() (string, error) {
 	if k.signer == nil {
@@ -93,6 +131,9 @@ func (k *checker) answers(ctx context.Context) error {
 		return err
 	}
 	status, body, err := k.get(ctx, resource, token)
+	if k.call != nil {
+		status, body, err = k.post(ctx, "search", k.call)
+	}
 	if err != nil {
 		return fmt.Errorf("good request: %w", err)
 	}

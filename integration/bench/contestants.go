@@ -13,6 +13,7 @@ type contestant struct {
 	layers []string // directives, each a template for expand
 	local  bool     // answered by Caddy's respond, without a proxy and an upstream
 	body   []byte   // what is answered
+	call   []byte   // what is posted, as one calls a tool of an MCP server; nil for a GET
 	conns  int
 
 	alg   string // of its tokens, "" for none
@@ -33,6 +34,8 @@ type expectation struct {
 	redacts bool // hides members of the document
 	records bool // keeps an audit trail
 	limits  bool // answers 429 at /limited
+	posts   bool // refuses what no rule allows at the endpoint of an MCP server
+	calls   bool // refuses a call of a tool that no rule allows
 }
 
 // target is what a contestant ought to reach; zero means none.
@@ -121,6 +124,25 @@ const (
 `
 )
 
+// What guards an MCP server, without mcp and with it. The one without has no rules
+// for tools, which would be for nothing to read.
+const (
+	rbacMCP = `	rbac {
+		anyone {
+			allow POST /mcp
+		}
+	}
+`
+	mcpLayer = `	rbac {
+		anyone {
+			allow POST /mcp
+			tool  search
+		}
+	}
+	mcp
+`
+)
+
 // expand fills in a template.
 func (c *contestant) expand(dir, key string) string {
 	require, user := "", "{http.auth.user.id}"
@@ -145,6 +167,8 @@ var (
 	body1KB    = document(1 << 10)
 	body100KB  = document(100 << 10)
 	body10MB   = document(10 << 20)
+	called     = []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"query":"orders of November","limit":10},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`)
+	bodyMCP    = []byte(`{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[{"type":"text","text":"two orders"}],"structuredContent":{"orders":[{"id":1,"total":12.50},{"id":2,"total":99.00}]}}}`)
 	allLayers  = []string{auditBatch, jwtLayer, rbacLayer, redactLayer}
 	expectsAll = expectation{token: true, role: true, paths: true, redacts: true, records: true}
 )
@@ -160,7 +184,7 @@ func (l *list) group(name string, shared contestant, members ...contestant) {
 	bare.group, bare.name, bare.base = name, "bare", true
 	*l = append(*l, &bare)
 	for _, m := range members {
-		m.group, m.local, m.body, m.conns = name, shared.local, shared.body, shared.conns
+		m.group, m.local, m.body, m.call, m.conns = name, shared.local, shared.body, shared.call, shared.conns
 		*l = append(*l, &m)
 	}
 }
@@ -195,6 +219,11 @@ func contestants() []*contestant {
 		append(alone, with(redact, target{addedMicros: 3}))...)
 	all.group("respond 1 KB with tokens", contestant{local: true, body: body1KB, conns: defaultConns, alg: "RS256", order: repeated},
 		with(jwtAuth, target{addedMicros: 2}), with(four[0], target{addedMicros: 8}))
+	// What reading the call costs is the difference of the two, of which rbac has its
+	// part in both.
+	all.group("MCP", contestant{body: bodyMCP, call: called, conns: defaultConns},
+		contestant{name: "rbac", layers: []string{rbacMCP}, expect: expectation{posts: true}},
+		contestant{name: "rbac and mcp", layers: []string{mcpLayer}, expect: expectation{posts: true, calls: true}, target: target{addedMicros: 7}})
 	return all
 }
 

@@ -58,6 +58,9 @@ func (b *bench) enter(ctx context.Context, r *result) (_ *entrant, err error) {
 		return nil, fmt.Errorf("not correct: %w", err)
 	}
 	next := requests(resource, c.order, b.Cycle, b.tokens[c.alg])
+	if c.call != nil {
+		next = calls(c.call)
+	}
 	if e.load, err = connect(e.server.site, c.conns, min(len(c.body), 256<<10), next); err != nil {
 		return nil, err
 	}

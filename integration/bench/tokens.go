@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -181,4 +182,22 @@ func requests(path string, order pattern, cycle int, tokens []string) source {
 		buf = append(buf, tokens[i]...)
 		return append(buf, "\r\n\r\n"...), nil
 	}
+}
+
+// mcpPath is where calls are posted.
+const mcpPath = "/mcp"
+
+// mcpFields are the header fields of a call of a tool.
+func mcpFields(tool string) []string {
+	return []string{
+		"Content-Type: application/json", "Accept: application/json, text/event-stream",
+		"MCP-Protocol-Version: 2026-07-28", "Mcp-Method: tools/call", "Mcp-Name: " + tool,
+	}
+}
+
+// calls posts the same call of a tool over and over.
+func calls(call []byte) source {
+	all := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\n%s\r\nContent-Length: %d\r\n\r\n%s",
+		mcpPath, strings.Join(mcpFields("search"), "\r\n"), len(call), call)
+	return func(buf []byte) ([]byte, error) { return append(buf, all...), nil }
 }

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 )
 
-// upstream is the application behind the proxy: it answers every request head
-// with the same bytes. Requests with bodies are not for it.
+// upstream is the application behind the proxy: it answers every request with the
+// same bytes. It knows bodies whose length is announced.
 type upstream struct {
 	ln       net.Listener
 	answer   []byte
@@ -90,20 +91,35 @@ func (u *upstream) converse(c net.Conn) {
 			if i < 0 {
 				break
 			}
+			whole := i + len(endOfHead) + announced(buf[:i])
+			if have < whole {
+				break
+			}
 			u.requests.Add(1)
 			if bytes.HasPrefix(buf, dripRequest) {
 				drip(c)
 				return
 			}
-			have = copy(buf, buf[i+len(endOfHead):have])
+			have = copy(buf, buf[whole:have])
 			if _, err := c.Write(u.answer); err != nil {
 				return
 			}
 		}
 		if have == len(buf) {
-			return // no head is that large
+			return // no request is that large
 		}
 	}
+}
+
+// announced returns the length of the body that a head announces.
+func announced(head []byte) int {
+	_, after, ok := bytes.Cut(head, []byte("\r\nContent-Length: "))
+	if !ok {
+		return 0
+	}
+	value, _, _ := bytes.Cut(after, []byte("\r\n"))
+	n, _ := strconv.Atoi(string(value))
+	return max(n, 0)
 }
 
 // dripPath asks an upstream for a long document of which it sends only the
