@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -30,6 +31,7 @@ type LoginProvider struct {
 	Life    time.Duration
 	ID      func(claims map[string]any) // changes the claims of ID tokens
 	Asked   url.Values                  // the parameters of the last authorization request
+	Subject string                      // of userinfo, if it is another
 	codes   map[string]grant
 	refresh map[string]grant // by token
 	used    map[string]bool  // refresh tokens that were rotated out
@@ -69,7 +71,9 @@ func StartLoginProvider(t testing.TB) *LoginProvider {
 	mux.HandleFunc("/authorize", p.authorize)
 	mux.HandleFunc("/token", p.token)
 	mux.HandleFunc("/userinfo", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, 200, map[string]any{"sub": strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer access-token-of-"), "acr": "9", "team": "red"})
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		writeJSON(w, 200, map[string]any{"sub": cmp.Or(p.Subject, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer access-token-of-")), "acr": "9", "team": "red"})
 	})
 	p.Server = httptest.NewServer(mux)
 	t.Cleanup(p.Close)

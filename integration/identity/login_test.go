@@ -576,3 +576,84 @@ func TestStepUpIsALogin(t *testing.T) {
 		t.Errorf("%d %s", r.StatusCode, r.Body)
 	}
 }
+
+func TestSessionCookieReachesNoUpstream(t *testing.T) {
+	p := harness.StartLoginProvider(t)
+	s := harness.Start(t, `http://localhost:{$PORT} {
+	oidc_login /app/* `+p.URL+` {
+		client_id     `+harness.LoginClient+`
+		client_secret {env.OIDC_SECRET}
+		userinfo
+		forward       /team X-Team
+		forward       /acr X-ACR
+	}
+	reverse_proxy `+harness.HeaderUpstream(t)+`
+}`, "OIDC_SECRET="+harness.LoginSecret)
+	b := harness.NewBrowser(t, s, "PORT")
+	b.Page("/app/other") // a login that is never finished
+	b.Login("/app/x")
+	if len(b.Cookies) != 2 {
+		t.Fatal(b.Cookies)
+	}
+	b.Cookies["theme"] = "dark"
+	for _, path := range []string{"/app/x", "/public"} {
+		r := b.Page(path, "X-Team: blue", "X_ACR: 2")
+		if r.StatusCode != 200 || strings.Contains(r.Body, "moat") || !strings.Contains(r.Body, "theme=dark") || strings.Contains(r.Body, "blue") {
+			t.Errorf("%s: %d %s", path, r.StatusCode, r.Body)
+		}
+		// Of the userinfo endpoint, not what only an ID token can say.
+		if strings.Contains(r.Body, "X-Team: red") != (path == "/app/x") || strings.Contains(strings.ToLower(r.Body), "acr") {
+			t.Errorf("%s: %s", path, r.Body)
+		}
+	}
+}
+
+func TestUserinfoAboutAnotherUserIsRejected(t *testing.T) {
+	s, p, _ := startLogin(t, "userinfo")
+	b := harness.NewBrowser(t, s, "PORT")
+	if r := b.Login("/app/x"); r.StatusCode != 303 {
+		t.Fatalf("%d %s", r.StatusCode, r.Body)
+	}
+	p.Set(func(p *harness.LoginProvider) { p.Subject = "victim" })
+	b = harness.NewBrowser(t, s, "PORT")
+	if r := b.Login("/app/x"); r.StatusCode != 403 || r.Code() != "login_denied" || len(b.Cookies) != 0 {
+		t.Errorf("%d %s", r.StatusCode, r.Body)
+	}
+}
+
+func TestLoginNeedsHTTPS(t *testing.T) {
+	p := harness.StartLoginProvider(t)
+	s := harness.Start(t, strings.Replace(loginSite(t, p, ""), "http://localhost:", "http://:", 1), "OIDC_SECRET="+harness.LoginSecret)
+	for host, want := range map[string]int{"app.example.com": 400, "localhost": 303, "localhost.example.com": 400, "127.0.0.1": 303} {
+		r := harness.Raw(t, s.Addr("PORT"), "GET /app/x HTTP/1.1\r\nHost: "+host+"\r\nAccept: text/html\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n")
+		if r.StatusCode != want || want == 400 && (r.Code() != "https_required" || r.Header.Get("Set-Cookie") != "") {
+			t.Errorf("%s: %d %s", host, r.StatusCode, r.Body)
+		}
+	}
+}
+
+func TestStreamsEndWithTheSession(t *testing.T) {
+	p := harness.StartLoginProvider(t)
+	upstream, _ := streaming(t)
+	s := harness.Start(t, `http://localhost:{$PORT} {
+	oidc_login `+p.URL+` {
+		client_id     `+harness.LoginClient+`
+		client_secret {env.OIDC_SECRET}
+	}
+	reverse_proxy `+upstream+`
+}`, "OIDC_SECRET="+harness.LoginSecret)
+	b := harness.NewBrowser(t, s, "PORT")
+	b.Login("/events")
+	cookie := "Cookie: " + sessionCookie + "=" + b.Cookies[sessionCookie]
+	ended := make(chan string, 1)
+	go func() { ended <- s.Get("PORT", "/events", cookie).Body }()
+	time.Sleep(100 * time.Millisecond) // so that there is a stream, most of the time
+	if r := b.Do("POST", "/.moat/logout", "", "Sec-Fetch-Site: same-origin"); r.StatusCode != 303 {
+		t.Fatalf("%d %s", r.StatusCode, r.Body)
+	}
+	select {
+	case <-ended:
+	case <-time.After(harness.Patience):
+		t.Error("the stream goes on")
+	}
+}
