@@ -221,7 +221,7 @@ func TestWhatCannotBeEnforcedIsAnErrorWithItsLine(t *testing.T) {
 		{"type: number", "type: number, format: money", "openapi.yaml:9", "format money"},
 		{"maxLength: 20", "maxLenght: 20", "openapi.yaml:22", "did you mean 'maxLength'"},
 		{"maxLength: 20", "nullable: true", "openapi.yaml:22", "nullable"},
-		{"/orders/{id}:", "/orders/{id}/{x}-{y}:", "openapi.yaml:25", "one parameter"},
+		{"/orders/{id}:", "/orders/{id}/{x}-{y}:", "openapi.yaml:25", "is not described"},
 		{"openapi: 3.1.0", "openapi: 4.0.0", "openapi.yaml:1", "3.1.x"},
 		{"maxLength: 20", "$ref: https://example.com/x.json", "openapi.yaml:22", "only files in the folder"},
 		{"maxLength: 20", "$ref: ../../etc/passwd", "openapi.yaml:22", "out of the folder"},

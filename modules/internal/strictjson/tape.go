@@ -25,6 +25,9 @@ type Limits struct {
 	Members int // of one object
 	Items   int // of one array
 	String  int // of one string as it is written, in bytes
+
+	// Twins lets pass names that differ in case alone, in texts of an administrator.
+	Twins bool
 }
 
 // Kind is the type of a value.
@@ -191,7 +194,7 @@ func (t *Tape) object(at int32, depth int) bool {
 		if t.limits.String > 0 && int(n.end-n.start) > t.limits.String {
 			return t.fail(at, ErrString)
 		}
-		if err := seen.add(s, base, n); err != nil {
+		if err := seen.add(s, base, n); err != nil && (!t.limits.Twins || errors.Is(err, ErrDuplicate)) {
 			return t.fail(at, err)
 		}
 		if s.space(); s.peek() != ':' {
@@ -356,6 +359,9 @@ func (t *Tape) Text(at int) []byte {
 	v := &t.Values[at]
 	return t.s.doc[v.start:v.end:v.end]
 }
+
+// Offset returns where in the text a value begins.
+func (t *Tape) Offset(at int) int { return int(t.Values[at].start) }
 
 // Name returns the name of a member, decoded. It is empty for what is no member.
 func (t *Tape) Name(at int) []byte { return t.s.text(t.Values[at].name) }

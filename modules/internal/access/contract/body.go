@@ -167,7 +167,7 @@ func (l *loader) media(name string, n *node, request bool) (*media, error) {
 	if !request && (m.kind == form || m.kind == multipart) {
 		m.kind = opaque
 	}
-	if items := n.get("itemSchema"); items != nil {
+	if items := n.get("itemSchema"); items != nil && request {
 		l.unenforced(items, "itemSchema: sequences of %s are not checked", pattern)
 	}
 	s := n.get("schema")
@@ -182,12 +182,13 @@ func (l *loader) media(name string, n *node, request bool) (*media, error) {
 		return nil, err
 	}
 	encoding := n.get("encoding")
-	l.compile = append(l.compile, func(c *schema.Compiler) error { return l.readable(c, m, n, encoding) })
+	l.compile = append(l.compile, func(*schema.Compiler) error { return l.readable(m, n, encoding, request) })
 	return m, nil
 }
 
 // readable finds out whether content of a media type can be checked by its schema.
-func (l *loader) readable(_ *schema.Compiler, m *media, n, encoding *node) error {
+// In responses only JSON is.
+func (l *loader) readable(m *media, n, encoding *node, request bool) error {
 	m.shape = m.schema.Shape()
 	switch m.kind {
 	case jsonText:
@@ -205,6 +206,8 @@ func (l *loader) readable(_ *schema.Compiler, m *media, n, encoding *node) error
 		case strings.HasPrefix(m.pattern, "text/") && m.shape.OnlyString():
 			m.kind = plainText
 		case m.schema.Anything():
+			m.kind = opaque
+		case !request:
 			m.kind = opaque
 		default:
 			l.unenforced(n, "content of the media type %s is not checked: leave out its schema, or write type: string with format: binary", m.pattern)

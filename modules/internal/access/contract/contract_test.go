@@ -49,15 +49,15 @@ func (s sent) request() *Request {
 	}
 }
 
-type content string
+type content []byte
 
-func (c content) HasContent() bool { return c != "" }
+func (c content) HasContent() bool { return len(c) > 0 }
 
 func (c content) Content(max int64) ([]byte, error) {
 	if int64(len(c)) > max {
 		return nil, ErrTooLarge
 	}
-	return []byte(c), nil
+	return c, nil
 }
 
 // outcome is a verdict in short: the operation, or status, code and faults.

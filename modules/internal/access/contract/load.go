@@ -128,9 +128,6 @@ func (l *loader) load() error {
 			return err
 		}
 	}
-	if hooks := l.root.get("webhooks"); hooks != nil && len(hooks.names) > 0 {
-		l.unenforced(hooks, "webhooks are requests of this server to others, which are not checked")
-	}
 	if len(l.doc.Operations) == 0 {
 		return paths.errorf("the document has no operations: every request would be rejected")
 	}
@@ -326,15 +323,12 @@ func (l *loader) operation(template, method string, n *node, shared []*parameter
 	if err := l.responses(op, n.get("responses")); err != nil {
 		return err
 	}
-	if calls := n.get("callbacks"); calls != nil && len(calls.names) > 0 {
-		l.unenforced(calls, "callbacks are requests of the upstream to others, which are not checked")
-	}
 	if bases, err = l.bases(n, bases); err != nil {
 		return err
 	}
 	l.doc.Operations = append(l.doc.Operations, op)
 	for _, b := range bases {
-		if err := l.doc.routes.add(n, b+template, op); err != nil {
+		if err := l.doc.routes.add(l, n, b+template, op); err != nil {
 			return err
 		}
 	}
@@ -370,11 +364,16 @@ func (l *loader) assign(op *Operation, n *node, list []*parameter) error {
 			op.parameters = append(op.parameters, p)
 			continue
 		}
-		i := slices.Index(names, p.name)
+		i := slices.IndexFunc(names, func(name string) bool {
+			return name == p.name || strings.Contains(name, several) && strings.Contains("{"+name+"}", "{"+p.name+"}")
+		})
 		if i < 0 {
 			return p.node.errorf("the path %s has no {%s}", op.Template, p.name)
 		}
-		op.inPath[i] = p
+		if op.inPath[i] = p; names[i] != p.name {
+			l.unenforced(p.node, "the parameter %s shares a segment of the path %s with others: nobody knows where one ends, and none is checked", p.name, op.Template)
+			op.inPath[i] = new(parameter)
+		}
 	}
 	if i := slices.Index(op.inPath, nil); i >= 0 {
 		return n.errorf("the parameter %s of the path %s is not described", names[i], op.Template)

@@ -175,6 +175,9 @@ func (c *check) overrides(op *Operation) {
 // path checks the parameters of the path.
 func (c *check) path(op *Operation) {
 	for i, p := range op.inPath {
+		if p.schema == nil {
+			continue
+		}
 		if err := p.fromText(c.match.values[i], &c.w); err != nil {
 			c.fault(problem.Fault{In: inPath, Name: p.name, Keyword: "style", Expected: err.Error()})
 			continue

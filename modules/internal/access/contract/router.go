@@ -57,20 +57,25 @@ func templateNames(template string) (names []string, err error) {
 	return names, nil
 }
 
-// splitSegment takes a segment of a template apart.
+// several is between the names of parameters that share a segment, of which nobody
+// knows where one ends.
+const several = "}"
+
+// splitSegment takes a segment of a template apart. The name is that of its parameter,
+// or all from the first to the last, with what is between them.
 func splitSegment(part string) (prefix, name, suffix string, err error) {
-	start, end := strings.IndexByte(part, '{'), strings.IndexByte(part, '}')
+	start, end := strings.IndexByte(part, '{'), strings.LastIndexByte(part, '}')
 	if start < 0 && end < 0 {
 		return part, "", "", nil
 	}
-	if start < 0 || end < start+2 || strings.ContainsAny(part[end+1:], "{}") || strings.Contains(part[start+1:end], "{") {
-		return "", "", "", errors.New("a segment can have one parameter: with several nobody knows where one ends")
+	if start < 0 || end < start+2 || strings.Count(part, "{") != strings.Count(part, "}") || strings.Contains(part, "{}") || strings.Contains(part, "}{") {
+		return "", "", "", errors.New("the braces of a parameter do not go together")
 	}
 	return part[:start], part[start+1 : end], part[end+1:], nil
 }
 
 // add has the router know one more operation.
-func (r *router) add(n *node, path string, op *Operation) error {
+func (r *router) add(l *loader, n *node, path string, op *Operation) error {
 	at := r.root
 	for part := range strings.SplitSeq(path[1:], "/") {
 		prefix, name, suffix, err := splitSegment(part)
@@ -85,11 +90,13 @@ func (r *router) add(n *node, path string, op *Operation) error {
 		at.endpoint = e
 		r.paths = append(r.paths, e)
 	}
-	if e.path != path {
+	switch other := e.operations[op.Method]; {
+	case other != nil && e.path != path:
 		return n.errorf("the paths %s and %s are the same but for the names of their parameters", e.path, path)
-	}
-	if e.operations[op.Method] != nil {
+	case other != nil:
 		return n.errorf("%s %s is there twice", op.Method, path)
+	case e.path != path:
+		l.unenforced(n, "the paths %s and %s are the same but for the names of their parameters, which OpenAPI forbids: with unenforced warn the method decides", e.path, path)
 	}
 	e.operations[op.Method] = op
 	names := slices.Collect(maps.Keys(e.operations))

@@ -138,7 +138,9 @@ func (s *schemas) keyword(out map[string]any, n *node, name string) error {
 		return nil
 	}
 	var err error
-	switch {
+	switch b, isBool := v.value.(bool); {
+	case name == "additionalProperties" && isBool:
+		out[name] = b
 	case slices.Contains(oneSchema, name):
 		out[name], err = s.convert(v, false)
 	case slices.Contains(listOf, name):

@@ -161,6 +161,11 @@ func (fs *files) text(name string) ([]byte, error) {
 
 func (fs *files) parse(name string, text []byte) (*file, error) {
 	f := &file{name: filepath.Join(fs.folder, filepath.FromSlash(name)), path: name}
+	if root, ok, err := fs.parseJSON(f, text); ok {
+		f.root = root
+		fs.read[name] = f
+		return f, err
+	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		return nil, fmt.Errorf("%s: %s", f.name, strings.TrimPrefix(err.Error(), "yaml: "))
