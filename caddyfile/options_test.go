@@ -352,6 +352,7 @@ var blocks = []block{
 		{good: "trap /.git/*", kind: blockOption, many: true},
 		{good: "allow 192.0.2.0/24", kind: listOption, many: true},
 		{good: "rule a {\ncount 404 by address\nover 20 in 1m\nalert\n}", kind: blockOption, many: true},
+		{good: "webhook https://a.example {env.S}", kind: ownOption, many: true},
 		{good: "zone a", kind: oneOption},
 		{good: "max_keys 10", kind: countOption, bad: []string{"0", "10000001", "1h"}, says: "a number of keys from 1 to 10000000"},
 		{good: "ban_private", kind: flagOption},

@@ -29,6 +29,7 @@ import (
 //			slow   <delay> for <duration>...
 //			ban    <duration>...
 //		}
+//		webhook     <url> <secret>
 //		zone        <name>
 //		max_keys    <n>
 //		ban_private
@@ -44,7 +45,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	if err := option.Block(d, []string{"trap", "allow", "rule"}, h.unmarshalOption); err != nil {
+	if err := option.Block(d, []string{"trap", "allow", "rule", "webhook"}, h.unmarshalOption); err != nil {
 		return err
 	}
 	trial := *h
@@ -63,6 +64,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		return option.List(d, &h.Allow)
 	case "rule":
 		return h.unmarshalRule(d)
+	case "webhook":
+		return h.unmarshalWebhook(d)
 	case "zone":
 		return option.OneArg(d, &h.Zone)
 	case "max_keys":
@@ -72,7 +75,19 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "dry_run":
 		return option.Flag(d, &h.DryRun)
 	}
-	return option.Unrecognized(d, Name, []string{"trap", "allow", "rule", "zone", "max_keys", "ban_private", "dry_run"})
+	return option.Unrecognized(d, Name, []string{"trap", "allow", "rule", "webhook", "zone", "max_keys", "ban_private", "dry_run"})
+}
+
+func (h *Handler) unmarshalWebhook(d *caddyfile.Dispenser) error {
+	var w Webhook
+	if !d.AllArgs(&w.URL, &w.Secret) {
+		return option.Takes(d, "webhook", "a URL and a secret: webhook https://alarms.example.com/moat {env.ALARM_SECRET}")
+	}
+	if err := w.check(); err != nil {
+		return d.WrapErr(err)
+	}
+	h.Webhooks = append(h.Webhooks, w)
+	return option.NoBlock(d)
 }
 
 func (h *Handler) unmarshalTrap(d *caddyfile.Dispenser) error {

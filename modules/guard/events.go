@@ -54,14 +54,14 @@ func (e *events) run() {
 }
 
 // emit queues an event, or counts it as lost if too many wait.
-func (e *events) emit(name string, data map[string]any) {
+func (e *events) emit(ev event) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.closed {
 		return
 	}
 	select {
-	case e.queue <- event{name, data}:
+	case e.queue <- ev:
 	default:
 		e.lost.Add(1)
 	}

@@ -58,6 +58,9 @@ type Handler struct {
 	// Addresses and ranges that are never counted or banned: CIDR, or private_ranges.
 	Allow []string `json:"allow,omitempty"`
 
+	// Where alarms are sent.
+	Webhooks []Webhook `json:"webhooks,omitempty"`
+
 	// Handlers with the same zone share their bans, and what they count by rules that are the
 	// same. Default: default
 	Zone string `json:"zone,omitempty"`
@@ -85,6 +88,7 @@ type Handler struct {
 	metrics    metrics
 	memo       *decision.Memo
 	events     *events
+	senders    []*sender
 	changes    func(lifecycle.Change)
 	logger     *zap.Logger
 	unproven   *atomic.Bool // that an address was not banned was logged
@@ -223,6 +227,13 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		return err
 	}
 	h.held.Add(h.events.close)
+	for _, w := range h.Webhooks {
+		s, err := openSender(&h.held, w)
+		if err != nil {
+			return err
+		}
+		h.senders = append(h.senders, s)
+	}
 	if h.DryRun {
 		h.logger.Warn("dry_run: nobody is slowed down or banned")
 	}
@@ -247,6 +258,11 @@ func (h *Handler) compile() ([]engine.Rule, error) {
 	}
 	if err := h.compileAllow(); err != nil {
 		return nil, err
+	}
+	for i := range h.Webhooks {
+		if err := h.Webhooks[i].check(); err != nil {
+			return nil, err
+		}
 	}
 	h.traps = nil
 	for _, t := range h.Traps {

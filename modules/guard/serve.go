@@ -240,10 +240,14 @@ func (x *exchange) alarm(action, rule string, a *engine.Alarm) string {
 	}
 	x.h.metrics.alarms.WithLabelValues(rule, did).Inc()
 	x.h.logger.Warn(did+suffix, zap.String("rule", rule), zap.String("who", who), zap.String("why", a.Text), zap.Strings("evidence", a.Evidence))
-	x.h.events.emit("moat_"+did, map[string]any{
+	e := event{"moat_" + did, map[string]any{
 		"rule": rule, "who": who, "why": a.Text + suffix, "evidence": a.Evidence, "zone": x.h.Zone, "dry_run": x.h.DryRun,
 		"count": a.Count, "limit": a.Limit, "window": a.In.Seconds(),
-	})
+	}}
+	x.h.events.emit(e)
+	for _, s := range x.h.senders {
+		s.emit(e)
+	}
 	return did
 }
 
