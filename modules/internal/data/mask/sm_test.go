@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/cipher"
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"os"
 	"strings"
 	"testing"
@@ -112,6 +114,25 @@ func TestSealersOpenTheirOwnCipherAlone(t *testing.T) {
 	for _, n := range []int{0, 15, 24, 32} {
 		if _, err := NewSealerSM4("1", make([]byte, n)); err == nil {
 			t.Errorf("SM4 with %d bytes of key", n)
+		}
+	}
+}
+
+// A MAC that is used again gives what a fresh one gives.
+func TestPseudonymsAreHMACs(t *testing.T) {
+	key := []byte("0123456789abcdef")
+	for name, c := range map[string]struct {
+		p *Pseudonym
+		h func() hash.Hash
+	}{"sha256": {NewPseudonym(key), sha256.New}, "sm3": {NewPseudonymSM3(key), sm3.New}} {
+		for i := range 10 {
+			text := bytes.Repeat([]byte("text"), 10*i)
+			mac := hmac.New(c.h, key)
+			mac.Write(append([]byte("moat pseudonym 1\x00string\x00"), text...))
+			want := pseudonymText.EncodeToString(mac.Sum(nil)[:pseudonymSize])
+			if got := c.p.Append(nil, "string", text); string(got) != want {
+				t.Errorf("%s of %d bytes: %s, want %s", name, len(text), got, want)
+			}
 		}
 	}
 }
