@@ -18,6 +18,7 @@ import (
 	_ "github.com/caddy-moat/caddy-moat/modules/apikeyauth"
 	_ "github.com/caddy-moat/caddy-moat/modules/audit"
 	_ "github.com/caddy-moat/caddy-moat/modules/auth"
+	_ "github.com/caddy-moat/caddy-moat/modules/breaker"
 	_ "github.com/caddy-moat/caddy-moat/modules/clientcertauth"
 	_ "github.com/caddy-moat/caddy-moat/modules/earlydata"
 	_ "github.com/caddy-moat/caddy-moat/modules/guard"

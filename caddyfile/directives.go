@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-moat/caddy-moat/modules/access"
 	"github.com/caddy-moat/caddy-moat/modules/apikeyauth"
 	"github.com/caddy-moat/caddy-moat/modules/audit"
+	"github.com/caddy-moat/caddy-moat/modules/breaker"
 	"github.com/caddy-moat/caddy-moat/modules/clientcertauth"
 	"github.com/caddy-moat/caddy-moat/modules/guard"
 	"github.com/caddy-moat/caddy-moat/modules/jwtauth"
@@ -130,6 +131,10 @@ var directives = []directive{
 	{
 		tokenbudget.Name, setup[tokenbudget.Handler](), httpcaddyfile.Before, "templates",
 		"right outside whatever answers, so that it reads what the upstream has said, also where redact removes it",
+	},
+	{
+		breaker.Name, setup[breaker.Handler](), httpcaddyfile.Before, "templates",
+		"innermost, right around reverse_proxy: what the layers reject says nothing about the upstream",
 	},
 }
 

@@ -328,6 +328,15 @@ var blocks = []block{
 		{good: "write_interval 1m", kind: durationOption, bad: []string{"0s"}, says: "a duration above 0, such as 1m"},
 		{good: "purge_age 1m", kind: durationOption, bad: []string{"0s"}, says: "a duration above 0, such as 1m"},
 	}},
+	{directive: "breaker", options: []written{
+		{good: "window 20s", kind: durationOption, bad: []string{"0s", "2h", "5"}, says: "a duration from 100ms to 1h, such as 10s"},
+		{good: "volume 10", kind: countOption, bad: []string{"0", "1000001", "x"}, says: "a number of requests from 1 to 1000000"},
+		{good: "errors 10", kind: countOption, bad: []string{"0", "101", "50%"}, says: "a number of percent from 1 to 100"},
+		{good: "slow 2s", kind: durationOption, bad: []string{"0s", "2h"}, says: "a duration from 100ms to 1h, such as 10s"},
+		{good: "open 2s", kind: durationOption, bad: []string{"0s", "2h"}, says: "a duration from 100ms to 1h, such as 10s"},
+		{good: "max_open 20s", kind: durationOption, bad: []string{"0s", "2h"}, says: "a duration from 100ms to 1h, such as 10s"},
+		{good: "probe 2s", kind: durationOption, bad: []string{"0s", "2h"}, says: "a duration from 100ms to 1h, such as 10s"},
+	}},
 	{directive: "access", before: []string{"deny country DE"}, options: []written{
 		{good: "deny 192.0.2.1 2001:db8::/32 private_ranges ./list.txt", kind: ownOption, many: true},
 		{good: "allow file list", kind: ownOption, many: true},

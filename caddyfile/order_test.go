@@ -30,6 +30,7 @@ var further = []string{
 	"mcp",
 	"validate_responses",
 	"token_budget {\n\tlimit 100000 per day\n}",
+	"breaker",
 }
 
 // TestEveryPermutationAdaptsToTheSameLayers writes the directives in each of
@@ -40,7 +41,7 @@ func TestEveryPermutationAdaptsToTheSameLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, names := handlers(t, want), []string{"audit", "access", "guard", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit", "caller_access", "rbac", "validate", "mcp", "redact", "validate_responses", "token_budget", "reverse_proxy"}; !slices.Equal(got, names) {
+	if got, names := handlers(t, want), []string{"audit", "access", "guard", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit", "caller_access", "rbac", "validate", "mcp", "redact", "validate_responses", "token_budget", "breaker", "reverse_proxy"}; !slices.Equal(got, names) {
 		t.Fatalf("the layers stand as %v, want %v", got, names)
 	}
 	n := 0
@@ -83,7 +84,7 @@ func TestLayersStandRightAmongCaddysOwn(t *testing.T) {
 	order := handlers(t, got)
 	want := []string{
 		"audit", "access", "guard", "headers", "static_response", "rewrite", "rewrite", "moat_early_data", "rate_limit", "token_server", "auth", "rate_limit",
-		"authentication", "caller_access", "rbac", "validate", "mcp", "headers", "encode", "redact", "intercept", "validate_responses", "token_budget", "reverse_proxy",
+		"authentication", "caller_access", "rbac", "validate", "mcp", "headers", "encode", "redact", "intercept", "validate_responses", "token_budget", "breaker", "reverse_proxy",
 	}
 	if !slices.Equal(order, want) {
 		t.Errorf("got  %v\nwant %v", order, want)

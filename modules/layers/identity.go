@@ -33,7 +33,7 @@ type identityMatcher interface {
 
 // harmless are the handlers that cannot make an identity known.
 var harmless = []caddy.ModuleID{
-	"http.handlers.access", "http.handlers.acme_server", "http.handlers.audit", "http.handlers.caller_access", "http.handlers.copy_response", "http.handlers.copy_response_headers",
+	"http.handlers.access", "http.handlers.acme_server", "http.handlers.audit", "http.handlers.breaker", "http.handlers.caller_access", "http.handlers.copy_response", "http.handlers.copy_response_headers",
 	"http.handlers.encode", "http.handlers.error", "http.handlers.file_server", "http.handlers.guard", "http.handlers.headers", "http.handlers.intercept",
 	"http.handlers.log_append", "http.handlers.metrics", "http.handlers.push", "http.handlers.rate_limit", "http.handlers.rbac",
 	"http.handlers.redact", "http.handlers.request_body", "http.handlers.rewrite", "http.handlers.static_response",

@@ -169,7 +169,7 @@ func isLayer(h caddyhttp.MiddlewareHandler) bool {
 	}
 	if m, ok := h.(caddy.Module); ok {
 		switch m.CaddyModule().ID {
-		case "http.handlers.access", "http.handlers.audit", "http.handlers.auth", "http.handlers.caller_access", "http.handlers.guard", "http.handlers.rbac", "http.handlers.redact", "http.handlers.token_budget",
+		case "http.handlers.access", "http.handlers.audit", "http.handlers.auth", "http.handlers.breaker", "http.handlers.caller_access", "http.handlers.guard", "http.handlers.rbac", "http.handlers.redact", "http.handlers.token_budget",
 			"http.handlers.token_server", "http.handlers.validate", "http.handlers.validate_responses":
 			return true
 		}
