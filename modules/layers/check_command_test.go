@@ -3,10 +3,6 @@ package layers_test
 import (
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -46,70 +42,6 @@ func TestEveryRuleIsDocumented(t *testing.T) {
 	}
 	if !strings.Contains(text, "MOAT-") {
 		t.Error("docs/check.md has no rules")
-	}
-}
-
-// TestWhatLayersFindHasRules looks for the ID of each finding in the sources of
-// the modules: one that is new needs a rule, with a number.
-func TestWhatLayersFindHasRules(t *testing.T) {
-	var names []string
-	for _, rule := range allRules(t) {
-		names = append(names, rule.Name)
-	}
-	found := 0
-	name := regexp.MustCompile(`^[a-z]+(_[a-z]+)+$`)
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-		if err != nil {
-			return err
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			lit, ok := n.(*ast.CompositeLit)
-			if !ok {
-				return true
-			}
-			what := ""
-			switch t := lit.Type.(type) {
-			case *ast.Ident:
-				what = t.Name
-			case *ast.SelectorExpr:
-				what = t.Sel.Name
-			case *ast.ArrayType:
-				if s, ok := t.Elt.(*ast.SelectorExpr); ok && s.Sel.Name == "Doubt" {
-					what = "Doubt"
-				}
-			}
-			if what != "Finding" && what != "Doubt" {
-				return true
-			}
-			ast.Inspect(lit, func(n ast.Node) bool {
-				kv, ok := n.(*ast.KeyValueExpr)
-				if !ok {
-					return true
-				}
-				key, _ := kv.Key.(*ast.Ident)
-				value, _ := kv.Value.(*ast.BasicLit)
-				if key == nil || key.Name != "ID" || value == nil {
-					return true
-				}
-				id, err := strconv.Unquote(value.Value)
-				if err == nil && name.MatchString(id) {
-					found++
-					if !slices.Contains(names, id) {
-						t.Errorf("%s: the finding %s has no rule in modules/layers/check/rules.go", path, id)
-					}
-				}
-				return true
-			})
-			return true
-		})
-		return nil
-	})
-	if err != nil || found < 25 {
-		t.Fatalf("%d findings: %v", found, err)
 	}
 }
 

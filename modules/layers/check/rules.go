@@ -85,6 +85,17 @@ var rules = []findings.Rule{
 	rule("MOAT-165", "flood_limit_missing", findings.Note, "nothing limits how many credentials one address may try", "flood_limit {", "\tzone by_address {", "\t\tkey    {client_ip}", "\t\tevents 100", "\t\twindow 10s", "\t}", "}"),
 	rule("MOAT-166", "rate_limit_counts_discovery", findings.Warning, "a limit counts server/discover of an MCP server", "match {", "\tvars {http.mcp.method} tools/call", "}"),
 
+	// Who is banned.
+	rule("MOAT-134", "guard_callers_unknown", findings.Warning, "guard bans callers and nothing asks whether one is banned"),
+	rule("MOAT-135", "guard_variable_unknown", findings.Warning, "guard counts a variable that no path has"),
+	rule("MOAT-136", "guard_address_forgeable", findings.Error, "any client can have others banned", "trusted_proxies static <addresses of your load balancer>"),
+	rule("MOAT-137", "guard_address_chosen", findings.Warning, "a client chooses the address that guard counts", "trusted_proxies_strict"),
+	rule("MOAT-138", "guard_proxy_addresses", findings.Warning, "every client has the address of the proxy, which guard never bans", "{", "\tservers {", "\t\ttrusted_proxies static <addresses of your load balancer>", "\t\ttrusted_proxies_strict", "\t}", "}"),
+
+	// What requests and responses look like.
+	rule("MOAT-167", "contract_without_identity", findings.Warning, "an OpenAPI document demands credentials and nothing asks for them"),
+	rule("MOAT-168", "responses_without_contract", findings.Error, "responses are validated by no document", "validate /etc/moat/openapi.yaml"),
+
 	// What remains of it.
 	rule("MOAT-170", "audit_missing", findings.Note, "requests are decided on and nothing records them", "audit /var/log/moat/<name>.audit"),
 	rule("MOAT-171", "audit_keep_short", findings.Warning, "records are kept for less than 180 days", "keep 180d"),
