@@ -46,12 +46,6 @@ type Viewer interface {
 	Shows(kind Kind, name string) bool
 }
 
-// Shows is a function that is a Viewer.
-type Shows func(kind Kind, name string) bool
-
-// Shows implements Viewer.
-func (s Shows) Shows(kind Kind, name string) bool { return s(kind, name) }
-
 // Filter takes out of messages what a caller may not see in lists.
 type Filter struct {
 	program *redaction.Program

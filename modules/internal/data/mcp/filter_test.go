@@ -7,6 +7,12 @@ import (
 	"testing"
 )
 
+// Shows is a function that is a Viewer.
+type Shows func(kind Kind, name string) bool
+
+// Shows implements Viewer.
+func (s Shows) Shows(kind Kind, name string) bool { return s(kind, name) }
+
 func only(names ...string) Shows {
 	return func(kind Kind, name string) bool {
 		for _, n := range names {
