@@ -71,6 +71,16 @@ type Store struct {
 
 	mu       sync.Mutex
 	now, old map[string]*Live // by name; old are those before now was emptied
+
+	openMu     sync.Mutex
+	open, past map[string]opened // by cookie, as above
+}
+
+// opened is a cookie that was opened here: to do it again for each request would
+// take most of the time of a check.
+type opened struct {
+	host   string
+	ticket *Ticket
 }
 
 // Live is a session that is in use here.
@@ -172,13 +182,9 @@ func (s *Store) Cookie(host string, l *Live) string {
 // Find returns the session of a cookie, and whether the cookie is to be renewed.
 // An error is ErrSealed, ErrEnded or ErrStorage.
 func (s *Store) Find(ctx context.Context, host, cookie string) (l *Live, renew bool, err error) {
-	text, err := s.ring.Open(ctx, s.purpose(host), cookie)
+	ticket, err := s.ticket(ctx, host, cookie)
 	if err != nil {
 		return nil, false, err
-	}
-	ticket, err := parseTicket(text)
-	if err != nil {
-		return nil, false, ErrSealed
 	}
 	now := s.opts.Now()
 	until, _ := nameUntil(ticket.name)
@@ -193,6 +199,34 @@ func (s *Store) Find(ctx context.Context, host, cookie string) (l *Live, renew b
 		return nil, false, err
 	}
 	return l, seen > s.opts.Idle/10, nil
+}
+
+// ticket opens a cookie, once.
+func (s *Store) ticket(ctx context.Context, host, cookie string) (*Ticket, error) {
+	s.openMu.Lock()
+	o, ok := s.open[cookie]
+	if !ok {
+		o, ok = s.past[cookie]
+	}
+	s.openMu.Unlock()
+	if ok && o.host == host {
+		return o.ticket, nil
+	}
+	text, err := s.ring.Open(ctx, s.purpose(host), cookie)
+	if err != nil {
+		return nil, err
+	}
+	t, err := parseTicket(text)
+	if err != nil {
+		return nil, ErrSealed
+	}
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
+	if s.open == nil || len(s.open) >= half {
+		s.past, s.open = s.open, make(map[string]opened)
+	}
+	s.open[strings.Clone(cookie)] = opened{strings.Clone(host), t}
+	return t, nil
 }
 
 // live returns the session of a ticket, from the memory or the storage.
