@@ -111,7 +111,12 @@ var sealedField = regexp.MustCompile(`name="request" value="([^"]*)"`)
 // page returns the form of the login page, filled in.
 func (b *browser) page(user, password, code string) url.Values {
 	b.t.Helper()
-	resp, body := b.send("GET", authorizePath(nil), "")
+	return b.pageAt(authorizePath(nil), user, password, code)
+}
+
+func (b *browser) pageAt(path, user, password, code string) url.Values {
+	b.t.Helper()
+	resp, body := b.send("GET", path, "")
 	m := sealedField.FindStringSubmatch(body)
 	if resp.StatusCode != 200 || m == nil {
 		b.t.Fatalf("got %d %s", resp.StatusCode, body)
@@ -122,7 +127,12 @@ func (b *browser) page(user, password, code string) url.Values {
 // code logs in and returns the code that the browser is sent back with.
 func (b *browser) code(user, password, factor string) string {
 	b.t.Helper()
-	resp, body := b.send("POST", "/authorize", b.page(user, password, factor).Encode(), "Origin: "+b.base, "Sec-Fetch-Site: same-origin")
+	return b.codeAt(authorizePath(nil), user, password, factor)
+}
+
+func (b *browser) codeAt(path, user, password, factor string) string {
+	b.t.Helper()
+	resp, body := b.send("POST", "/authorize", b.pageAt(path, user, password, factor).Encode(), "Origin: "+b.base, "Sec-Fetch-Site: same-origin")
 	at, err := url.Parse(resp.Header.Get("Location"))
 	if err != nil || resp.StatusCode != 303 || !strings.HasPrefix(at.String(), callback+"?") || at.Query().Get("state") != "xyz" || at.Query().Get("iss") != b.base {
 		b.t.Fatalf("got %d %s %s", resp.StatusCode, resp.Header, body)

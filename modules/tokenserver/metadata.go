@@ -19,7 +19,7 @@ func (h *Handler) describe() {
 		"token_endpoint": h.issuer.url(pathToken),
 		"jwks_uri":       h.issuer.url(pathKeys),
 
-		"grant_types_supported":    []string{oauth.GrantClientCredentials},
+		"grant_types_supported":    []string{oauth.GrantClientCredentials, oauth.GrantExchange},
 		"response_types_supported": []string{},
 
 		"token_endpoint_auth_methods_supported":            methods,

@@ -48,7 +48,8 @@ const pepperKey = "moat/token_server/pepper"
 // a secret, a signed assertion (RFC 7523) or a certificate (RFC 8705), and get
 // tokens by client_credentials, within the scopes and audiences of their entry.
 // Users, who stand in a file that `caddy moat user` writes, log in to applications
-// by authorization_code with PKCE (RFC 7636), and stay so by refresh_token.
+// by authorization_code with PKCE (RFC 7636), and stay so by refresh_token. Services
+// exchange tokens that they got for narrower ones (RFC 8693).
 // A token is bound to the key of a DPoP proof (RFC 9449) that comes with the
 // request, and to the client's certificate where the entry says so.
 //

@@ -27,11 +27,6 @@ var (
 	stores  = caddy.NewUsagePool() // by storage
 )
 
-// Pools are the pools of this package, for tests that look for what is left.
-func Pools() map[string]*caddy.UsagePool {
-	return map[string]*caddy.UsagePool{"issuers": issuers, "stores": stores}
-}
-
 // issuerKey tells issuers apart.
 type issuerKey struct {
 	storage, name string

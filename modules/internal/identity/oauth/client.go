@@ -228,8 +228,8 @@ func (c *Client) Validate() error {
 		return errors.New("grants or introspects is required: what is the client for?")
 	case len(c.Grants) > 0 && len(c.Audiences) == 0:
 		return errors.New("audiences is required: the services that its tokens are for")
-	case c.Public && (c.Has(GrantClientCredentials) || len(c.Introspects) > 0):
-		return errors.New("a public client has no secret: it gets no tokens for itself, and does not introspect")
+	case c.Public && (c.Has(GrantClientCredentials) || c.Has(GrantExchange) || len(c.Introspects) > 0):
+		return errors.New("a public client has no secret: it gets no tokens for itself, exchanges none and does not introspect")
 	case c.Has(GrantCode) != (len(c.Redirects) > 0):
 		return errors.New("authorization_code and redirects go together")
 	case c.Has(GrantRefresh) && !c.Has(GrantCode):

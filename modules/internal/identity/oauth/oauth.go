@@ -24,10 +24,11 @@ const (
 	GrantClientCredentials = "client_credentials"
 	GrantCode              = "authorization_code"
 	GrantRefresh           = "refresh_token"
+	GrantExchange          = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
 
 // Grants are the grant types that a client can have.
-var Grants = []string{GrantClientCredentials, GrantCode, GrantRefresh}
+var Grants = []string{GrantClientCredentials, GrantCode, GrantRefresh, GrantExchange}
 
 // Leeway is how far the clocks of clients may be off.
 const Leeway = 30 * time.Second
@@ -96,6 +97,9 @@ type Response struct {
 	Scope       string `json:"scope,omitempty"`
 
 	RefreshToken string `json:"refresh_token,omitempty"`
+
+	// IssuedType is there in exchanges (RFC 8693 section 2.2.1).
+	IssuedType string `json:"issued_token_type,omitempty"`
 }
 
 // Prepare makes the server ready.
@@ -138,6 +142,8 @@ func (s *Server) grants(name string) func(context.Context, *Request, *Binding) (
 	switch name {
 	case GrantClientCredentials:
 		return s.clientCredentials
+	case GrantExchange:
+		return s.exchange
 	case GrantCode:
 		if s.Users != nil {
 			return s.exchangeCode
