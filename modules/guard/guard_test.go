@@ -493,3 +493,21 @@ func TestCodesAreThoseOfTheManual(t *testing.T) {
 		}
 	}
 }
+
+// TestAClientThatRepeatsASecretIsNoGuess: a layer need not say which credential it has
+// rejected.
+func TestAClientThatRepeatsASecretIsNoGuess(t *testing.T) {
+	c := client{t: t, h: open(t, t.TempDir(), "rule guess {\ncount failed_credentials by address\nover 3 in 1m\nban 1h\n}"), addr: "203.0.113.1"}
+	rejected := func(w http.ResponseWriter, r *http.Request) error {
+		reqctx.Decisions(r).Add(decision.Decision{Layer: "token_server", Result: decision.Deny, Code: "invalid_client"})
+		return respond(401, "")(w, r)
+	}
+	c.header = http.Header{"Authorization": {"Basic YTpi"}}
+	for range 20 {
+		c.want(401, "POST", "/token", rejected)
+	}
+	for i, want := range []int{401, 401, 403} {
+		c.header = http.Header{"Authorization": {fmt.Sprintf("Basic YTpi%d", i)}}
+		c.want(want, "POST", "/token", rejected)
+	}
+}

@@ -164,6 +164,8 @@ func (x *exchange) judge(status int, err error) {
 	}
 	q.Credential = x.context.RejectedCredential()
 	switch {
+	case q.Credential == 0 && q.Signals&engine.Credentials != 0: // of a layer that has not said which
+		q.Credential = reqctx.HashCredential(x.r, nil)
 	case code != "":
 	case status == http.StatusTooManyRequests && err != nil:
 		q.Signals |= engine.Limited
