@@ -287,9 +287,6 @@ var codes = []string{
 	"unsupported_request_body", "webhook_replayed", "webhook_too_large",
 }
 
-// Codes returns the error codes that can be counted.
-func Codes() []string { return slices.Clone(codes) }
-
 // OfCode returns the signal of an error code, 0 for one that nobody counts.
 func OfCode(code string) Signals {
 	if i, ok := slices.BinarySearch(codes, code); ok {

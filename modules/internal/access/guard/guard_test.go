@@ -3,6 +3,7 @@ package guard
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -308,5 +309,18 @@ func TestAlarmIsRaisedOnceAWindow(t *testing.T) {
 	}
 	if n != 10 {
 		t.Errorf("%d alarms, want one for each eleven", n)
+	}
+}
+
+// TestCodesAreThoseOfTheManual: a signal that no layer gives would never be counted.
+func TestCodesAreThoseOfTheManual(t *testing.T) {
+	text, err := os.ReadFile("../../../../docs/reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range codes {
+		if !strings.Contains(string(text), "\n| `"+code+"` | ") {
+			t.Errorf("docs/reference.md has no code %s", code)
+		}
 	}
 }
