@@ -91,15 +91,7 @@ func (c *check) release() {
 	checks.Put(c)
 }
 
-// Find returns the operation of a request: a HEAD is one where its GET is.
-func (d *Document) Find(method, path string) (op *Operation, found bool) {
-	var m match
-	if path == "" || path[0] != '/' || !d.routes.find(path, &m) {
-		return nil, false
-	}
-	return m.endpoint.operation(method), true
-}
-
+// operation returns the one of a method: a HEAD is a GET where that is documented.
 func (e *endpoint) operation(method string) *Operation {
 	if op := e.operations[method]; op != nil {
 		return op

@@ -59,9 +59,6 @@ type Schema struct {
 	readOnlyNames, writeOnlyNames map[string]bool
 }
 
-// Location returns where the schema is, as the compiler was told.
-func (s *Schema) Location() string { return s.location }
-
 type objectRules struct {
 	properties   map[string]*property
 	folded       map[string]bool // the names of properties, folded
