@@ -26,6 +26,11 @@ type tried struct {
 	since time.Time
 }
 
+// counts reports whether there is something that counts now.
+func (t *tried) counts(now time.Time) bool {
+	return t != nil && now.Before(t.since.Add(attemptWindow))
+}
+
 // NewAttempts returns what has counted nothing.
 func NewAttempts() *Attempts { return &Attempts{seen: make(map[string]*tried)} }
 
@@ -35,7 +40,7 @@ func (a *Attempts) Take(keys []string, now time.Time) (wait time.Duration) {
 	defer a.mu.Unlock()
 	if len(a.seen)+len(keys) > maxAttempts {
 		for key, t := range a.seen {
-			if !now.Before(t.since.Add(attemptWindow)) {
+			if !t.counts(now) {
 				delete(a.seen, key)
 			}
 		}
@@ -44,24 +49,25 @@ func (a *Attempts) Take(keys []string, now time.Time) (wait time.Duration) {
 		}
 	}
 	for _, key := range keys {
-		t := a.seen[key]
-		if t == nil || !now.Before(t.since.Add(attemptWindow)) {
-			t = &tried{since: now}
-			a.seen[key] = t
-		}
 		limit := userAttempts
 		if strings.HasPrefix(key, "address") {
 			limit = addrAttempts
 		}
-		if t.n >= limit {
+		if t := a.seen[key]; t.counts(now) && t.n >= limit {
 			wait = max(wait, t.since.Add(attemptWindow).Sub(now))
 		}
 	}
 	if wait > 0 {
+		// Nothing is noted: who is refused could fill the memory with names.
 		return wait
 	}
 	for _, key := range keys {
-		a.seen[key].n++
+		t := a.seen[key]
+		if !t.counts(now) {
+			t = &tried{since: now}
+			a.seen[key] = t
+		}
+		t.n++
 	}
 	return 0
 }

@@ -322,6 +322,33 @@ func TestCodeThatIsReplayedEndsItsTokens(t *testing.T) {
 	}
 }
 
+func TestCodeOfClientWithoutRefreshTokensIsReplayed(t *testing.T) {
+	c := app()
+	c.Grants = []string{GrantCode}
+	f, _ := fix(t, c)
+	f.withUsers(t)
+	text := f.login(t)
+	resp, err := f.Token(t.Context(), redeem(t, text))
+	if err != nil || resp.RefreshToken != "" {
+		t.Fatal(resp, err)
+	}
+	if _, err := f.verifier.Verify(t.Context(), resp.AccessToken, f.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Token(t.Context(), redeem(t, text))
+	want(t, "replayed", err, 400, CodeInvalidGrant)
+	if _, err := f.verifier.Verify(t.Context(), resp.AccessToken, f.clock.Now()); err == nil {
+		t.Error("its access token is still good")
+	}
+	f.clock.add(f.Lifetime)
+	if err := f.State.Sweep(t.Context(), f.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if left := f.files("families"); len(left) > 0 {
+		t.Errorf("%v are left when the access token has expired", left)
+	}
+}
+
 func TestRefreshInParallelLogsNobodyOut(t *testing.T) {
 	f, _ := fix(t, app())
 	f.withUsers(t)
@@ -603,6 +630,32 @@ func TestAttemptsAreLimitedByUserAndAddress(t *testing.T) {
 	want(t, "the address", try("192.0.2.7", "alice", password), 429, "too_many_attempts")
 	if err := try(alicesIP, "alice", password); err != nil {
 		t.Errorf("another address: %v", err)
+	}
+}
+
+func TestRefusedAttemptsFillNoMemory(t *testing.T) {
+	f, _ := fix(t, app())
+	f.withUsers(t)
+	try := func(address, name string) error {
+		_, _, err := f.Login(t.Context(), address, name, "wrong", "")
+		return err
+	}
+	long := strings.Repeat("x", 60_000)
+	for n := range addrAttempts {
+		want(t, "wrong", try("192.0.2.7", fmt.Sprint(long, n)), 401, CodeAccessDenied)
+	}
+	for n := range 2 * maxAttempts {
+		want(t, "the address", try("192.0.2.7", fmt.Sprint("user", n)), 429, CodeAttempts)
+	}
+	// The address alone is kept out, and not everybody.
+	want(t, "another address", try(alicesIP, "alice"), 401, CodeAccessDenied)
+	for key := range f.Users.attempts.seen {
+		if len(key) > 200 {
+			t.Fatalf("a name of %d bytes is remembered", len(key))
+		}
+	}
+	if n := len(f.Users.attempts.seen); n > addrAttempts+3 {
+		t.Errorf("%d keys are remembered", n)
 	}
 }
 

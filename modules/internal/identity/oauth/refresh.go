@@ -52,13 +52,19 @@ func (s *Server) begin(ctx context.Context, r *Request, c *code, user *User, bou
 		}
 	}
 	resp, err := s.forUser(r, f, user, f.Scopes, f.Audiences, bound)
-	if err != nil || !r.Client.Has(GrantRefresh) {
-		return resp, err
+	if err != nil {
+		return nil, err
+	}
+	refresh := r.Client.Has(GrantRefresh)
+	if !refresh {
+		f.Expires = f.Until // it is kept for the code that may come again
 	}
 	if err := s.State.put(ctx, "families/"+c.Family, f); err != nil {
 		return nil, err
 	}
-	resp.RefreshToken = s.State.refreshText(c.Family, f.Generation)
+	if refresh {
+		resp.RefreshToken = s.State.refreshText(c.Family, f.Generation)
+	}
 	return resp, nil
 }
 

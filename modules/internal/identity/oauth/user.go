@@ -414,7 +414,8 @@ const patience = 10 * time.Second
 func (s *Server) Login(ctx context.Context, address, name, password, factor string) (user *User, acr string, err error) {
 	name = strings.ToLower(strings.TrimSpace(name))
 	now := s.Now()
-	keys := []string{"user\x00" + name, "address\x00" + address}
+	sum := sha256.Sum256([]byte(name)) // a name may be as long as a request
+	keys := []string{"user\x00" + string(sum[:]), "address\x00" + address}
 	if wait := s.Users.attempts.Take(keys, now); wait > 0 {
 		e := *errAttempts
 		e.RetryAfter = wait
