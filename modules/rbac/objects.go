@@ -2,6 +2,7 @@ package rbac
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -128,13 +129,20 @@ func inHeader(objects []policy.Object, r *http.Request) error {
 
 // inContent looks through forms and JSON.
 func (h *Handler) inContent(objects []policy.Object, r *http.Request) error {
-	media, params, err := mime.ParseMediaType(strings.Join(r.Header["Content-Type"], ","))
-	if err != nil && len(r.Header["Content-Type"]) > 0 && media == "" {
-		media = "application/json" // whatever it is, somebody may read it as that
+	var media string
+	var params map[string]string
+	if kinds := r.Header["Content-Type"]; len(kinds) > 1 {
+		return errContentForm // which of them counts differs
+	} else if len(kinds) == 1 && kinds[0] != "" {
+		var err error
+		if media, params, err = mime.ParseMediaType(kinds[0]); err != nil {
+			return errContentForm // others read it as something, up to a comma, say
+		}
 	}
-	json := media == "" || strings.HasSuffix(media, "json") || strings.HasPrefix(media, "text/")
-	form := media == "application/x-www-form-urlencoded"
-	if !json && !form && media != "multipart/form-data" {
+	object := media == "" || strings.HasSuffix(media, "json") || strings.HasPrefix(media, "text/")
+	form := media == "" || media == "application/x-www-form-urlencoded" // Rack takes what has no type for a form
+	parts := strings.HasPrefix(media, "multipart/")
+	if !object && !form && !parts {
 		return nil
 	}
 	charset, ok := params["charset"]
@@ -152,19 +160,30 @@ func (h *Handler) inContent(objects []policy.Object, r *http.Request) error {
 		return errContentSize
 	case err != nil:
 		return errContentForm
-	case form:
-		return inQuery(objects, string(text))
-	case json:
-		return inJSON(objects, text, media)
+	case parts:
+		return inMultipart(objects, text, params["boundary"])
 	}
-	return inMultipart(objects, text, params["boundary"])
+	if form {
+		err = inQuery(objects, string(text))
+	}
+	if err == nil && object {
+		err = inJSON(objects, text, media)
+	}
+	return err
 }
 
 // inJSON looks at the members of an object. What is not called JSON is read as
 // that if it looks like it.
 func inJSON(objects []policy.Object, text []byte, media string) error {
 	text = bytes.TrimLeft(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), " \t\r\n")
-	if len(text) == 0 || text[0] != '{' || strings.HasSuffix(media, "ndjson") {
+	switch {
+	case len(text) == 0 || strings.HasSuffix(media, "ndjson"):
+		return nil
+	case text[0] == '{':
+	case strings.HasSuffix(media, "json") && !json.Valid(text), // comments, which some skip
+		bytes.HasPrefix(bytes.TrimLeft(text, "\x00\xfe\xff \t\r\n"), []byte{'{'}): // UTF-16, which some find out
+		return errContentForm
+	default:
 		return nil
 	}
 	var s strictjson.Scanner
@@ -214,12 +233,29 @@ func inMultipart(objects []policy.Object, text []byte, boundary string) error {
 		case n == query.MaxParameters:
 			return errParameters
 		}
+		name, err := partName(part.Header["Content-Disposition"])
+		if err != nil {
+			return err
+		}
 		value, err := io.ReadAll(part)
 		if err != nil {
 			return errContentForm
 		}
-		if err := named(objects, part.FormName(), string(value)); err != nil {
+		if err := named(objects, name, string(value)); err != nil {
 			return err
 		}
 	}
+}
+
+// partName returns the name of a part, which must have one reading: not all who read
+// forms ask for form-data, know name*, or take the first of two names.
+func partName(fields []string) (string, error) {
+	if len(fields) == 0 {
+		return "", nil
+	}
+	_, params, err := mime.ParseMediaType(fields[0])
+	if err != nil || len(fields) > 1 || strings.Contains(strings.ReplaceAll(strings.ToLower(fields[0]), "filename*", ""), "name*") {
+		return "", errContentForm
+	}
+	return params["name"], nil
 }

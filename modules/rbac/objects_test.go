@@ -13,6 +13,7 @@ const ownOrders = `rbac {
 		allow * /orders/{order_id} when ` + "`owner(\"/sub\", order_id)`" + `
 		allow GET /days/{date} when ` + "`date != \"never\"`" + `
 		allow * /free/{order_id}
+		allow GET /blank/{_} when ` + "`_ != \"9\"`" + `
 	}
 	role manager {
 		allow * /orders/*
@@ -25,6 +26,16 @@ func clerk(role string) *principal.Principal {
 		ID: "7", Issuer: "https://id.test", Kind: principal.KindJWT, Roles: []string{role},
 		Claims: principal.NewClaims([]byte(`{"sub":"7"}`)),
 	}
+}
+
+// utf16 is a text in UTF-16, the larger byte first.
+func utf16(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		b.WriteByte(0)
+		b.WriteByte(text[i])
+	}
+	return b.String()
 }
 
 // TestObjectsThatAreNamedTwice holds that a condition about the object in the path
@@ -60,6 +71,7 @@ func TestObjectsThatAreNamedTwice(t *testing.T) {
 		{target: "/days/1?date=2", want: 400},
 		{target: "/days/1", fields: []string{"Date", "Mon, 30 Nov 2026 00:00:00 GMT", "Host", "a"}, want: 200},
 		{target: "/free/7?order_id=8", want: 200},
+		{target: "/blank/7", fields: []string{"X", "8"}, want: 200},
 		{role: "manager", target: "/orders/7?order_id=8", want: 200},
 
 		{target: "/orders/7", kind: "application/json", body: `{"order_id":"7","x":{"order_id":8}}`, want: 200},
@@ -88,6 +100,30 @@ func TestObjectsThatAreNamedTwice(t *testing.T) {
 		{target: "/orders/7", kind: "multipart/form-data; boundary=x", body: "--x\r\nContent-Disposition: form-data; name=order_id\r\n\r\n8\r\n--x--\r\n", want: 400},
 		{target: "/orders/7", kind: "multipart/form-data; boundary=x", body: "--x\r\nContent-Disp", want: 400},
 		{target: "/orders/7", kind: "multipart/form-data", body: "--x", want: 400},
+
+		// A type of content with more than one reading, or none.
+		{target: "/orders/7", kind: "image/png; a=b, application/json", body: `{"order_id":8}`, want: 400},
+		{target: "/orders/7", kind: "image/png; a", body: `{"order_id":8}`, want: 400},
+		{target: "/orders/7", kind: "application/json; a=b, application/x-www-form-urlencoded", body: "order_id=8", want: 400},
+		{target: "/orders/7", kind: "application/x-www-form-urlencoded, a", body: "order_id=8", want: 400},
+		{target: "/orders/7", kind: "application/x-www-form-urlencoded; a; a", body: "order_id=8", want: 400},
+		{target: "/orders/7", body: "order_id=8", want: 400}, // a form for Rack
+		{target: "/orders/7", body: "order_id=7", want: 200},
+		{target: "/orders/7", kind: "multipart/form-data; boundary=x; boundary=y", body: "--x\r\nContent-Disposition: form-data; name=order_id\r\n\r\n8\r\n--x--\r\n", want: 400},
+		{target: "/orders/7", kind: "multipart/mixed; boundary=x", body: "--x\r\nContent-Disposition: form-data; name=order_id\r\n\r\n8\r\n--x--\r\n", want: 400},
+		{target: "/orders/7", kind: "multipart/form-data; boundary=x", body: "--x\r\nContent-Disposition: form-data; name=a; name=order_id\r\n\r\n8\r\n--x--\r\n", want: 400},
+		{target: "/orders/7", kind: "multipart/form-data; boundary=x", body: "--x\r\nContent-Disposition: attachment; name=order_id\r\n\r\n8\r\n--x--\r\n", want: 400},
+		{target: "/orders/7", kind: "multipart/form-data; boundary=x", body: "--x\r\nContent-Disposition: form-data; name=order_id; name*=utf-8''a\r\n\r\n8\r\n--x--\r\n", want: 400},
+		{target: "/orders/7", kind: "multipart/form-data; boundary=x", body: "--x\r\nContent-Disposition: form-data; name=f; filename*=utf-8''order_id\r\n\r\n8\r\n--x--\r\n", want: 200},
+		{target: "/orders/7", kind: "multipart/form-data; boundary=x", body: "--x\r\nContent-Disposition: form-data; name=a\r\nContent-Disposition: form-data; name=order_id\r\n\r\n8\r\n--x--\r\n", want: 400},
+
+		// JSON for readers that find out the encoding, or skip comments.
+		{target: "/orders/7", kind: "application/json", body: utf16("{\"order_id\":8}"), want: 400},
+		{target: "/orders/7", kind: "application/json", body: "\xfe\xff" + utf16("{\"order_id\":8}"), want: 400},
+		{target: "/orders/7", kind: "application/json", body: "/**/{\"order_id\":8}", want: 400},
+		{target: "/orders/7", kind: "application/json", body: "\f{\"order_id\":8}", want: 400},
+		{target: "/orders/7", kind: "application/json", body: " [1]", want: 200},
+		{target: "/orders/7", kind: "application/x-ndjson", body: "{\"order_id\":8}\n{}", want: 200},
 		{role: "manager", target: "/orders/7", kind: "application/json", body: `{"order_id":8}`, want: 200},
 		{target: "/free/7", kind: "application/json", body: `{"order_id":8}`, want: 200},
 	} {
