@@ -244,9 +244,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	h.allowed.Inc()
 	seen := &response{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	body := watch(r)
+	defer body.restore(r)
 	seen.begun = func(status int) {
 		now := time.Now()
-		h.tell(call.End(now, outcome(r, status), now.Sub(began)))
+		end := outcome(r, status)
+		if end == breaker.Failure && body.broken.Load() {
+			end = breaker.Undecided // the client's fault, not the upstream's
+		}
+		h.tell(call.End(now, end, now.Sub(began)))
 	}
 	defer seen.once(http.StatusBadGateway) // a panic, or a handler that responds with nothing
 	err := next.ServeHTTP(seen, r)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -95,6 +97,50 @@ func TestFailuresOpenIt(t *testing.T) {
 				t.Errorf("Retry-After %q", retry)
 			}
 		})
+	}
+}
+
+// TestBrokenContentOpensNothing holds that clients cannot take an upstream out of
+// service by content that ends early or is garbled, which a proxy answers with 502.
+func TestBrokenContentOpensNothing(t *testing.T) {
+	h := opened(t, "volume 5")
+	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer upstream.Close()
+	statuses := make(chan int, 1)
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{})
+		status := http.StatusOK
+		err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+			out, err := http.NewRequestWithContext(r.Context(), r.Method, upstream.URL, r.Body)
+			if err != nil {
+				return err
+			}
+			res, err := http.DefaultClient.Do(out)
+			if err != nil {
+				return caddyhttp.Error(http.StatusBadGateway, err)
+			}
+			return res.Body.Close()
+		}))
+		var he caddyhttp.HandlerError
+		if errors.As(err, &he) {
+			status = he.StatusCode
+		}
+		statuses <- status
+	}))
+	defer site.Close()
+	for range 20 {
+		conn, err := net.Dial("tcp", site.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+		if status := <-statuses; status != http.StatusBadGateway {
+			t.Fatalf("got %d", status)
+		}
+		_ = conn.Close()
+	}
+	if status, _ := send(t.Context(), h, responds(200)); status != 200 {
+		t.Errorf("clients have opened it: %d", status)
 	}
 }
 
