@@ -2,9 +2,12 @@ package identity
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -455,6 +458,42 @@ func TestBackChannelLogout(t *testing.T) {
 	b.Login("/app/x")
 	if r := post(p.LogoutToken(nil)); r.StatusCode != 200 { // by sub
 		t.Errorf("%d %s", r.StatusCode, r.Body)
+	}
+	if r := b.Do("GET", "/app/x", ""); r.StatusCode != 401 {
+		t.Errorf("%d %s", r.StatusCode, r.Body)
+	}
+}
+
+func TestLogoutTokenIsGoodAgainWhereTheStorageWasAway(t *testing.T) {
+	s, p, b := startLogin(t, "")
+	b.Login("/app/x")
+	locks := ""
+	_ = filepath.WalkDir(s.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == "locks" {
+			locks = path
+		}
+		return nil
+	})
+	if err := os.Rename(locks, locks+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(locks, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tok := p.LogoutToken(nil)
+	for _, want := range []int{503, 503, 200, 400} {
+		if want == 200 {
+			if err := os.Remove(locks); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(locks+".away", locks); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := s.Do("PORT", "POST", "/.moat/backchannel-logout", "logout_token="+url.QueryEscape(tok), "Content-Type: application/x-www-form-urlencoded")
+		if r.StatusCode != want {
+			t.Fatalf("%d instead of %d: %s", r.StatusCode, want, r.Body)
+		}
 	}
 	if r := b.Do("GET", "/app/x", ""); r.StatusCode != 401 {
 		t.Errorf("%d %s", r.StatusCode, r.Body)

@@ -49,6 +49,7 @@ type idp struct {
 	keys    *keyset.Set
 	ids     *oidc.IDTokenVerifier
 	logouts *token.Verifier
+	owed    sync.Map // IDs of logout tokens whose sessions could not be ended
 	now     func() time.Time
 
 	mu     sync.Mutex

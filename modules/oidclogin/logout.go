@@ -111,13 +111,14 @@ const maxLogoutToken = 32 << 10
 // Back-Channel Logout 1.0 section 2.5).
 func (p *Provider) serveBackchannel(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
-	sub, sid, err := p.logoutToken(r)
+	sub, sid, use, err := p.logoutToken(r)
 	n := 0
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), time.Minute)
 		defer cancel()
 		n, err = p.sessions.EndAll(ctx, sub, sid)
 		if err != nil {
+			p.idp.owed.Store(use, true) // the provider may send it again
 			return p.unavailable(w, r, err)
 		}
 	}
@@ -136,40 +137,45 @@ func (p *Provider) serveBackchannel(w http.ResponseWriter, r *http.Request) erro
 }
 
 // logoutToken verifies the logout token of a request and returns whom it is about.
-func (p *Provider) logoutToken(r *http.Request) (sub, sid string, err error) {
+func (p *Provider) logoutToken(r *http.Request) (sub, sid, use string, err error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
-		return "", "", errors.New("it is not sent as a form")
+		return "", "", "", errors.New("it is not sent as a form")
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxLogoutToken+1))
 	if err != nil || len(body) > maxLogoutToken {
-		return "", "", errors.New("it cannot be read, or is too large")
+		return "", "", "", errors.New("it cannot be read, or is too large")
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil || len(form["logout_token"]) != 1 {
-		return "", "", errors.New("there is not one logout_token")
+		return "", "", "", errors.New("there is not one logout_token")
 	}
 	now := p.now()
 	t, err := p.idp.logouts.Verify(r.Context(), form.Get("logout_token"), now)
 	if err != nil {
-		return "", "", err
+		return "", "", "", err
 	}
 	claims := t.Principal.Claims.Map()
 	events, _ := claims["events"].(map[string]any)
 	if _, ok := events[backchannelEvent].(map[string]any); !ok {
-		return "", "", errors.New("it has no event of a logout")
+		return "", "", "", errors.New("it has no event of a logout")
 	}
 	if _, ok := claims["nonce"]; ok {
-		return "", "", errors.New("it has a nonce, as an ID token has")
+		return "", "", "", errors.New("it has a nonce, as an ID token has")
 	}
 	sub, okSub := optionalText(claims, "sub")
 	sid, okSID := optionalText(claims, "sid")
 	if !okSub || !okSID || sub == "" && sid == "" {
-		return "", "", errors.New("it names nobody")
+		return "", "", "", errors.New("it names nobody")
 	}
 	if t.IssuedAt.IsZero() || now.Sub(t.IssuedAt) > time.Hour {
-		return "", "", errors.New("it is too old")
+		return "", "", "", errors.New("it is too old")
 	}
-	return sub, sid, p.used.Use(r.Context(), replay.Entry{Scope: "logout " + p.issuer, Value: t.Principal.ID, Until: t.Expires.Add(2 * leeway)}, now)
+	use = t.Principal.ID
+	err = p.used.Use(r.Context(), replay.Entry{Scope: "logout " + p.issuer, Value: use, Until: t.Expires.Add(2 * leeway)}, now)
+	if _, owed := p.idp.owed.LoadAndDelete(use); owed && errors.Is(err, replay.ErrReplayed) {
+		err = nil // it has not ended what it was to end
+	}
+	return sub, sid, use, err
 }
 
 // optionalText returns a claim that must be text where it is there.
