@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-moat/caddy-moat/modules/internal/access/policy"
 )
 
 // config writes a configuration with these rbac blocks and returns its name.
@@ -162,6 +164,29 @@ func TestMatrix(t *testing.T) {
 	rows, err := csv.NewReader(strings.NewReader(got)).ReadAll()
 	if err != nil || len(rows) != 6 || rows[4][4] != "GET,POST,(other)" || rows[2][1] != "" {
 		t.Errorf("got %v, %q", err, rows)
+	}
+}
+
+// TestOverlapsOfPathsAreShown: neither path is the more specific, and what both
+// are for is in the table and in the difference.
+func TestOverlapsOfPathsAreShown(t *testing.T) {
+	dir := t.TempDir()
+	old, changed := filepath.Join(dir, "old.yaml"), filepath.Join(dir, "new.yaml")
+	write(t, old, `roles: {clerk: {allow: ["PUT /a/{x}"]}}`)
+	write(t, changed, `roles: {clerk: {allow: ["PUT /a/{x}"], deny: ["PUT /{y}/b"]}}`)
+	if out, err := command(diffCommand(), old, changed); !errors.Is(err, errNo) || out != "role clerk loses PUT /a/b\n" {
+		t.Errorf("got %v\n%s", err, out)
+	}
+	if out, err := command(diffCommand(), changed, old); !errors.Is(err, errNo) || out != "role clerk gains PUT /a/b\n" {
+		t.Errorf("back: got %v\n%s", err, out)
+	}
+	var lines []string
+	for i := range 102 {
+		lines = append(lines, fmt.Sprintf("clerk%d: {allow: [\"GET /a%d/{x}\"], deny: [\"GET /{y}/b%d\"]}", i, i, i))
+	}
+	write(t, changed, "roles: {"+strings.Join(lines, ", ")+"}")
+	if out, err := command(diffCommand(), old, changed); !errors.Is(err, policy.ErrTooManyOverlaps) || errors.Is(err, errNo) {
+		t.Errorf("too many: got %v\n%s", err, out)
 	}
 }
 

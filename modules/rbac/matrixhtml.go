@@ -84,7 +84,11 @@ type htmlUser struct{ ID, From, Roles string }
 
 // matrixHTML writes the table as a page.
 func matrixHTML(w io.Writer, l *loaded) error {
-	rows := matrixRows(l.matrix())
+	m, err := l.matrix()
+	if err != nil {
+		return err
+	}
+	rows := matrixRows(m)
 	page := struct {
 		Digest string
 		Head   []string

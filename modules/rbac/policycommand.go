@@ -37,7 +37,10 @@ func matrixCommand() *cobra.Command {
 		Short: "Prints who may do what",
 		Long: `Prints a table of who may do what. There is a row for every path that a rule
 names; it stands for the requests that match it and no more specific path of
-another row. There is a column for everyone, for callers with an identity, and
+another row. A request that matches two of them, of which neither is more
+specific, may do what either allows; where a rule that denies takes some of that
+away, there is a row for what both are for: /a/b for "allow GET /a/{x}" and
+"deny GET /{y}/b". There is a column for everyone, for callers with an identity, and
 for each role and scope; what a role inherits, and what everybody may do, is in
 its column too. Where the authentication before rbac is not optional, the column
 for everyone is empty: nobody comes to rbac without a credential.
@@ -58,10 +61,14 @@ stands for the calls that match it and no more specific name of another row.`,
 			if asHTML {
 				return matrixHTML(cmd.OutOrStdout(), l)
 			}
-			if asCSV {
-				return matrixCSV(cmd.OutOrStdout(), l.matrix())
+			m, err := l.matrix()
+			if err != nil {
+				return err
 			}
-			return matrixText(cmd.OutOrStdout(), l.matrix())
+			if asCSV {
+				return matrixCSV(cmd.OutOrStdout(), m)
+			}
+			return matrixText(cmd.OutOrStdout(), m)
 		}),
 	}
 	f := cmd.Flags()
@@ -74,7 +81,13 @@ stands for the calls that match it and no more specific name of another row.`,
 }
 
 // matrix returns the table of who may do what.
-func (l *loaded) matrix() *policy.Matrix { return l.front.hide(l.policy.Matrix()) }
+func (l *loaded) matrix() (*policy.Matrix, error) {
+	m, err := l.policy.Matrix()
+	if err != nil {
+		return nil, err
+	}
+	return l.front.hide(m), nil
+}
 
 // matrixRows returns the table as text, its head first.
 func matrixRows(m *policy.Matrix) [][]string {
@@ -164,7 +177,8 @@ func diffCommand() *cobra.Command {
 are configurations (Caddyfiles, or JSON) or policy files (YAML or JSON).
 
 Both policies are compiled and compared by what they decide, for every path and
-every tool, resource or prompt of an MCP server that a rule of either names; rules that are only written differently make no
+every tool, resource or prompt of an MCP server that a rule of either names, and for what
+a rule that allows and one that denies have in common; rules that are only written differently make no
 difference. Users whose roles change are listed with these roles and with what these allow
 in rbac; a role may also change what redact shows them. "may" is
 where a condition decides. The exit code is 0 if nothing
@@ -208,13 +222,20 @@ func policyOf(file string, number int) (*loaded, error) {
 
 // diff prints the differences, one line for each caller and path.
 func diff(w io.Writer, from, to *loaded) error {
-	roles, users := policy.CompareUsers(from.policy, to.policy)
+	roles, users, err := policy.CompareUsers(from.policy, to.policy)
+	if err != nil {
+		return err
+	}
+	gains, err := policy.Compare(from.policy, to.policy)
+	if err != nil {
+		return err
+	}
 	for _, change := range roles {
 		if _, err := fmt.Fprintln(w, change); err != nil {
 			return err
 		}
 	}
-	gains := append(policy.Compare(from.policy, to.policy), users...)
+	gains = append(gains, users...)
 	type line struct{ who, path, verb string }
 	var order []line
 	methods := make(map[line][]string)

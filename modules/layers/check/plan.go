@@ -267,10 +267,7 @@ func (p *planner) rights(a, b *site, added bool) error {
 // unclear.
 func (p *planner) calls(from, to *policy.Policy) {
 	found := false
-	for _, g := range policy.Compare(from, to) {
-		if g.Method != string(policy.Tool) && g.Method != string(policy.Resource) && g.Method != string(policy.Prompt) {
-			continue
-		}
+	for _, g := range policy.CompareCalls(from, to) {
 		found = true
 		e, verb := tightens, "loses"
 		if g.To > g.From {

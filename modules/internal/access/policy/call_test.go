@@ -151,7 +151,7 @@ func TestRulesForCallsAreNoRulesForPaths(t *testing.T) {
 	if got := p.Warnings(); len(got) != 0 {
 		t.Errorf("warnings: %v", got)
 	}
-	if m := p.Matrix(); len(m.Rows) != 1 {
+	if m := matrix(t, p); len(m.Rows) != 1 {
 		t.Errorf("matrix: %+v", m.Rows)
 	}
 	p.Explain(&Request{Method: "GET", Path: "/x"})

@@ -24,7 +24,9 @@ type Row struct {
 }
 
 // Matrix is who may do what. A row stands for the requests that match its
-// path and no more specific path of another row.
+// path and no more specific path of another row. Requests that match two of
+// which neither is more specific may do what either allows: where a rule takes
+// some of that away, there is a row for what both are for.
 type Matrix struct {
 	Subjects []string // as in Rule.Who
 	Methods  []string // the last, "*", stands for all that no rule names
@@ -36,14 +38,35 @@ type Matrix struct {
 	Calls []CallRow
 }
 
-// Matrix works out who may do what, for every path that a rule names.
-func (p *Policy) Matrix() *Matrix {
+// Matrix works out who may do what, for every path that a rule names, and for
+// what paths have in common. It returns ErrTooManyOverlaps if that is too much.
+func (p *Policy) Matrix() (*Matrix, error) {
 	m := &Matrix{Subjects: p.subjects, Methods: append(slices.Sorted(slices.Values(p.methods)), "*")}
-	for _, s := range samples(p) {
-		m.Rows = append(m.Rows, Row{Path: s.path, Cells: p.cells(s, m.Methods)})
+	all, err := samples(p)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all {
+		cells := p.cells(s, m.Methods)
+		if len(s.parents) == 0 || !slices.EqualFunc(cells, p.either(s.parents, m.Methods), slices.Equal[[]Allowed]) {
+			m.Rows = append(m.Rows, Row{Path: s.path, Cells: cells})
+		}
 	}
 	m.Calls = p.callRows()
-	return m
+	return m, nil
+}
+
+// either returns what one of several samples allows.
+func (p *Policy) either(all []sample, methods []string) [][]Allowed {
+	cells := p.cells(all[0], methods)
+	for _, s := range all[1:] {
+		for subject, list := range p.cells(s, methods) {
+			for i, a := range list {
+				cells[subject][i] = max(cells[subject][i], a)
+			}
+		}
+	}
+	return cells
 }
 
 // sample is a path of a rule, as it is written, with a path of a request
@@ -54,51 +77,8 @@ type sample struct {
 	of   string
 	call Call
 
-	// Of names for which two rules are: those of either.
+	// Of paths and names for which two rules are: those of either.
 	parents []sample
-}
-
-// samples returns one for every path that a rule of any of the policies
-// names, in the order of the paths. Paths that differ in the names of their
-// variables are the same.
-func samples(policies ...*Policy) []sample {
-	// Segments that are longer than all in the policies, and more of them.
-	long, deep := 0, 0
-	for _, p := range policies {
-		for _, r := range p.rules {
-			deep = max(deep, len(r.pattern))
-			for _, s := range r.pattern {
-				long = max(long, len(s.text))
-			}
-		}
-	}
-	fresh := "/" + strings.Repeat("x", long+1)
-	seen := make(map[string]bool)
-	var all []sample
-	for _, p := range policies {
-		for _, r := range p.rules {
-			if r.Line.Call != "" {
-				continue
-			}
-			s := sample{path: r.Line.Path}
-			for _, seg := range r.pattern {
-				switch seg.kind {
-				case literal:
-					s.of += "/" + seg.text
-				case single:
-					s.of += fresh
-				case below:
-					s.of += strings.Repeat(fresh, deep+1)
-				}
-			}
-			if !seen[s.of] {
-				seen[s.of] = true
-				all = append(all, s)
-			}
-		}
-	}
-	slices.SortFunc(all, func(a, b sample) int { return strings.Compare(a.path, b.path) })
-	return all
 }
 
 // Gain is what somebody may do by one policy and not, or not always, by
@@ -111,38 +91,65 @@ type Gain struct {
 }
 
 // Compare works out who gains and who loses by a change from one policy to
-// another. It looks at every path, and every name of a call, that a rule of either names, for every role
+// another. It looks at every path, and every name of a call, that a rule of either names, and at
+// what a rule that allows and one that denies have in common, for every role
 // and scope of either: a caller with a role that only one of them knows has,
-// by the other, what every caller has.
-func Compare(from, to *Policy) []Gain {
+// by the other, what every caller has. It returns ErrTooManyOverlaps if that is too much.
+func Compare(from, to *Policy) ([]Gain, error) {
+	all, err := samples(from, to)
+	if err != nil {
+		return nil, err
+	}
+	methods := methodsOf(from, to)
+	gains := make([]Gain, 0, len(all))
+	for _, s := range all {
+		gains = append(gains, gainsAt(from, to, s, methods)...)
+	}
+	return append(gains, CompareCalls(from, to)...), nil
+}
+
+// CompareCalls is Compare for calls of MCP servers alone.
+func CompareCalls(from, to *Policy) []Gain {
+	all := callSamples(from, to)
+	gains := make([]Gain, 0, len(all))
+	for _, s := range all {
+		gains = append(gains, gainsAt(from, to, s, []string{string(s.call)})...)
+	}
+	return gains
+}
+
+// methodsOf returns the methods of rules of either policy, and "*".
+func methodsOf(from, to *Policy) []string {
 	methods := slices.Concat(from.methods, to.methods)
 	slices.Sort(methods)
-	methods = append(slices.Compact(methods), "*")
+	return append(slices.Compact(methods), "*")
+}
+
+// gainsAt returns what changes at a sample, and not at one of its parents already.
+func gainsAt(from, to *Policy, s sample, methods []string) []Gain {
 	subjects := slices.Clone(from.subjects)
-	for _, s := range to.subjects {
-		if !slices.Contains(subjects, s) {
-			subjects = append(subjects, s)
+	for _, who := range to.subjects {
+		if !slices.Contains(subjects, who) {
+			subjects = append(subjects, who)
 		}
+	}
+	type side struct{ before, after [][]Allowed }
+	at := func(s sample) side { return side{from.cells(s, methods), to.cells(s, methods)} }
+	here := at(s)
+	parents := make([]side, len(s.parents))
+	for i, parent := range s.parents {
+		parents[i] = at(parent)
 	}
 	var all []Gain
-	compare := func(s sample, methods []string) {
-		before, after := from.cells(s, methods), to.cells(s, methods)
-		for _, who := range subjects {
-			a, b := from.cell(before, who), to.cell(after, who)
-			for i, method := range methods {
-				if a[i] != b[i] && !slices.ContainsFunc(s.parents, func(parent sample) bool {
-					return from.cell(from.cells(parent, methods), who)[i] == a[i] && to.cell(to.cells(parent, methods), who)[i] == b[i]
-				}) {
-					all = append(all, Gain{who, method, s.path, a[i], b[i]})
-				}
+	for _, who := range subjects {
+		a, b := from.cell(here.before, who), to.cell(here.after, who)
+		for i, method := range methods {
+			if a[i] != b[i] && !slices.ContainsFunc(parents, func(p side) bool {
+				return from.cell(p.before, who)[i] == a[i] && to.cell(p.after, who)[i] == b[i]
+			}) {
+				all = append(all, Gain{who, method, s.path, a[i], b[i]})
 			}
 		}
-	}
-	for _, s := range samples(from, to) {
-		compare(s, methods)
-	}
-	for _, s := range callSamples(from, to) {
-		compare(s, []string{string(s.call)})
 	}
 	return all
 }
@@ -196,13 +203,15 @@ func wildcardMethod(method string) string {
 
 // CompareUsers works out which users are given other roles by a change from one
 // policy to another, one line for each role, and what they gain and lose by that,
-// for every path and every name of a call that a rule of either policy names. What changes for everybody
+// for everything that Compare looks at. What changes for everybody
 // who has a role is for Compare to say.
-func CompareUsers(from, to *Policy) (roles []string, gains []Gain) {
-	methods := slices.Concat(from.methods, to.methods)
-	slices.Sort(methods)
-	methods = append(slices.Compact(methods), "*")
-	paths := append(samples(from, to), callSamples(from, to)...)
+func CompareUsers(from, to *Policy) (roles []string, gains []Gain, err error) {
+	methods := methodsOf(from, to)
+	paths, err := samples(from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	paths = append(paths, callSamples(from, to)...)
 	for _, u := range usersOf(from, to) {
 		before, after := from.given(u), to.given(u)
 		if slices.Equal(before, after) {
@@ -220,21 +229,23 @@ func CompareUsers(from, to *Policy) (roles []string, gains []Gain) {
 			}
 		}
 		for _, s := range paths {
-			was, is := from.rulesFor(s), to.rulesFor(s)
 			methods := methods
 			if s.call != "" {
 				methods = []string{string(s.call)}
 			}
+			was, is := from.rulesFor(s), to.rulesFor(s)
 			for _, method := range methods {
-				a := from.may(s, was, method, from.subjectsOf(before)...)
-				b := to.may(s, is, method, to.subjectsOf(after)...)
-				if a != b {
-					gains = append(gains, Gain{who, method, s.path, a, b})
+				change := func(s sample, was, is []*Rule) [2]Allowed {
+					return [2]Allowed{from.may(s, was, method, from.subjectsOf(before)...), to.may(s, is, method, to.subjectsOf(after)...)}
+				}
+				c := change(s, was, is)
+				if c[0] != c[1] && !slices.ContainsFunc(s.parents, func(p sample) bool { return change(p, from.rulesFor(p), to.rulesFor(p)) == c }) {
+					gains = append(gains, Gain{who, method, s.path, c[0], c[1]})
 				}
 			}
 		}
 	}
-	return roles, gains
+	return roles, gains, nil
 }
 
 // userFrom is a user of a source, or of any if from is empty.

@@ -5,8 +5,26 @@ import (
 	"testing"
 )
 
+func matrix(t *testing.T, p *Policy) *Matrix {
+	t.Helper()
+	m, err := p.Matrix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func compare(t *testing.T, from, to *Policy) []Gain {
+	t.Helper()
+	gains, err := Compare(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gains
+}
+
 func TestMatrixOfTheShop(t *testing.T) {
-	m := compile(t, shop()).Matrix()
+	m := matrix(t, compile(t, shop()))
 	if want := []string{"anyone", "authenticated", "role clerk", "role manager", "scope stock:read"}; !slices.Equal(m.Subjects, want) {
 		t.Errorf("subjects: got %q; want %q", m.Subjects, want)
 	}
@@ -44,17 +62,17 @@ func TestMatrixOfTheShop(t *testing.T) {
 
 func TestCompareSaysWhoGainsAndWhoLoses(t *testing.T) {
 	from, to := shop(), shop()
-	if got := Compare(compile(t, from), compile(t, to)); got != nil {
+	if got := compare(t, compile(t, from), compile(t, to)); len(got) > 0 {
 		t.Errorf("equal policies: got %+v", got)
 	}
 	// The same, written otherwise.
 	to.Roles["clerk"] = &Block{Allow: []string{"POST /orders", "GET,HEAD /orders/*", "GET /orders/{x}"}}
-	if got := Compare(compile(t, from), compile(t, to)); got != nil {
+	if got := compare(t, compile(t, from), compile(t, to)); len(got) > 0 {
 		t.Errorf("the same in other words: got %+v", got)
 	}
 	to.Roles["clerk"] = &Block{Allow: []string{"GET /orders/*", "DELETE /orders/{id} when id == user"}}
 	to.Roles["guest"] = &Block{Allow: []string{"GET /news"}}
-	got := Compare(compile(t, from), compile(t, to))
+	got := compare(t, compile(t, from), compile(t, to))
 	want := []Gain{
 		{"role guest", "GET", "/news", Never, Always},
 		{"role guest", "HEAD", "/news", Never, Always},
