@@ -288,6 +288,10 @@ func partName(raw *mimemultipart.Part) (string, bool) {
 	if len(raw.Header["Content-Disposition"]) != 1 || len(raw.Header["Content-Type"]) > 1 {
 		return "", false
 	}
+	// Who does not know name* of RFC 8187 takes the other name (RFC 7578 section 4.2).
+	if strings.Contains(strings.ReplaceAll(strings.ToLower(raw.Header.Get("Content-Disposition")), "filename*", ""), "name*") {
+		return "", false
+	}
 	name := raw.FormName()
 	return name, name != "" && utf8.ValidString(name)
 }
