@@ -67,13 +67,16 @@ func (l *Live) refresh(ctx context.Context, renew func(context.Context, *Session
 	}
 	defer func() { _ = storage.Unlock(context.WithoutCancel(ctx), l.key()) }()
 	// Another server may have done it, or have ended the session.
-	if l.unwritten != nil {
-		if err := l.write(ctx, l.unwritten); err != nil {
+	fresh := l.unwritten
+	if err := l.read(ctx); err != nil {
+		return err
+	}
+	if fresh != nil {
+		if err := l.write(ctx, fresh); err != nil {
+			l.session.Store(fresh)
 			return err
 		}
 		l.unwritten = nil
-	} else if err := l.read(ctx); err != nil {
-		return err
 	}
 	s := l.session.Load()
 	if l.store.opts.Now().Before(s.Private.Expires) {

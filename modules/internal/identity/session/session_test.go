@@ -392,6 +392,44 @@ func TestRefreshDoesNotBringASessionBack(t *testing.T) {
 	}
 }
 
+// TestWhatCouldNotBeStoredBringsNoSessionBack: the session was ended on another
+// server while the renewed one waited for the storage.
+func TestWhatCouldNotBeStoredBringsNoSessionBack(t *testing.T) {
+	c := newClock()
+	shared := &certmagic.FileStorage{Path: t.TempDir()}
+	storage := &away{Storage: shared}
+	s, other := open(t, storage, c), open(t, shared, c)
+	first := alice()
+	first.Private.Expires = c.now()
+	l, cookie, _ := s.Create(bg, host, first)
+	if err := l.Refresh(bg, func(_ context.Context, old *Session) (*Session, error) {
+		storage.gone.Store(true)
+		fresh := *old
+		fresh.Private.Refresh, fresh.Private.Expires = "second", c.now().Add(time.Second)
+		return &fresh, nil
+	}); err != nil || l.Session().Private.Refresh != "second" {
+		t.Fatalf("%v, %s", err, l.Session().Private.Refresh)
+	}
+	elsewhere, err := find(other, cookie)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := elsewhere.End(bg); err != nil {
+		t.Fatal(err)
+	}
+	storage.gone.Store(false)
+	c.advance(2 * time.Minute)
+	if err := l.Refresh(bg, func(_ context.Context, old *Session) (*Session, error) {
+		t.Error("the provider was asked")
+		return old, nil
+	}); !errors.Is(err, ErrEnded) {
+		t.Error(err)
+	}
+	if all, err := List(bg, shared, s.prefix, c.now()); err != nil || len(all) != 0 {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
 func TestKeysRotate(t *testing.T) {
 	c := newClock()
 	storage := &certmagic.FileStorage{Path: t.TempDir()}
