@@ -152,8 +152,14 @@ func (e *Entry) append(b []byte) []byte {
 		b = append(b, `,"disabled":true`...)
 	}
 	b = strictjson.AppendTime(b, "revoked", e.Revoked)
+	return append(AppendSecrets(b, e.Secrets), '}')
+}
+
+// AppendSecrets appends the member secrets of an entry, of a store or of another
+// file that has MACs of secrets.
+func AppendSecrets(b []byte, secrets []Secret) []byte {
 	b = append(b, `,"secrets":[`...)
-	for i, s := range e.Secrets {
+	for i, s := range secrets {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -164,7 +170,7 @@ func (e *Entry) append(b []byte) []byte {
 		b = strictjson.AppendTime(b, "expires", s.Expires)
 		b = append(b, '}')
 	}
-	return append(b, "]}"...)
+	return append(b, ']')
 }
 
 // ParseFile reads a store. The error says which line is wrong.

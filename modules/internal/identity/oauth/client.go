@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -323,25 +322,9 @@ func (c *Client) append(b []byte) []byte {
 		b = append(b, `,"certificate":`...)
 		b = strictjson.AppendString(b, c.Certificate.Sort+":"+c.Certificate.Value)
 	default:
-		b = appendSecrets(b, c.Secrets)
+		b = apikey.AppendSecrets(b, c.Secrets)
 	}
 	return append(b, '}')
-}
-
-func appendSecrets(b []byte, secrets []apikey.Secret) []byte {
-	b = append(b, `,"secrets":[`...)
-	for i, s := range secrets {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `{"hmac":"`...)
-		b = hex.AppendEncode(b, s.MAC[:])
-		b = append(b, '"')
-		b = strictjson.AppendTime(b, "created", s.Created)
-		b = strictjson.AppendTime(b, "expires", s.Expires)
-		b = append(b, '}')
-	}
-	return append(b, ']')
 }
 
 // parseClient reads one line of the file.
